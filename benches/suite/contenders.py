@@ -1,0 +1,104 @@
+"""Who takes part, and the command line of each role.
+
+A contender is a family of programs that play roles: `echo`, `ping`, `receive`, `bulk`, `send-each`,
+`send-gathered`, `accept`, `room`, `memory`. All of them are loaded by the same C programs; `wire` says
+which framing those speak with it.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from suite.build import BUILD, HERE
+
+PROGRAMS = HERE / "contenders"
+Command = Callable[[str, str, int, float], list[str]]  # role, address, payload size, seconds
+
+
+@dataclass(frozen=True)
+class Contender:
+    name: str
+    label: str
+    command: Command
+    wire: str = "u32"
+    own_sink: bool = False  # is measured by its own `sink` role, not by the C one
+    is_hub: bool = False  # takes a control path, answers no message, and its port is found by looking
+
+    @property
+    def is_reference(self) -> bool:
+        return self.name == "c"
+
+    @property
+    def is_ours(self) -> bool:
+        return self.name.startswith("jackfield")
+
+
+def _c(role: str, address: str, size: int, seconds: float) -> list[str]:
+    words = {
+        "echo": ["echo", address],
+        "memory": ["echo", address],
+        "ping": ["load", address, "u32", "1", str(size), str(seconds)],
+        "receive": ["receive", address, "count"],
+        "bulk": ["receive", address, "bulk"],
+        "send-each": ["send", address, "each", str(size)],
+        "send-gathered": ["send", address, "gathered", str(size)],
+        "accept": ["accept", address],
+        "room": ["room", address],
+    }[role]
+    return [str(BUILD / words[0]), *words[1:]]
+
+
+def _python(program: str, *flags: str, roles: dict[str, str] | None = None) -> Command:
+    """A program that takes the role as its first word; `roles` renames some of them."""
+    renamed = {"memory": "echo"} | (roles or {})
+
+    def command(role: str, address: str, size: int, seconds: float) -> list[str]:
+        measure = ["--size", str(size), "--seconds", str(seconds)]
+        return [sys.executable, str(PROGRAMS / program), renamed.get(role, role), address, *measure, *flags]
+
+    return command
+
+
+def _jackfield(**roles: str) -> Command:
+    """Jackfield has one small file per role."""
+    files = {"receive-many": "receive", "bulk": "receive", "send-each": "send", "send-gathered": "send"}
+
+    def command(role: str, address: str, size: int, seconds: float) -> list[str]:
+        role = roles.get(role, "echo" if role == "memory" else role)
+        return _python(f"jackfield_{files.get(role, role)}.py")(role, address, size, seconds)
+
+    return command
+
+
+def _hub(role: str, address: str, size: int, seconds: float) -> list[str]:
+    return [str(Path(sys.executable).parent / "jackfield"), "serve", f"{address}?max_clients=20000"]
+
+
+MMAP = "--raise-mmap-threshold"
+C = Contender("c", "C", _c)
+JACKFIELD = Contender("jackfield", "jackfield", _jackfield())
+JACKFIELD_MANY = Contender("jackfield-many", "jackfield receive_many", _jackfield(receive="receive-many"))
+JACKFIELD_GROUP = Contender("jackfield-group", "jackfield, in a group", _jackfield(memory="group"))
+JACKFIELD_HUB = Contender("jackfield-hub", "jackfield serve (hub)", _hub, is_hub=True)
+STREAMS = Contender("streams", "asyncio streams", _python("streams.py"))
+STREAMS_MMAP = Contender("streams-mmap", "asyncio streams, mmap raised", _python("streams.py", MMAP))
+PROTOCOL = Contender("protocol", "asyncio Protocol", _python("protocol.py"))
+PROTOCOL_MMAP = Contender("protocol-mmap", "asyncio Protocol, mmap raised", _python("protocol.py", MMAP))
+UVLOOP = Contender("uvloop", "uvloop Protocol", _python("protocol.py", "--uvloop"))
+PYZMQ = Contender("pyzmq", "pyzmq", _python("zmq_sockets.py"), wire="zmtp")
+PICOWS = Contender("picows", "picows on uvloop", _python("picows_frames.py"), wire="websocket")
+
+# Variants that only one measurement needs.
+_BUFFERED = {"bulk": "bulk-buffered"}
+BUFFERED = Contender("buffered", "asyncio BufferedProtocol", _python("protocol.py", roles=_BUFFERED))
+UVLOOP_BUFFERED = Contender(
+    "uvloop-buffered", "uvloop BufferedProtocol", _python("protocol.py", "--uvloop", roles=_BUFFERED)
+)
+PYZMQ_BOTH = replace(PYZMQ, name="pyzmq-both", label="pyzmq at both ends", own_sink=True)
+
+
+def peers(transport: str) -> tuple[Contender, ...]:
+    """Every Python peer, but picows over TCP alone: it sets TCP options and fails on a Unix socket."""
+    both = (STREAMS, STREAMS_MMAP, PROTOCOL, PROTOCOL_MMAP, UVLOOP, PYZMQ)
+    return (*both, PICOWS) if transport == "tcp" else both

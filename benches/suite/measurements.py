@@ -1,0 +1,208 @@
+"""What is measured: name, title, unit, who takes part, and who is left out and why."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from suite import contenders as who
+from suite.contenders import Contender
+from suite.scenarios import (
+    BULK,
+    Setting,
+    accept,
+    memory,
+    receive,
+    receive_bytes,
+    request_reply,
+    room,
+    round_trip,
+    send_each,
+    send_gathered,
+)
+
+TRANSPORTS = {"tcp": "TCP", "unix": "Unix"}
+MEMORY_CONNECTIONS, QUICK_MEMORY_CONNECTIONS = 10_000, 2_000
+BURST = 128  # messages published at once
+
+
+@dataclass(frozen=True)
+class Measurement:
+    name: str
+    title: str
+    unit: str  # as printed
+    divisor: float  # figures are divided by this to get the unit
+    run: Callable[[Contender, Setting], float]
+    setting: Setting
+    contenders: tuple[Contender, ...]
+    lower_is_better: bool = False
+    left_out: str = ""
+
+    @property
+    def better(self) -> str:
+        return "lower is better" if self.lower_is_better else "higher is better"
+
+
+def all_measurements(base: Setting, *, quick: bool = False) -> list[Measurement]:
+    """Every measurement, in the order in which they run and are reported."""
+    return [
+        *_requests(base),
+        *_trips(base),
+        *_one_way(base),
+        *_bulk(base),
+        *_memory(base, QUICK_MEMORY_CONNECTIONS if quick else MEMORY_CONNECTIONS),
+        *_accept(base),
+        *_rooms(base),
+    ]
+
+
+def _left_out(transport: str, *reasons: str) -> str:
+    unix = () if transport == "tcp" else ("picows: sets TCP options, fails on a Unix socket",)
+    return "; ".join([*reasons, *unix])
+
+
+def _requests(base: Setting) -> Iterable[Measurement]:
+    for transport, named in TRANSPORTS.items():
+        yield Measurement(
+            f"request-{transport}",
+            f"Request/reply, 64 B, 100 connections, {named}",
+            "k/s",
+            1e3,
+            request_reply,
+            replace(base, transport=transport),
+            (who.C, who.JACKFIELD, *who.peers(transport)),
+            left_out=_left_out(transport),
+        )
+
+
+def _trips(base: Setting) -> Iterable[Measurement]:
+    for name, cores in (("one-core", "both ends on one core"), ("two-cores", "two cores")):
+        load_core = base.server_core if name == "one-core" else base.load_core
+        for transport, named in TRANSPORTS.items():
+            yield Measurement(
+                f"trip-{name}-{transport}",
+                f"Round trip, 64 B, {cores}, {named}",
+                "us",
+                1,
+                round_trip,
+                replace(base, transport=transport, load_core=load_core),
+                (who.C, who.JACKFIELD, *who.peers(transport)),
+                lower_is_better=True,
+                left_out=_left_out(transport),
+            )
+
+
+def _one_way(base: Setting) -> Iterable[Measurement]:
+    for transport, named in TRANSPORTS.items():
+        at = replace(base, transport=transport)
+        senders = tuple(
+            each for each in who.peers(transport) if each not in (who.STREAMS_MMAP, who.PROTOCOL_MMAP)
+        )
+        gatherers = tuple(each for each in senders if each is not who.PYZMQ)
+        yield Measurement(
+            f"send-each-{transport}",
+            f"One way, 64 B, one awaited send per message, {named}",
+            "k/s",
+            1e3,
+            send_each,
+            at,
+            (who.C, who.JACKFIELD, *senders, who.PYZMQ_BOTH),
+            left_out=_left_out(transport, "mmap raised: a sender has no receive buffer"),
+        )
+        yield Measurement(
+            f"send-gathered-{transport}",
+            f"One way, 64 B, sender hands over 128 messages at once, {named}",
+            "k/s",
+            1e3,
+            send_gathered,
+            at,
+            (who.C, who.JACKFIELD, *gatherers),
+            left_out=_left_out(transport, "pyzmq: has no call for it, its thread gathers anyway"),
+        )
+        yield Measurement(
+            f"receive-{transport}",
+            f"One way, 64 B, receiving from a sender that gathers, {named}",
+            "k/s",
+            1e3,
+            receive,
+            at,
+            (who.C, who.JACKFIELD, who.JACKFIELD_MANY, *who.peers(transport)),
+            left_out=_left_out(transport),
+        )
+
+
+def _bulk(base: Setting) -> Iterable[Measurement]:
+    variants = (
+        ("bulk-tcp", "TCP, default congestion control", "tcp", "-"),
+        ("bulk-tcp-cubic", "TCP, cubic", "tcp", "cubic"),
+        ("bulk-unix", "Unix", "unix", "-"),
+    )
+    for name, named, transport, congestion in variants:
+        yield Measurement(
+            name,
+            f"Receiving 1 MiB messages, {named}",
+            "GB/s",
+            1e9,
+            receive_bytes,
+            replace(base, transport=transport, congestion=congestion, size=BULK),
+            (who.C, who.JACKFIELD, *who.peers(transport), who.BUFFERED, who.UVLOOP_BUFFERED),
+            left_out=_left_out(transport),
+        )
+
+
+def _memory(base: Setting, connections: int) -> Iterable[Measurement]:
+    yield Measurement(
+        "memory-tcp",
+        f"Server memory per idle connection, {connections:,} connections, TCP",
+        "B",
+        1,
+        memory,
+        replace(base, connections=connections),
+        (
+            who.C,
+            who.JACKFIELD_GROUP,
+            who.JACKFIELD_HUB,
+            who.JACKFIELD,
+            who.STREAMS,
+            who.PROTOCOL,
+            who.UVLOOP,
+            who.PYZMQ,
+            who.PICOWS,
+        ),
+        lower_is_better=True,
+        left_out="mmap raised: no buffer is held while idle",
+    )
+
+
+def _accept(base: Setting) -> Iterable[Measurement]:
+    for transport, named in TRANSPORTS.items():
+        yield Measurement(
+            f"accept-{transport}",
+            f"Accepting and closing connections, {named}",
+            "k/s",
+            1e3,
+            accept,
+            replace(base, transport=transport),
+            (who.C, who.JACKFIELD, who.STREAMS, who.PROTOCOL, who.UVLOOP, who.PYZMQ),
+            left_out="picows: a WebSocket opens with an HTTP exchange, other work",
+        )
+
+
+def _rooms(base: Setting) -> Iterable[Measurement]:
+    for transport, members, burst in (
+        ("tcp", 100, 1),
+        ("tcp", 100, BURST),
+        ("tcp", 1000, 1),
+        ("tcp", 1000, BURST),
+        ("unix", 1000, 1),
+        ("unix", 1000, BURST),
+    ):
+        way = "one in flight" if burst == 1 else f"bursts of {burst}"
+        yield Measurement(
+            f"room-{members}-{'single' if burst == 1 else 'burst'}-{transport}",
+            f"Fan-out, 64 B, {members:,} members, {way}, {TRANSPORTS[transport]}",
+            "k deliveries/s",
+            1e3,
+            room,
+            replace(base, transport=transport, connections=members, burst=burst),
+            (who.C, who.JACKFIELD, who.PROTOCOL, who.UVLOOP, who.PYZMQ),
+            left_out="asyncio streams, picows: no group either, the loop over members is Protocol's",
+        )

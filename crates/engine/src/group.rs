@@ -1,0 +1,562 @@
+//! Many links as one: their events in one stream, one broadcast to all of them.
+//!
+//! A member costs no buffer and nothing of the caller's. Messages are claimed from the members in turn, so that one
+//! busy member does not silence the rest. A broadcast is framed once and stays pending until the turn ends; then all
+//! that was broadcast meanwhile is one shared buffer, of which each member's queue holds a reference.
+
+use crate::frame::{FrameError, Framer};
+use crate::link::{Body, Fault, Host, Kind, LinkId, flag};
+use crate::queue::{Burst, WhenFull};
+use crate::reactor::{Event, Reactor, due};
+use crate::receive::Take;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+/// Messages claimed from one member before the next one has its turn.
+const MESSAGES_PER_MEMBER: usize = 64;
+/// So many pending bytes are distributed without waiting for the end of the turn.
+const PENDING_MAX: usize = 64 * 1024;
+/// The queue counts a message's bytes, with what its framing adds, in 32 bits.
+const MAX_PAYLOAD: usize = u32::MAX as usize - 1024;
+
+/// A link's place in its group.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Membership {
+    pub group: usize,
+    /// Index into `Group::classes`.
+    pub class: u32,
+    /// Index into the class's members; unused by listeners.
+    pub place: u32,
+    /// 1 for the group's first member, and so on; never used again. 0 for listeners.
+    pub number: u64,
+}
+
+/// Members that take the same bytes: a broadcast is framed once for them.
+struct Class {
+    framer: Rc<Framer>,
+    is_packet: bool,
+    members: Vec<LinkId>,
+    pending: Vec<u8>,
+    sizes: Vec<u32>,
+}
+
+/// What the members of a group share.
+pub(crate) struct Group {
+    classes: Vec<Class>,
+    ready: VecDeque<LinkId>,
+    served: usize,
+    when_full: WhenFull,
+    /// All members by number, that is, in the order of joining.
+    members: BTreeMap<u64, LinkId>,
+    next_number: u64,
+    above: usize,
+    dropped: u64,
+    wants_receive: bool,
+    wants_send: bool,
+    /// Of the receive that waits; 0 for none.
+    deadline: u64,
+}
+
+/// What [`Reactor::group_take`] found.
+pub enum GroupTake<'a, B: Body> {
+    /// A new member.
+    Joined(LinkId),
+    /// A message, to be copied out before the reactor is used again.
+    Message(LinkId, &'a [u8]),
+    /// A large message in its final object.
+    Body(LinkId, B),
+    /// A member's end: by the peer (`None`, perhaps idle) or by a fault. Read its facts now, then
+    /// [`Reactor::close`] it: what is queued for it still leaves.
+    Left(LinkId, Option<Fault>),
+    /// A listener of the group cannot accept.
+    AcceptFailed(LinkId, crate::sys::Errno),
+    /// Not yet.
+    Nothing,
+}
+
+impl<H: Host> Reactor<H> {
+    /// A new, empty group; `when_full` is the policy of its broadcasts.
+    pub fn group(&mut self, when_full: WhenFull) -> usize {
+        let group = Group {
+            classes: Vec::new(),
+            ready: VecDeque::new(),
+            served: 0,
+            when_full,
+            members: BTreeMap::new(),
+            next_number: 1,
+            above: 0,
+            dropped: 0,
+            wants_receive: false,
+            wants_send: false,
+            deadline: 0,
+        };
+        self.groups.push(Some(Box::new(group)));
+        self.live_groups += 1;
+        self.groups.len() - 1
+    }
+
+    /// Whether the group was not dropped yet.
+    pub fn has_group(&self, group: usize) -> bool {
+        matches!(self.groups.get(group), Some(Some(_)))
+    }
+
+    /// Puts a link, or all that a listener accepts, into the group. False if it is gone or in a group already.
+    pub fn join(&mut self, group: usize, id: LinkId) -> bool {
+        let Some(link) = self.get(id) else { return false };
+        if link.membership.is_some() || link.has(flag::CLOSING | flag::GONE) {
+            return false;
+        }
+        let (is_listener, is_packet) = (link.kind.is_listener(), link.kind.is_packet());
+        let framer = link.config.framer.clone();
+        let Some(Some(state)) = self.groups.get_mut(group) else { return false };
+        let mut membership = Membership { group, class: u32::MAX, place: u32::MAX, number: 0 };
+        if !is_listener {
+            let class = state.class_for(&framer, is_packet);
+            if !state.classes[class].sizes.is_empty() {
+                self.distribute(group);
+            }
+            let Some(Some(state)) = self.groups.get_mut(group) else { return false };
+            let members = &mut state.classes[class].members;
+            members.push(id);
+            membership.class = class as u32;
+            membership.place = members.len() as u32 - 1;
+            membership.number = state.next_number;
+            state.next_number += 1;
+            state.members.insert(membership.number, id);
+        }
+        let Some(link) = self.get_mut(id) else { return false };
+        link.membership = Some(membership);
+        link.want = 0;
+        if !is_listener {
+            link.set(flag::JOINED_UNTOLD);
+        }
+        self.notify(id);
+        true
+    }
+
+    pub(crate) fn leave_group(&mut self, id: LinkId) {
+        let Some(membership) = self.get_mut(id).and_then(|link| link.membership.take()) else { return };
+        let above = self.get(id).is_some_and(|link| link.has(flag::ABOVE_HIGH_WATER));
+        if let Some(link) = self.get_mut(id) {
+            link.unset(flag::ABOVE_HIGH_WATER);
+        }
+        let Some(Some(group)) = self.groups.get_mut(membership.group) else { return };
+        group.above -= usize::from(above);
+        if let Some(class) = group.classes.get_mut(membership.class as usize) {
+            class.members.swap_remove(membership.place as usize);
+            group.members.remove(&membership.number);
+            let moved = class.members.get(membership.place as usize).copied();
+            if let Some(moved) = moved.and_then(|moved| self.get_mut(moved)?.membership.as_mut()) {
+                moved.place = membership.place;
+            }
+        }
+        self.group_may_send(membership.group);
+    }
+
+    /// Ends the group: its members and listeners are aborted, and who waits for it is told. Doing so twice is fine.
+    pub fn drop_group(&mut self, group: usize) {
+        if !self.has_group(group) {
+            return;
+        }
+        for id in self.group_links(group) {
+            self.abort(id);
+        }
+        let Some(state) = self.groups[group].take() else { return };
+        self.live_groups -= 1;
+        let told =
+            [(state.wants_receive, Event::GroupReceivable(group)), (state.wants_send, Event::GroupSendable(group))];
+        self.last_group_events.extend(told.into_iter().filter_map(|(wanted, event)| wanted.then_some(event)));
+    }
+
+    /// Ends the group gently: its listeners close, and what is queued for its members still leaves until `deadline`
+    /// (monotonic nanoseconds, 0 for none). Gives the links that are not gone yet.
+    pub fn close_group(&mut self, group: usize, deadline: u64) -> Vec<LinkId> {
+        let links = self.group_links(group);
+        for id in &links {
+            self.close(*id, deadline);
+        }
+        self.flush();
+        self.drop_group(group);
+        links.into_iter().filter(|id| self.get(*id).is_some()).collect()
+    }
+
+    fn group_links(&self, group: usize) -> Vec<LinkId> {
+        let within = |link: &crate::link::Link<H>| link.membership.as_ref().is_some_and(|place| place.group == group);
+        let ids = self.slots.iter().enumerate().filter(|(_, slot)| slot.link.as_ref().is_some_and(within));
+        ids.map(|(index, slot)| LinkId::new(index, slot.generation)).collect()
+    }
+
+    /// The members in the order of joining.
+    pub fn members(&self, group: usize) -> Vec<LinkId> {
+        match self.groups.get(group) {
+            Some(Some(state)) => state.members.values().copied().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The member with that number.
+    pub fn member_numbered(&self, group: usize, number: u64) -> Option<LinkId> {
+        self.groups.get(group)?.as_ref()?.members.get(&number).copied()
+    }
+
+    /// A member's number in its group: 1 for the first that joined, and so on; never used again. 0: no member.
+    pub fn number(&self, id: LinkId) -> u64 {
+        self.get(id).and_then(|link| link.membership).map_or(0, |place| place.number)
+    }
+
+    /// How many members, and how many messages broadcasts have dropped.
+    pub fn group_facts(&self, group: usize) -> (usize, u64) {
+        match self.groups.get(group) {
+            Some(Some(state)) => (state.members.len(), state.dropped),
+            _ => (0, 0),
+        }
+    }
+
+    /// Whether the link is a member of the group.
+    pub fn is_member(&self, group: usize, id: LinkId) -> bool {
+        let membership = self.get(id).and_then(|link| link.membership.as_ref());
+        membership.is_some_and(|place| place.group == group && place.class != u32::MAX)
+    }
+
+    pub(crate) fn group_ready(&mut self, group: usize, id: LinkId) {
+        let Some(Some(state)) = self.groups.get_mut(group) else { return };
+        state.ready.push_back(id);
+        if state.wants_receive && state.ready.len() == 1 {
+            self.ready_groups.push_back(group);
+        }
+    }
+
+    /// The group's owner waits for an event, at most until `deadline` (monotonic nanoseconds, 0 for ever).
+    pub fn group_want(&mut self, group: usize, deadline: u64) {
+        let Some(Some(state)) = self.groups.get_mut(group) else { return };
+        state.wants_receive = true;
+        state.deadline = deadline;
+        if !state.ready.is_empty() {
+            self.ready_groups.push_back(group);
+        }
+        if deadline != 0 {
+            self.push_group_deadline(group, deadline);
+        }
+    }
+
+    /// The group's owner waits no longer.
+    pub fn group_unwant(&mut self, group: usize) {
+        if let Some(Some(state)) = self.groups.get_mut(group) {
+            state.wants_receive = false;
+            state.deadline = 0;
+        }
+    }
+
+    /// Whether a broadcast has to wait for room: its policy (its own or the group's) is to wait and a member is above its
+    /// high-water mark.
+    pub fn group_waits(&mut self, group: usize, policy: Option<WhenFull>) -> bool {
+        let Some(Some(state)) = self.groups.get(group) else { return false };
+        policy.unwrap_or(state.when_full) == WhenFull::Wait && state.above > 0
+    }
+
+    /// The group's owner waits until no member is above its high-water mark. False: none is.
+    pub fn group_want_room(&mut self, group: usize) -> bool {
+        self.distribute(group);
+        self.flush();
+        let Some(Some(state)) = self.groups.get_mut(group) else { return false };
+        state.wants_send = state.above > 0;
+        state.wants_send
+    }
+
+    pub(crate) fn group_event(&mut self, group: usize) -> Option<Event> {
+        let Some(Some(state)) = self.groups.get_mut(group) else { return None };
+        if state.wants_send && state.above == 0 {
+            state.wants_send = false;
+            if state.wants_receive && !state.ready.is_empty() {
+                self.ready_groups.push_back(group);
+            }
+            return Some(Event::GroupSendable(group));
+        }
+        if state.wants_receive && !state.ready.is_empty() && self.group_advance(group) {
+            self.group_unwant(group);
+            return Some(Event::GroupReceivable(group));
+        }
+        if due(self.group_deadline(group), self.now) {
+            self.group_unwant(group);
+            return Some(Event::GroupExpired(group));
+        }
+        None
+    }
+
+    /// Until when the group's owner waits; 0 for no end, or if it does not wait.
+    pub(crate) fn group_deadline(&self, group: usize) -> u64 {
+        self.groups.get(group).and_then(Option::as_ref).map_or(0, |state| state.deadline)
+    }
+
+    /// Brings a link with something to tell to the front of the ready list.
+    fn group_advance(&mut self, group: usize) -> bool {
+        loop {
+            let Some(Some(state)) = self.groups.get_mut(group) else { return false };
+            let Some(id) = state.ready.front().copied() else { return false };
+            if state.served >= MESSAGES_PER_MEMBER {
+                state.served = 0;
+                state.ready.rotate_left(1);
+                continue;
+            }
+            let told = match self.get(id) {
+                Some(link) if link.membership.as_ref().is_some_and(|place| place.group == group) => {
+                    !link.has(flag::JOINED_UNTOLD) && link.has(flag::LEFT_TOLD)
+                }
+                _ => true,
+            };
+            if !told {
+                if self.get(id).is_some_and(|link| link.has(flag::JOINED_UNTOLD)) {
+                    return true;
+                }
+                if self.get(id).is_some_and(|link| link.kind == Kind::DatagramListener) {
+                    self.drain_datagrams(id);
+                }
+                if self.available(id) {
+                    return true;
+                }
+            }
+            if let Some(link) = self.get_mut(id) {
+                link.unset(flag::IN_GROUP_READY);
+            }
+            let Some(Some(state)) = self.groups.get_mut(group) else { return false };
+            state.served = 0;
+            // `drain_datagrams` may have listed others behind it, never before it.
+            state.ready.pop_front();
+        }
+    }
+
+    /// The group's next event.
+    pub fn group_take(&mut self, group: usize) -> GroupTake<'_, H::Body> {
+        loop {
+            if !self.group_advance(group) {
+                return GroupTake::Nothing;
+            }
+            let Some(Some(state)) = self.groups.get_mut(group) else { return GroupTake::Nothing };
+            let Some(id) = state.ready.front().copied() else { return GroupTake::Nothing };
+            state.served += 1;
+            let Some(link) = self.get_mut(id) else { continue };
+            if link.has(flag::JOINED_UNTOLD) {
+                link.unset(flag::JOINED_UNTOLD);
+                return GroupTake::Joined(id);
+            }
+            if link.kind.is_listener() {
+                match self.accept(id) {
+                    Ok(Some(new)) => {
+                        self.join(group, new);
+                        continue;
+                    }
+                    Ok(None) => continue,
+                    Err(error) => return GroupTake::AcceptFailed(id, error),
+                }
+            }
+            return self.member_take(id);
+        }
+    }
+
+    fn member_take(&mut self, id: LinkId) -> GroupTake<'_, H::Body> {
+        if !self.has_message(id) {
+            // The end and faults are told once; the member stays until its owner closes it.
+            let Some(link) = self.get_mut(id) else { return GroupTake::Nothing };
+            link.set(flag::LEFT_TOLD);
+            return GroupTake::Left(id, link.receive_fault().cloned());
+        }
+        match self.take(id) {
+            Take::Bytes(bytes) => GroupTake::Message(id, bytes),
+            Take::Body(body) => GroupTake::Body(id, body),
+            Take::Fault(_) | Take::End | Take::Closed | Take::Nothing => GroupTake::Nothing,
+        }
+    }
+
+    /// Hands a member what was broadcast before: what it is sent itself comes behind that.
+    #[inline]
+    pub(crate) fn distribute_to(&mut self, id: LinkId) {
+        let Some(place) = self.get(id).and_then(|link| link.membership) else { return };
+        let Some(Some(state)) = self.groups.get(place.group) else { return };
+        if state.classes.get(place.class as usize).is_some_and(|class| !class.sizes.is_empty()) {
+            self.distribute(place.group);
+        }
+    }
+
+    /// Sends to every member at the end of the turn; gives how many there are.
+    pub fn broadcast(&mut self, group: usize, payload: &[u8]) -> Result<usize, FrameError> {
+        let Some(Some(state)) = self.groups.get_mut(group) else { return Ok(0) };
+        for class in state.classes.iter().filter(|class| !class.members.is_empty()) {
+            class.check(payload)?;
+        }
+        let was_pending = state.classes.iter().any(|class| !class.sizes.is_empty());
+        let mut waiting = 0;
+        for class in state.classes.iter_mut().filter(|class| !class.members.is_empty()) {
+            class.append(payload);
+            waiting = waiting.max(class.pending.len());
+        }
+        let members = state.members.len();
+        if !was_pending && members > 0 {
+            self.pending_groups.push(group);
+        }
+        if waiting >= PENDING_MAX {
+            self.distribute(group);
+        }
+        Ok(members)
+    }
+
+    /// Sends to some members at once, each by `policy` or the group's own; gives how many took it.
+    pub fn broadcast_to(
+        &mut self,
+        group: usize,
+        payload: &[u8],
+        to: &[LinkId],
+        policy: Option<WhenFull>,
+    ) -> Result<usize, FrameError> {
+        self.distribute(group);
+        let Some(Some(state)) = self.groups.get(group) else { return Ok(0) };
+        let policy = policy.unwrap_or(state.when_full);
+        let mut bursts: Vec<Option<Rc<Burst>>> = vec![None; state.classes.len()];
+        let mut taken = 0;
+        let class_of = |reactor: &Self, id| {
+            let place = reactor.get(id)?.membership?;
+            (place.group == group && place.class != u32::MAX).then_some(place.class as usize)
+        };
+        // All or nothing: before the first member is sent to, every framing has agreed.
+        for index in to.iter().filter_map(|id| class_of(self, *id)) {
+            if bursts[index].is_none() {
+                state.classes[index].check(payload)?;
+                bursts[index] = Some(Rc::new(state.classes[index].burst_of(payload)));
+            }
+        }
+        for id in to {
+            let Some(burst) = class_of(self, *id).and_then(|index| bursts[index].clone()) else { continue };
+            let (queued, dropped) = self.send_burst(*id, &burst, policy);
+            self.count_dropped(group, dropped);
+            taken += queued.min(1);
+        }
+        Ok(taken)
+    }
+
+    /// Hands what is pending to the members' queues.
+    pub(crate) fn distribute(&mut self, group: usize) {
+        let Some(Some(state)) = self.groups.get_mut(group) else { return };
+        let policy = state.when_full;
+        for index in 0..state.classes.len() {
+            let Some(Some(state)) = self.groups.get_mut(group) else { return };
+            let Some(burst) = state.classes[index].take_burst() else { continue };
+            // A member that is cut off leaves by its owner's hand later, so the list stands still here.
+            let members = std::mem::take(&mut state.classes[index].members);
+            let mut dropped = 0;
+            for id in &members {
+                dropped += self.send_burst(*id, &burst, policy).1;
+            }
+            if let Some(Some(state)) = self.groups.get_mut(group) {
+                state.classes[index].members = members;
+            }
+            self.count_dropped(group, dropped);
+        }
+    }
+
+    fn count_dropped(&mut self, group: usize, dropped: usize) {
+        if let Some(Some(state)) = self.groups.get_mut(group) {
+            state.dropped += dropped as u64;
+        }
+    }
+
+    /// Keeps the count of members above their high-water mark.
+    pub(crate) fn check_high_water(&mut self, id: LinkId) {
+        let Some(link) = self.get_mut(id) else { return };
+        let Some(group) = link.membership.map(|place| place.group) else { return };
+        let (waiting, limit) = (link.backlog(), link.config.high_water);
+        let was_above = link.has(flag::ABOVE_HIGH_WATER);
+        let is_above = if was_above { waiting > limit / 2 } else { waiting > limit };
+        if is_above == was_above {
+            return;
+        }
+        if is_above {
+            link.set(flag::ABOVE_HIGH_WATER);
+        } else {
+            link.unset(flag::ABOVE_HIGH_WATER);
+        }
+        if let Some(Some(state)) = self.groups.get_mut(group) {
+            state.above = if is_above { state.above + 1 } else { state.above - 1 };
+        }
+        self.group_may_send(group);
+    }
+
+    fn group_may_send(&mut self, group: usize) {
+        if let Some(Some(state)) = self.groups.get(group)
+            && state.wants_send
+            && state.above == 0
+        {
+            self.ready_groups.push_back(group);
+        }
+    }
+}
+
+impl Group {
+    /// The class of members of this kind; framings that are equal share one.
+    fn class_for(&mut self, framer: &Rc<Framer>, is_packet: bool) -> usize {
+        let alike = |class: &Class| class.is_packet == is_packet && (is_packet || class.framer.is_like(framer));
+        if let Some(index) = self.classes.iter().position(alike) {
+            return index;
+        }
+        let class =
+            Class { framer: framer.clone(), is_packet, members: Vec::new(), pending: Vec::new(), sizes: Vec::new() };
+        match self.classes.iter().position(|class| class.members.is_empty()) {
+            Some(index) => {
+                self.classes[index] = class;
+                index
+            }
+            None => {
+                self.classes.push(class);
+                self.classes.len() - 1
+            }
+        }
+    }
+}
+
+impl Class {
+    /// Whether the payload can be sent to these members.
+    fn check(&self, payload: &[u8]) -> Result<(), FrameError> {
+        if payload.len() > MAX_PAYLOAD {
+            return Err(FrameError::TooLarge { size: Some(payload.len() as u64), limit: MAX_PAYLOAD });
+        }
+        if self.is_packet { Ok(()) } else { self.framer.check(payload) }
+    }
+
+    fn append(&mut self, payload: &[u8]) {
+        let before = self.pending.len();
+        if self.is_packet {
+            self.pending.extend_from_slice(payload);
+        } else {
+            self.pending.extend_from_slice(self.framer.header(payload.len()).as_slice());
+            self.pending.extend_from_slice(payload);
+            self.pending.extend_from_slice(self.framer.trailer());
+            if self.pending.len() == before {
+                // Nothing, on a stream without framing.
+                return;
+            }
+        }
+        self.sizes.push((self.pending.len() - before) as u32);
+    }
+
+    fn take_burst(&mut self) -> Option<Rc<Burst>> {
+        if self.sizes.is_empty() {
+            return None;
+        }
+        let sizes = self.sizes.as_slice().into();
+        self.sizes.clear();
+        // A large one is not copied, and leaves no large buffer behind.
+        let data = if self.pending.len() > PENDING_MAX {
+            std::mem::take(&mut self.pending).into_boxed_slice()
+        } else {
+            self.pending.as_slice().into()
+        };
+        self.pending.clear();
+        Some(Rc::new(Burst { data, sizes }))
+    }
+
+    fn burst_of(&self, payload: &[u8]) -> Burst {
+        let framer = Rc::clone(&self.framer);
+        let mut one =
+            Class { framer, is_packet: self.is_packet, members: Vec::new(), pending: Vec::new(), sizes: Vec::new() };
+        one.append(payload);
+        Burst { data: one.pending.into(), sizes: one.sizes.into() }
+    }
+}

@@ -1,0 +1,31 @@
+//! The engine of Jackfield: framing, bounded queues, links, groups and the epoll reactor. No Python.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`frame`] | how a stream's bytes are divided into messages; pure |
+//! | [`queue`] | what one link still has to send; pure |
+//! | [`link`] | the data of one end of a conversation |
+//! | [`reactor`] | the links, epoll, deadlines, and the order in which things happen |
+//! | `receive`, `transmit`, `lifecycle`, [`group`] | the reactor's rules, one concern a file |
+//! | [`sys`] | system calls; the only `unsafe` |
+//!
+//! The reactor is pulled: [`reactor::Reactor::wait`] looks at the kernel, [`reactor::Reactor::next_event`] says what
+//! its owner asked to hear of, and messages are claimed one by one. It calls nobody back, so that its owner may do
+//! anything between two calls.
+
+pub mod frame;
+pub mod group;
+mod lifecycle;
+pub mod link;
+pub mod queue;
+pub mod reactor;
+mod receive;
+pub mod sys;
+mod transmit;
+
+pub use lifecycle::{Ending, OpenOptions, SocketOption};
+pub use link::{Body, Config, Counters, Fault, Host, Kind, LinkId, Plain, PlainBody, want};
+pub use queue::WhenFull;
+pub use reactor::{Event, Reactor, Side};
+pub use receive::Take;
+pub use transmit::{Payload, Queued, SendError};

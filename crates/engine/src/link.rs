@@ -1,0 +1,455 @@
+//! One end of a conversation: a socket, what has arrived and was not claimed, and what still has to leave.
+//!
+//! A link is data; the rules that move it stand in `receive`, `transmit` and `lifecycle`. It is kept small, since
+//! an idle one is all that a silent client costs: no buffer, no queue, no object of the caller's.
+
+use crate::frame::{FrameError, Framer};
+use crate::group::Membership;
+use crate::queue::{OutQueue, WhenFull};
+use crate::sys::Errno;
+use crate::sys::address::SocketAddress;
+use std::collections::{HashMap, VecDeque};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::rc::Rc;
+
+/// Names a link for good: an index that is used again carries a new generation.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct LinkId(pub u64);
+
+impl LinkId {
+    /// No link.
+    pub const NONE: LinkId = LinkId(0);
+
+    pub(crate) fn new(index: usize, generation: u32) -> LinkId {
+        LinkId(u64::from(generation) << 32 | index as u64)
+    }
+
+    /// The place in tables; used again after the link is gone.
+    #[inline]
+    pub fn index(self) -> usize {
+        (self.0 & 0xffff_ffff) as usize
+    }
+
+    #[inline]
+    pub(crate) fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+}
+
+/// What the caller's side provides: its own message objects, filled in place, and payloads that it lends.
+pub trait Host {
+    /// A large message under construction.
+    type Body: Body;
+    /// A payload that is sent from where it lies.
+    type Loan: AsRef<[u8]>;
+}
+
+/// A message that is received straight into its final object.
+pub trait Body: Sized {
+    /// Room for `capacity` bytes, none filled.
+    fn with_capacity(capacity: usize) -> Self;
+    /// The part not filled yet.
+    fn spare(&mut self) -> &mut [MaybeUninit<u8>];
+    /// `count` bytes of the spare part were filled.
+    fn advance(&mut self, count: usize);
+    /// Room for `capacity` bytes in all; what is filled stays.
+    fn grow(&mut self, capacity: usize);
+    /// Bytes filled.
+    fn len(&self) -> usize;
+    /// Nothing filled.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Fills from `bytes`, which fit into the spare part.
+    fn extend(&mut self, bytes: &[u8]) {
+        let spare = &mut self.spare()[..bytes.len()];
+        for (to, from) in spare.iter_mut().zip(bytes) {
+            to.write(*from);
+        }
+        self.advance(bytes.len());
+    }
+}
+
+/// A host without objects of its own: plain vectors.
+#[derive(Debug)]
+pub struct Plain;
+
+impl Host for Plain {
+    type Body = PlainBody;
+    type Loan = Vec<u8>;
+}
+
+/// The body of [`Plain`].
+#[derive(Debug)]
+pub struct PlainBody {
+    bytes: Vec<u8>,
+    filled: usize,
+}
+
+impl PlainBody {
+    /// The message.
+    pub fn into_vec(mut self) -> Vec<u8> {
+        self.bytes.truncate(self.filled);
+        self.bytes
+    }
+}
+
+impl Body for PlainBody {
+    fn with_capacity(capacity: usize) -> Self {
+        PlainBody { bytes: vec![0; capacity], filled: 0 }
+    }
+
+    fn spare(&mut self) -> &mut [MaybeUninit<u8>] {
+        crate::sys::io::uninit(&mut self.bytes[self.filled..])
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.filled += count;
+    }
+
+    fn grow(&mut self, capacity: usize) {
+        self.bytes.resize(capacity, 0);
+    }
+
+    fn len(&self) -> usize {
+        self.filled
+    }
+}
+
+/// What kind of socket a link is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// TCP.
+    Tcp,
+    /// A Unix stream, a socket pair.
+    UnixStream,
+    /// A Unix socket that keeps boundaries and order.
+    Seqpacket,
+    /// UDP or Unix datagrams with one peer.
+    Datagram,
+    /// Accepts connections.
+    Listener,
+    /// One UDP or Unix datagram socket that many peers send to.
+    DatagramListener,
+    /// One of those peers: shares the listener's socket.
+    DatagramPeer,
+}
+
+impl Kind {
+    /// Whether the kernel keeps message boundaries.
+    #[inline]
+    pub fn is_packet(self) -> bool {
+        matches!(self, Kind::Seqpacket | Kind::Datagram | Kind::DatagramPeer)
+    }
+
+    /// Whether it accepts others rather than carrying bytes itself.
+    #[inline]
+    pub fn is_listener(self) -> bool {
+        matches!(self, Kind::Listener | Kind::DatagramListener)
+    }
+}
+
+/// What the links of one listener, or one connection, have in common.
+#[derive(Debug)]
+pub struct Config {
+    /// How the bytes are divided into messages; ignored where the kernel keeps boundaries.
+    pub framer: Rc<Framer>,
+    /// Bytes that may wait to be sent.
+    pub high_water: usize,
+    /// What happens beyond.
+    pub when_full: WhenFull,
+    /// A datagram peer that was silent for so long is gone (0: never).
+    pub idle_ns: u64,
+    /// How many clients a listener holds at once; newcomers beyond are refused.
+    pub max_clients: usize,
+}
+
+pub(crate) mod flag {
+    pub const READABLE: u32 = 1;
+    pub const WRITABLE: u32 = 1 << 1;
+    /// HUP, RDHUP, ERR or PRI was reported: a short read may be followed by more news without an edge.
+    pub const UNSETTLED: u32 = 1 << 2;
+    /// The peer has ended its side and everything before it was read.
+    pub const END: u32 = 1 << 3;
+    pub const CONNECTING: u32 = 1 << 4;
+    /// Half-closed on request as soon as the queue is empty.
+    pub const END_ASKED: u32 = 1 << 5;
+    pub const END_SENT: u32 = 1 << 6;
+    /// `close` was called: what is queued leaves, then the link goes.
+    pub const CLOSING: u32 = 1 << 7;
+    /// The socket is closed; the link waits for its owner to be told.
+    pub const GONE: u32 = 1 << 8;
+    pub const IN_READY: u32 = 1 << 9;
+    pub const IN_DIRTY: u32 = 1 << 10;
+    pub const IN_GROUP_READY: u32 = 1 << 11;
+    pub const JOINED_UNTOLD: u32 = 1 << 12;
+    pub const ABOVE_HIGH_WATER: u32 = 1 << 13;
+    /// Writability is being watched; see `Reactor::wait_for_room`.
+    pub const OUT_WATCHED: u32 = 1 << 14;
+    /// The last message was large: the next one probably is, too.
+    pub const BULK: u32 = 1 << 15;
+    /// A datagram peer ended by its idle time.
+    pub const IDLE: u32 = 1 << 16;
+    /// An AF_INET6 datagram socket: IPv4 targets must be mapped.
+    pub const V6: u32 = 1 << 17;
+    /// Left was told to the group.
+    pub const LEFT_TOLD: u32 = 1 << 18;
+    /// The fault is of the sending side alone: what the peer had sent before is still received.
+    pub const SENDING_FAILED: u32 = 1 << 19;
+    /// What was queued at the end was dropped.
+    pub const CUT_SHORT: u32 = 1 << 21;
+    /// A seqpacket socket told of a reset before the packets that came earlier.
+    pub const RESET: u32 = 1 << 22;
+    /// A datagram peer in its listener's `blocked`.
+    pub const IN_BLOCKED: u32 = 1 << 20;
+}
+
+/// What the owner waits for on a link.
+pub mod want {
+    /// A message, the end, an error; on a listener a connection.
+    pub const RECEIVE: u8 = 1;
+    /// Room in the queue.
+    pub const SEND: u8 = 1 << 1;
+    /// An empty queue.
+    pub const FLUSH: u8 = 1 << 2;
+    /// The outcome of connecting.
+    pub const CONNECT: u8 = 1 << 3;
+}
+
+/// Where the next message lies in the unclaimed bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Front {
+    pub start: u32,
+    pub end: u32,
+    pub consumed: u32,
+}
+
+/// A large message on its way.
+#[derive(Debug)]
+pub(crate) struct Large<B> {
+    pub body: B,
+    pub total: usize,
+    /// Bytes of the frame before the body, which are claimed already.
+    pub header: usize,
+    /// Bytes of the frame behind the body.
+    pub trailer: usize,
+    /// What the framing puts behind a message has been seen.
+    pub sealed: bool,
+}
+
+/// Unclaimed packets of a datagram peer.
+#[derive(Debug, Default)]
+pub(crate) struct Packets {
+    pub list: VecDeque<Box<[u8]>>,
+    /// What they cost; part of the reactor's `parked`.
+    pub cost: usize,
+}
+
+/// What passed through a link.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counters {
+    /// Bytes received.
+    pub bytes_in: u64,
+    /// Bytes that the kernel took.
+    pub bytes_out: u64,
+    /// Messages handed out.
+    pub messages_in: u64,
+    /// Messages that the kernel took whole.
+    pub messages_out: u64,
+    /// Messages dropped on their way out because the queue was full, or unsent at the end. Stops at its maximum.
+    pub dropped_out: u32,
+    /// Packets dropped on their way in because the owner was slow. Stops at its maximum.
+    pub dropped_in: u32,
+    /// When something last arrived, in monotonic nanoseconds; 0 is never.
+    pub last_in: u64,
+    /// When something last left.
+    pub last_out: u64,
+}
+
+impl Counters {
+    pub(crate) fn drop_out(&mut self, messages: usize) {
+        self.dropped_out = self.dropped_out.saturating_add(u32::try_from(messages).unwrap_or(u32::MAX));
+    }
+
+    pub(crate) fn drop_in(&mut self) {
+        self.dropped_in = self.dropped_in.saturating_add(1);
+    }
+}
+
+/// Why a link carries no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The connection broke.
+    Lost(Errno),
+    /// What the peer sent is not in the framing.
+    Frame(FrameError),
+    /// Its queue was full and its policy is [`WhenFull::Disconnect`].
+    TooSlow,
+}
+
+/// What only listeners have.
+#[derive(Debug, Default)]
+pub(crate) struct ListenerPart {
+    pub clients: usize,
+    pub refused: u64,
+    /// A descriptor kept back, so that even without any other a connection can be taken and refused.
+    pub reserve: Option<OwnedFd>,
+    pub peers: HashMap<SocketAddress, LinkId>,
+    /// Datagram peers that nobody has accepted yet.
+    pub newcomers: VecDeque<LinkId>,
+    /// Datagram peers whose sends the full socket buffer holds up.
+    pub blocked: Vec<LinkId>,
+}
+
+/// See the module.
+pub(crate) struct Link<H: Host> {
+    /// `None` for a datagram peer, and once closed.
+    pub fd: Option<OwnedFd>,
+    pub kind: Kind,
+    pub want: u8,
+    pub flags: u32,
+    /// What the framer remembers of the unclaimed bytes.
+    pub scan: u32,
+    pub front: Option<Front>,
+    /// Unclaimed bytes, from `inbox_at` on, when they do not lie in the reactor's buffer.
+    pub inbox: Vec<u8>,
+    pub inbox_at: usize,
+    pub large: Option<Box<Large<H::Body>>>,
+    /// Only datagram peers have them.
+    pub packets: Option<Box<Packets>>,
+    pub out: Option<Box<OutQueue<H::Loan>>>,
+    pub framer: Rc<Framer>,
+    pub config: Rc<Config>,
+    pub counters: Counters,
+    pub peer: SocketAddress,
+    /// The listener that made it.
+    pub parent: LinkId,
+    pub membership: Option<Membership>,
+    pub fault: Option<Box<Fault>>,
+    pub listener: Option<Box<ListenerPart>>,
+    /// Wall-clock nanoseconds.
+    pub since: u64,
+    /// Monotonic nanoseconds, 0 for none, by [`crate::Side`].
+    pub deadlines: [u64; 4],
+}
+
+impl<H: Host> Link<H> {
+    pub fn new(fd: Option<OwnedFd>, kind: Kind, config: &Rc<Config>, peer: SocketAddress) -> Link<H> {
+        Link {
+            fd,
+            kind,
+            want: 0,
+            flags: flag::WRITABLE,
+            scan: 0,
+            front: None,
+            inbox: Vec::new(),
+            inbox_at: 0,
+            large: None,
+            packets: None,
+            out: None,
+            framer: config.framer.clone(),
+            config: config.clone(),
+            counters: Counters::default(),
+            peer,
+            parent: LinkId::NONE,
+            membership: None,
+            fault: None,
+            listener: kind.is_listener().then(Box::default),
+            since: crate::sys::realtime_ns(),
+            deadlines: [0; 4],
+        }
+    }
+
+    #[inline]
+    pub fn has(&self, flags: u32) -> bool {
+        self.flags & flags != 0
+    }
+
+    #[inline]
+    pub fn set(&mut self, flags: u32) {
+        self.flags |= flags;
+    }
+
+    #[inline]
+    pub fn unset(&mut self, flags: u32) {
+        self.flags &= !flags;
+    }
+
+    pub fn borrow_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.fd.as_ref().map(AsFd::as_fd)
+    }
+
+    pub fn raw_fd(&self) -> Option<RawFd> {
+        self.fd.as_ref().map(AsRawFd::as_raw_fd)
+    }
+
+    /// What waits to be sent, against the high-water mark: bytes, but an empty packet counts as one, or they could
+    /// pile up without end.
+    #[inline]
+    pub fn backlog(&self) -> usize {
+        self.out.as_ref().map_or(0, |out| out.bytes().max(out.messages()))
+    }
+
+    /// Whether a sender that waits can go on.
+    #[inline]
+    pub fn has_room(&self) -> bool {
+        self.backlog() <= self.config.high_water / 2
+    }
+
+    /// Whether something other than bytes in the reactor's buffer may be there to be taken.
+    #[inline]
+    pub fn holds_more(&self) -> bool {
+        self.inbox_at < self.inbox.len()
+            || self.front.is_some()
+            || self.packets.is_some()
+            || self.large.is_some()
+            || self.fault.is_some()
+            || self.listener.is_some()
+    }
+
+    /// Whether nothing is left to send; an empty packet that waits counts as something.
+    #[inline]
+    pub fn is_flushed(&self) -> bool {
+        self.out.as_ref().is_none_or(|out| out.is_empty())
+    }
+
+    /// The first fault stays: it is the cause, later ones follow from it.
+    pub fn fail(&mut self, fault: Fault) {
+        if self.fault.is_none() {
+            self.fault = Some(Box::new(fault));
+        }
+    }
+
+    /// Nothing more can be sent. What the peer said before it went is often the reason, so a connection is still
+    /// received from until its end.
+    pub fn fail_sending(&mut self, error: Errno) {
+        if self.fault.is_none() && matches!(self.kind, Kind::Tcp | Kind::UnixStream | Kind::Seqpacket) {
+            self.set(flag::SENDING_FAILED | flag::READABLE);
+        }
+        self.fail(Fault::Lost(error));
+    }
+
+    /// Receiving failed.
+    pub fn fail_receiving(&mut self, fault: Fault) {
+        if self.has(flag::SENDING_FAILED) {
+            self.unset(flag::SENDING_FAILED);
+            self.fault = None;
+        }
+        self.fail(fault);
+    }
+
+    /// The fault that a receiver is told.
+    #[inline]
+    pub fn receive_fault(&self) -> Option<&Fault> {
+        if self.has(flag::SENDING_FAILED) { None } else { self.fault.as_deref() }
+    }
+
+    /// Whether what is queued cannot leave any more. A connected datagram socket goes on after an error, and a peer
+    /// whose bytes are not in the framing can still be sent to.
+    #[inline]
+    pub fn is_broken(&self) -> bool {
+        matches!(self.fault.as_deref(), Some(Fault::Lost(_) | Fault::TooSlow)) && self.kind != Kind::Datagram
+    }
+}

@@ -1,0 +1,457 @@
+//! The bounded queue of what one link still has to send.
+//!
+//! Bytes leave in order; messages are counted by their size on the wire, so that a queue knows at every
+//! moment how many messages are whole, partly sent or gone. Small messages run together in one buffer, large
+//! ones are lent by the caller, broadcast ones are shared by all members of a group. The queue decides
+//! nothing: limits and what happens when it is full belong to [`crate::transmit`].
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::rc::Rc;
+
+/// What happens to a message that finds its queue full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// The sender waits until half of the queue is free.
+    Wait,
+    /// The send fails.
+    Reject,
+    /// The oldest messages not yet begun are dropped and counted.
+    DropOldest,
+    /// The new message is dropped and counted.
+    DropNewest,
+    /// The link is closed: a reader this slow is not wanted.
+    Disconnect,
+}
+
+/// Messages framed once and shared by every member that they go to.
+#[derive(Debug)]
+pub struct Burst {
+    /// Whole frames, one behind the other.
+    pub data: Box<[u8]>,
+    /// Their sizes.
+    pub sizes: Box<[u32]>,
+}
+
+#[derive(Debug)]
+enum Data<L> {
+    Bytes(Vec<u8>),
+    Shared(Rc<Burst>),
+    Loan(L),
+}
+
+/// A run of bytes, of which the first `from` are gone already.
+#[derive(Debug)]
+struct Chunk<L> {
+    data: Data<L>,
+    from: usize,
+}
+
+impl<L: AsRef<[u8]>> Chunk<L> {
+    fn new(data: Data<L>) -> Chunk<L> {
+        Chunk { data, from: 0 }
+    }
+
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        let all = match &self.data {
+            Data::Bytes(bytes) => bytes.as_slice(),
+            Data::Shared(burst) => &burst.data,
+            Data::Loan(loan) => loan.as_ref(),
+        };
+        &all[self.from..]
+    }
+}
+
+/// From this size on the last buffer is left alone and a new one begun.
+const BUFFER: usize = 64 * 1024;
+/// At most so many parts go into one system call; the kernel's bound is 1,024 (IOV_MAX).
+pub const MAX_PARTS: usize = 64;
+
+/// See the module.
+#[derive(Debug)]
+pub struct OutQueue<L> {
+    chunks: VecDeque<Chunk<L>>,
+    /// Sizes on the wire of the messages here, the oldest first.
+    sizes: VecDeque<u32>,
+    /// Bytes of the oldest message that are sent already; below its size.
+    begun: usize,
+    bytes: usize,
+    /// An empty buffer kept for the next message.
+    spare: Vec<u8>,
+}
+
+impl<L> Default for OutQueue<L> {
+    fn default() -> Self {
+        OutQueue { chunks: VecDeque::new(), sizes: VecDeque::new(), begun: 0, bytes: 0, spare: Vec::new() }
+    }
+}
+
+impl<L: AsRef<[u8]>> OutQueue<L> {
+    /// Bytes that wait.
+    #[inline]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Messages of which at least one byte waits.
+    pub fn messages(&self) -> usize {
+        self.sizes.len()
+    }
+
+    /// Whether the oldest message has left in part: the peer may have seen some of it.
+    pub fn is_begun(&self) -> bool {
+        self.begun > 0
+    }
+
+    /// Nothing waits.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.sizes.is_empty()
+    }
+
+    /// The size on the wire of the oldest message.
+    pub fn first_size(&self) -> Option<usize> {
+        self.sizes.front().map(|size| *size as usize)
+    }
+
+    /// Adds one message made of `parts`, copied.
+    #[inline]
+    pub fn push(&mut self, parts: [&[u8]; 3]) {
+        let size = parts[0].len() + parts[1].len() + parts[2].len();
+        let buffer = self.tail(size);
+        for part in parts {
+            buffer.extend_from_slice(part);
+        }
+        self.note(size);
+    }
+
+    /// Adds one message whose payload is lent, not copied.
+    pub fn push_loan(&mut self, header: &[u8], payload: L, trailer: &[u8]) {
+        let size = header.len() + payload.as_ref().len() + trailer.len();
+        if !header.is_empty() {
+            self.tail(header.len()).extend_from_slice(header);
+        }
+        if !payload.as_ref().is_empty() {
+            self.chunks.push_back(Chunk::new(Data::Loan(payload)));
+        }
+        if !trailer.is_empty() {
+            self.tail(trailer.len()).extend_from_slice(trailer);
+        }
+        self.note(size);
+    }
+
+    /// Adds all messages of a burst.
+    #[inline]
+    pub fn push_burst(&mut self, burst: &Rc<Burst>) {
+        if !burst.data.is_empty() {
+            self.chunks.push_back(Chunk::new(Data::Shared(burst.clone())));
+        }
+        self.sizes.extend(burst.sizes.iter());
+        self.bytes += burst.data.len();
+    }
+
+    #[inline]
+    fn note(&mut self, size: usize) {
+        self.sizes.push_back(size as u32);
+        self.bytes += size;
+    }
+
+    #[inline]
+    fn tail(&mut self, size: usize) -> &mut Vec<u8> {
+        let open = match self.chunks.back() {
+            Some(Chunk { data: Data::Bytes(bytes), .. }) => bytes.len() + size <= BUFFER,
+            _ => false,
+        };
+        if !open {
+            self.chunks.push_back(Chunk::new(Data::Bytes(std::mem::take(&mut self.spare))));
+        }
+        match self.chunks.back_mut() {
+            Some(Chunk { data: Data::Bytes(bytes), .. }) => bytes,
+            _ => unreachable!("a buffer was pushed above"),
+        }
+    }
+
+    /// Gives the waiting bytes to `use_parts` as parts for one system call: at most [`MAX_PARTS`] and `limit` bytes.
+    #[inline]
+    pub fn with_parts<R>(&self, limit: usize, use_parts: impl FnOnce(&[IoSlice<'_>]) -> R) -> R {
+        let mut parts = [IoSlice::new(&[]); MAX_PARTS];
+        let mut count = 0;
+        let mut left = limit;
+        for chunk in &self.chunks {
+            if count == MAX_PARTS || left == 0 {
+                break;
+            }
+            let bytes = chunk.bytes();
+            let bytes = &bytes[..bytes.len().min(left)];
+            left -= bytes.len();
+            parts[count] = IoSlice::new(bytes);
+            count += 1;
+        }
+        use_parts(&parts[..count])
+    }
+
+    /// The only part that waits, if there is just one: the common case needs no list.
+    #[inline]
+    pub fn single(&self) -> Option<&[u8]> {
+        match self.chunks.len() {
+            1 => Some(self.chunks[0].bytes()),
+            _ => None,
+        }
+    }
+
+    /// `count` bytes have left; gives how many messages became whole with them.
+    #[inline]
+    pub fn advance(&mut self, count: usize) -> usize {
+        debug_assert!(count <= self.bytes);
+        let mut whole = 0;
+        if count == self.bytes {
+            whole = self.sizes.len();
+            self.sizes.clear();
+            self.begun = 0;
+        } else {
+            self.begun += count;
+            while let Some(size) = self.sizes.front() {
+                if self.begun < *size as usize {
+                    break;
+                }
+                self.begun -= *size as usize;
+                self.sizes.pop_front();
+                whole += 1;
+            }
+        }
+        self.consume(count);
+        whole
+    }
+
+    /// The oldest message leaves as one packet, which may be empty.
+    pub fn pop_message(&mut self) {
+        if let Some(size) = self.sizes.pop_front() {
+            let rest = size as usize - self.begun;
+            self.begun = 0;
+            self.consume(rest);
+        }
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.bytes -= count;
+        let mut left = count;
+        while let Some(chunk) = self.chunks.front_mut() {
+            let have = chunk.bytes().len();
+            if left < have {
+                chunk.from += left;
+                break;
+            }
+            left -= have;
+            if let Some(Chunk { data: Data::Bytes(mut bytes), .. }) = self.chunks.pop_front()
+                && bytes.capacity() <= BUFFER
+                && bytes.capacity() > self.spare.capacity()
+            {
+                bytes.clear();
+                self.spare = bytes;
+            }
+        }
+    }
+
+    /// Drops the oldest message of which no byte has left; false if there is none.
+    pub fn drop_oldest(&mut self) -> bool {
+        if self.begun == 0 {
+            let some = !self.sizes.is_empty();
+            self.pop_message();
+            return some;
+        }
+        if self.sizes.len() < 2 {
+            return false;
+        }
+        // The begun message stays; once its rest ends with a chunk, dropping what follows moves no bytes.
+        let behind = self.split(self.sizes[0] as usize - self.begun);
+        let mut left = self.sizes.remove(1).map_or(0, |size| size as usize);
+        self.bytes -= left;
+        while left > 0
+            && let Some(chunk) = self.chunks.get_mut(behind)
+        {
+            let have = chunk.bytes().len();
+            if left < have {
+                chunk.from += left;
+                break;
+            }
+            left -= have;
+            self.chunks.remove(behind);
+        }
+        true
+    }
+
+    /// Divides the chunks `count` bytes from here; gives the index of the first one behind.
+    fn split(&mut self, count: usize) -> usize {
+        let (mut index, mut left) = (0, count);
+        while left > 0
+            && let Some(chunk) = self.chunks.get_mut(index)
+        {
+            let bytes = chunk.bytes();
+            if left < bytes.len() {
+                let before = bytes[..left].to_vec();
+                chunk.from += left;
+                self.chunks.insert(index, Chunk::new(Data::Bytes(before)));
+                return index + 1;
+            }
+            left -= bytes.len();
+            index += 1;
+        }
+        index
+    }
+
+    /// Drops everything; gives (messages of which nothing left, whether one was cut in the middle).
+    pub fn clear(&mut self) -> (usize, bool) {
+        let cut = self.begun > 0;
+        let unsent = self.sizes.len() - usize::from(cut);
+        self.chunks.clear();
+        self.sizes.clear();
+        (self.begun, self.bytes) = (0, 0);
+        (unsent, cut)
+    }
+
+    /// Gives memory beyond `bytes` back: an empty queue in the pool must not keep what a large backlog needed.
+    pub fn shrink(&mut self, bytes: usize) {
+        self.chunks.shrink_to(4);
+        self.sizes.shrink_to(bytes / size_of::<u32>());
+        self.spare.shrink_to(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    type Queue = OutQueue<Vec<u8>>;
+
+    fn waiting(queue: &Queue) -> Vec<u8> {
+        queue.chunks.iter().flat_map(Chunk::bytes).copied().collect()
+    }
+
+    #[test]
+    fn messages_become_whole_as_their_bytes_leave() {
+        let mut queue = Queue::default();
+        queue.push([b"2", b"ab", b""]);
+        queue.push_loan(b"3", b"cde".to_vec(), b";");
+        assert_eq!((queue.bytes(), queue.messages()), (8, 2));
+        assert_eq!(queue.advance(2), 0);
+        assert!(queue.is_begun());
+        assert_eq!(queue.advance(1), 1);
+        assert!(!queue.is_begun());
+        assert_eq!(waiting(&queue), b"3cde;");
+        assert_eq!(queue.advance(5), 1);
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn dropping_keeps_a_begun_message_whole() {
+        let mut queue = Queue::default();
+        for payload in [b"aaaa", b"bbbb", b"cccc"] {
+            queue.push([b"", payload, b""]);
+        }
+        queue.advance(1);
+        assert!(queue.drop_oldest());
+        assert_eq!(waiting(&queue), b"aaacccc");
+        assert!(queue.drop_oldest());
+        assert_eq!(waiting(&queue), b"aaa");
+        assert!(!queue.drop_oldest());
+        assert_eq!(queue.advance(3), 1);
+    }
+
+    #[test]
+    fn empty_messages_are_messages() {
+        let mut queue = Queue::default();
+        queue.push([b"", b"", b""]);
+        assert_eq!((queue.bytes(), queue.messages()), (0, 1));
+        queue.pop_message();
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn clear_tells_unsent_from_cut() {
+        let mut queue = Queue::default();
+        queue.push([b"", b"abc", b""]);
+        queue.push([b"", b"def", b""]);
+        queue.advance(1);
+        assert_eq!(queue.clear(), (1, true));
+        assert_eq!(queue.bytes(), 0);
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Push(u8),
+        Loan(u8),
+        Burst(u8, u8),
+        Advance(u8),
+        DropOldest,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            any::<u8>().prop_map(Step::Push),
+            any::<u8>().prop_map(Step::Loan),
+            (0..5u8, 0..9u8).prop_map(|(count, size)| Step::Burst(count, size)),
+            any::<u8>().prop_map(Step::Advance),
+            Just(Step::DropOldest),
+        ]
+    }
+
+    proptest! {
+        /// The queue against the plainest model: a list of messages and a count of bytes gone.
+        #[test]
+        fn behaves_like_a_list_of_messages(steps in prop::collection::vec(step(), 0..60)) {
+            let mut queue = Queue::default();
+            let mut model: VecDeque<Vec<u8>> = VecDeque::new();
+            let mut begun = 0;
+            let mut next = 0u8;
+            for step in steps {
+                match step {
+                    Step::Push(size) => {
+                        next = next.wrapping_add(1);
+                        let message = vec![next; size as usize + 1];
+                        queue.push([&message[..1], &message[1..], b""]);
+                        model.push_back(message);
+                    }
+                    Step::Loan(size) => {
+                        next = next.wrapping_add(1);
+                        let message = vec![next; size as usize + 1];
+                        queue.push_loan(&message[..1], message[1..].to_vec(), b"");
+                        model.push_back(message);
+                    }
+                    Step::Burst(count, size) => {
+                        next = next.wrapping_add(1);
+                        let message = vec![next; size as usize + 1];
+                        let burst = Burst {
+                            data: message.repeat(count as usize).into(),
+                            sizes: vec![u32::from(size) + 1; count as usize].into(),
+                        };
+                        queue.push_burst(&Rc::new(burst));
+                        model.extend((0..count).map(|_| message.clone()));
+                    }
+                    Step::Advance(count) => {
+                        let count = (count as usize).min(queue.bytes());
+                        let mut whole = 0;
+                        begun += count;
+                        while model.front().is_some_and(|message| begun >= message.len()) {
+                            begun -= model.pop_front().unwrap().len();
+                            whole += 1;
+                        }
+                        prop_assert_eq!(queue.advance(count), whole);
+                    }
+                    Step::DropOldest => {
+                        let first = usize::from(begun > 0);
+                        let some = model.len() > first;
+                        if some {
+                            model.remove(first);
+                        }
+                        prop_assert_eq!(queue.drop_oldest(), some);
+                    }
+                }
+                let expected: Vec<u8> = model.iter().flatten().copied().skip(begun).collect();
+                prop_assert_eq!(waiting(&queue), expected.clone());
+                prop_assert_eq!((queue.bytes(), queue.messages()), (expected.len(), model.len()));
+            }
+        }
+    }
+}

@@ -1,0 +1,545 @@
+//! From the kernel to a claimed message.
+//!
+//! Nothing is read before somebody asks: bytes that nobody wants stay in the kernel, whose window then closes, and
+//! that is the back-pressure. What was read and not claimed lies in the reactor's one receive buffer as long as
+//! no other link needs it, then in the link's `inbox`. A message from [`LARGE`] on is received into its
+//! final object, which grows with what arrived, never with a length that the peer announced.
+
+use crate::frame::{FrameError, Known, Step};
+use crate::link::{Body, Fault, Front, Host, Kind, Large, LinkId, flag};
+use crate::reactor::{PARKED_CAP, RECEIVE_BUFFER, RECEIVE_SIZE, Reactor};
+use crate::sys::address::{RawAddress, SocketAddress};
+use crate::sys::{Errno, io};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
+
+/// From this size on a message is received straight into its final object.
+pub(crate) const LARGE: usize = 32 * 1024;
+/// How far such an object runs ahead of what has arrived.
+const AHEAD: usize = 256 * 1024;
+/// What is read along behind a large message: enough for the next header.
+const BEHIND: usize = 4 * 1024;
+/// Bytes of one unfinished message taken from one link before others have their turn.
+const BYTES_PER_TURN: u64 = 4 * 1024 * 1024;
+/// Unclaimed packets that one datagram peer may hold, in bytes; more are dropped and counted.
+const PACKETS_CAP: usize = 256 * 1024;
+/// Packets taken from one datagram listener before others have their turn.
+const PACKETS_PER_TURN: usize = 256;
+/// What one unclaimed packet costs beside its bytes.
+const PACKET_OVERHEAD: usize = 64;
+
+/// The host has no memory for a large message.
+const NO_MEMORY: Fault = Fault::Lost(Errno(libc::ENOMEM));
+
+/// What [`Reactor::take`] found.
+pub enum Take<'a, B> {
+    /// A message, to be copied out before the reactor is used again.
+    Bytes(&'a [u8]),
+    /// A large message in its final object.
+    Body(B),
+    /// The peer has ended its side.
+    End,
+    /// The link is at fault; this stays.
+    Fault(Fault),
+    /// The owner has closed it.
+    Closed,
+    /// Not yet.
+    Nothing,
+}
+
+impl<H: Host> Reactor<H> {
+    /// Whether [`Reactor::take`] has something to give; reads from the kernel as far as needed to tell.
+    pub fn available(&mut self, id: LinkId) -> bool {
+        let Some(link) = self.get(id) else { return true };
+        if link.has(flag::CLOSING | flag::GONE) {
+            return true;
+        }
+        if link.kind.is_listener() {
+            return self.acceptable(id);
+        }
+        self.advance(id)
+    }
+
+    /// Claims the next message.
+    #[inline]
+    pub fn take(&mut self, id: LinkId) -> Take<'_, H::Body> {
+        let Some(link) = self.get(id) else { return Take::Closed };
+        if link.has(flag::CLOSING | flag::GONE) {
+            return Take::Closed;
+        }
+        if !self.advance(id) {
+            return Take::Nothing;
+        }
+        self.claim(id)
+    }
+
+    /// Whether what can be taken is a message, and not the end or a fault.
+    pub(crate) fn has_message(&mut self, id: LinkId) -> bool {
+        let found = self.advance(id);
+        let Some(link) = self.get(id) else { return false };
+        let whole = link.large.as_ref().is_some_and(|large| large.sealed && large.body.len() == large.total);
+        found && (link.front.is_some() || whole)
+    }
+
+    /// Hands out what `advance` found.
+    fn claim(&mut self, id: LinkId) -> Take<'_, H::Body> {
+        let in_rx = self.rx_owner == id;
+        let (rx_from, rx_to) = (self.rx_from, self.rx_to);
+        let index = id.index();
+        let Some(link) = self.slots[index].link.as_mut() else { return Take::Closed };
+        if let Some(front) = link.front.take() {
+            link.counters.messages_in += 1;
+            let (start, end, consumed) = (front.start as usize, front.end as usize, front.consumed as usize);
+            if link.kind == Kind::DatagramPeer
+                && let Some(packets) = &mut link.packets
+            {
+                // The packet moves to the inbox, which lends it until the next call.
+                link.inbox = packets.list.pop_front().map(Vec::from).unwrap_or_default();
+                packets.cost -= link.inbox.len() + PACKET_OVERHEAD;
+                self.parked -= PACKET_OVERHEAD;
+                if packets.list.is_empty() {
+                    link.packets = None;
+                }
+                link.inbox_at = link.inbox.len();
+                return Take::Bytes(&link.inbox);
+            }
+            if in_rx {
+                self.rx_from = rx_from + consumed;
+                debug_assert!(self.rx_from <= rx_to);
+                return Take::Bytes(&self.rx[rx_from + start..rx_from + end]);
+            }
+            let at = link.inbox_at;
+            link.inbox_at += consumed;
+            return Take::Bytes(&link.inbox[at + start..at + end]);
+        }
+        if let Some(large) = link.large.take_if(|large| large.sealed && large.body.len() == large.total) {
+            link.counters.messages_in += 1;
+            link.set(flag::BULK);
+            return Take::Body(large.body);
+        }
+        // Connected datagram sockets go on after an error: it is told once.
+        if link.kind == Kind::Datagram
+            && let Some(fault) = link.fault.take()
+        {
+            return Take::Fault(*fault);
+        }
+        link.receive_fault().map_or(Take::End, |fault| Take::Fault(fault.clone()))
+    }
+
+    /// Brings the next message to the front; false if there is neither that nor an end nor a fault.
+    fn advance(&mut self, id: LinkId) -> bool {
+        let mut enough = 0;
+        loop {
+            let in_rx = self.rx_owner == id;
+            let index = id.index();
+            let Some(link) = self.slots[index].link.as_mut() else { return true };
+            if link.front.is_some() {
+                return true;
+            }
+            if link.inbox_at == link.inbox.len() && link.inbox.capacity() > 0 {
+                self.parked -= link.inbox.len();
+                link.inbox = Vec::new();
+                link.inbox_at = 0;
+            }
+            if enough == 0 {
+                enough = link.counters.bytes_in + BYTES_PER_TURN;
+            }
+            let allowed = enough.saturating_sub(link.counters.bytes_in) as usize;
+            if allowed == 0 && link.has(flag::READABLE) {
+                self.put_off(id);
+                continue;
+            }
+            if link.kind.is_packet() {
+                if let Some(outcome) = self.advance_packet(id) {
+                    return outcome;
+                }
+                continue;
+            }
+            if link.large.is_some() {
+                match self.advance_large(id, allowed) {
+                    Some(outcome) => return outcome,
+                    None => continue,
+                }
+            }
+            let data: &[u8] = if in_rx { &self.rx[self.rx_from..self.rx_to] } else { &link.inbox[link.inbox_at..] };
+            // What arrived before a connection broke still counts.
+            let meaningless = matches!(link.receive_fault(), Some(Fault::Frame(_) | Fault::TooSlow));
+            if !data.is_empty() && !meaningless {
+                let step = link.framer.next(&mut link.scan, data);
+                let ended = link.has(flag::END);
+                let goes_on = !ended && link.receive_fault().is_none();
+                match step {
+                    Step::Message { start, end, consumed } => {
+                        link.front = Some(Front { start: start as u32, end: end as u32, consumed: consumed as u32 });
+                        return true;
+                    }
+                    Step::Broken(error) => link.fail_receiving(Fault::Frame(error)),
+                    // A framing that was swapped in may be swapped out in the middle of a message: its bytes stay
+                    // where they can be divided anew.
+                    Step::Partial(Some(known))
+                        if known.body >= LARGE && goes_on && Rc::ptr_eq(&link.framer, &link.config.framer) =>
+                    {
+                        let Known { header, body: total, trailer } = known;
+                        let have = (data.len() - header).min(total);
+                        let mut body = H::Body::with_capacity(total.min(AHEAD.max(2 * have)));
+                        body.extend(&data[header..header + have]);
+                        if body.len() < have {
+                            link.fail_receiving(NO_MEMORY);
+                            return true;
+                        }
+                        link.large = Some(Box::new(Large { body, total, header, trailer, sealed: trailer == 0 }));
+                        link.scan = 0;
+                        self.consume(id, header + have);
+                        continue;
+                    }
+                    Step::Partial(_) if ended => match link.framer.finish(data) {
+                        Ok(Some(Step::Message { start, end, consumed })) => {
+                            link.front =
+                                Some(Front { start: start as u32, end: end as u32, consumed: consumed as u32 });
+                            return true;
+                        }
+                        Ok(_) => {}
+                        Err(error) => link.fail_receiving(Fault::Frame(error)),
+                    },
+                    Step::Partial(_) => {}
+                }
+            }
+            let Some(link) = self.slots[index].link.as_mut() else { return true };
+            if link.receive_fault().is_some() || link.has(flag::END) {
+                return true;
+            }
+            if !link.has(flag::READABLE) {
+                return false;
+            }
+            self.receive_stream(id);
+        }
+    }
+
+    fn consume(&mut self, id: LinkId, count: usize) {
+        if self.rx_owner == id {
+            self.rx_from += count;
+        } else if let Some(link) = self.get_mut(id) {
+            link.inbox_at += count;
+        }
+    }
+
+    /// Makes the receive buffer this link's own, with its unclaimed bytes at the start.
+    fn acquire(&mut self, id: LinkId) {
+        if self.rx_owner == id {
+            if self.rx_from > 0 {
+                self.rx.copy_within(self.rx_from..self.rx_to, 0);
+                self.rx_to -= self.rx_from;
+                self.rx_from = 0;
+            }
+            return;
+        }
+        self.park();
+        let index = id.index();
+        let Some(link) = self.slots[index].link.as_mut() else { return };
+        let data = &link.inbox[link.inbox_at..];
+        self.rx[..data.len()].copy_from_slice(data);
+        self.rx_from = 0;
+        self.rx_to = data.len();
+        self.rx_owner = id;
+        self.parked -= link.inbox.len();
+        link.inbox = Vec::new();
+        link.inbox_at = 0;
+    }
+
+    /// Moves what lies unclaimed in the receive buffer to its link.
+    pub(crate) fn park(&mut self) {
+        let owner = std::mem::replace(&mut self.rx_owner, LinkId::NONE);
+        let range = self.rx_from..self.rx_to;
+        (self.rx_from, self.rx_to) = (0, 0);
+        let index = owner.index();
+        if owner == LinkId::NONE || self.get(owner).is_none() {
+            return;
+        }
+        let Some(link) = self.slots[index].link.as_mut() else { return };
+        if !range.is_empty() {
+            link.inbox = self.rx[range].to_vec();
+            link.inbox_at = 0;
+            self.parked += link.inbox.len();
+        }
+    }
+
+    /// One recv(2) for a stream, into the shared buffer, or into the inbox when a partial message fills half of it.
+    fn receive_stream(&mut self, id: LinkId) {
+        let small = self.parked > PARKED_CAP;
+        let Some(link) = self.get_mut(id) else { return };
+        let have = link.inbox.len() - link.inbox_at;
+        let size = match (small, link.has(flag::BULK)) {
+            (true, _) | (_, true) => BEHIND,
+            _ => RECEIVE_SIZE,
+        };
+        link.unset(flag::BULK);
+        let index = id.index();
+        if have > RECEIVE_BUFFER / 2 {
+            let Some(link) = self.slots[index].link.as_mut() else { return };
+            self.parked -= link.inbox_at;
+            link.inbox.drain(..link.inbox_at);
+            link.inbox_at = 0;
+            let size = size.max(have / 4).min(BYTES_PER_TURN as usize);
+            link.inbox.resize(have + size, 0);
+            let Some(fd) = link.fd.as_ref() else { return };
+            let result = receive_chunk(fd.as_fd(), link.kind, io::uninit(&mut link.inbox[have..]));
+            let length = result.as_ref().map_or(0, |chunk| chunk.length);
+            link.inbox.truncate(have + length);
+            self.parked += length;
+            self.received(id, result, size);
+            return;
+        }
+        self.acquire(id);
+        if self.rx_to > RECEIVE_BUFFER / 2 {
+            self.park();
+            return;
+        }
+        let to = self.rx_to;
+        let size = size.min(RECEIVE_BUFFER - to);
+        let Some(link) = self.slots[index].link.as_mut() else { return };
+        let Some(fd) = link.fd.as_ref() else { return };
+        let result = receive_chunk(fd.as_fd(), link.kind, io::uninit(&mut self.rx[to..to + size]));
+        self.rx_to = to + result.as_ref().map_or(0, |chunk| chunk.length);
+        self.received(id, result, size);
+    }
+
+    /// Files the outcome of a receive that asked for `asked` bytes of a stream.
+    fn received(&mut self, id: LinkId, result: Result<io::Chunk, Errno>, asked: usize) {
+        let now = self.now;
+        let Some(link) = self.get_mut(id) else { return };
+        match result {
+            Ok(io::Chunk { length: 0, .. }) => {
+                link.set(flag::END);
+                link.unset(flag::READABLE);
+            }
+            Ok(chunk) => {
+                link.counters.bytes_in += chunk.length as u64;
+                link.counters.last_in = now;
+                // A short read has emptied the socket, but not before an end, an error or an urgent mark, and not
+                // when descriptors in a Unix stream cut it short.
+                if chunk.length < asked && !chunk.cut && !link.has(flag::UNSETTLED) {
+                    link.unset(flag::READABLE);
+                }
+            }
+            Err(error) => {
+                link.unset(flag::READABLE);
+                if !error.would_block() {
+                    link.fail_receiving(Fault::Lost(error));
+                }
+            }
+        }
+    }
+
+    /// Receives into a large message, at most `allowed` bytes. `None`: look again.
+    fn advance_large(&mut self, id: LinkId, allowed: usize) -> Option<bool> {
+        let index = id.index();
+        let in_rx = self.rx_owner == id;
+        let link = self.slots[index].link.as_mut()?;
+        let (ended, readable) = (link.has(flag::END), link.has(flag::READABLE));
+        let broken = link.receive_fault().is_some();
+        let Some(large) = link.large.as_mut() else { return Some(true) };
+        let left = large.total - large.body.len();
+        if left == 0 {
+            if large.sealed {
+                return Some(true);
+            }
+            return self.advance_trailer(id);
+        }
+        if broken {
+            link.large = None;
+            return Some(true);
+        }
+        if ended {
+            let have = large.header + large.body.len();
+            let need = Some(large.header + large.total + large.trailer);
+            link.large = None;
+            link.fail_receiving(Fault::Frame(FrameError::Truncated { have, need }));
+            return Some(true);
+        }
+        if !readable {
+            return Some(false);
+        }
+        if large.body.spare().is_empty() {
+            let capacity = large.total.min(2 * large.body.len().max(AHEAD));
+            large.body.grow(capacity);
+            if large.body.spare().is_empty() {
+                link.fail_receiving(NO_MEMORY);
+                return None;
+            }
+        }
+        if !in_rx {
+            self.acquire(id);
+        }
+        let link = self.slots[index].link.as_mut()?;
+        let large = link.large.as_mut()?;
+        debug_assert_eq!(self.rx_from, self.rx_to);
+        (self.rx_from, self.rx_to) = (0, 0);
+        let spare = large.body.spare();
+        let room = spare.len().min(left).min(allowed);
+        let fd = link.fd.as_ref()?;
+        let (result, asked) = if room == left {
+            let (behind, fd) = (&mut self.rx[..BEHIND], fd.as_fd());
+            (io::receive_two(fd, &mut spare[..room], behind), room + BEHIND)
+        } else {
+            (receive_chunk(fd.as_fd(), link.kind, &mut spare[..room]), room)
+        };
+        if let Ok(chunk) = &result {
+            large.body.advance(chunk.length.min(room));
+            self.rx_to = chunk.length.saturating_sub(room);
+        }
+        self.received(id, result, asked);
+        None
+    }
+
+    /// A large message is whole but for what its framing puts behind it. `None`: look again.
+    fn advance_trailer(&mut self, id: LinkId) -> Option<bool> {
+        let index = id.index();
+        let in_rx = self.rx_owner == id;
+        let link = self.slots[index].link.as_mut()?;
+        let data: &[u8] = if in_rx { &self.rx[self.rx_from..self.rx_to] } else { &link.inbox[link.inbox_at..] };
+        let Some(large) = link.large.as_mut() else { return Some(true) };
+        let (position, trailer) = (large.header + large.total, large.trailer);
+        let arrived = &data[..data.len().min(trailer)];
+        // Only the framing of the configuration makes messages large.
+        let fault = match link.config.framer.check_trailer(position, arrived) {
+            Ok(()) if arrived.len() == trailer => {
+                large.sealed = true;
+                self.consume(id, trailer);
+                return Some(true);
+            }
+            Ok(()) if link.receive_fault().is_some() => None,
+            Ok(()) if link.has(flag::END) => {
+                Some(FrameError::Truncated { have: position + arrived.len(), need: Some(position + trailer) })
+            }
+            Ok(()) if link.has(flag::READABLE) => {
+                self.receive_stream(id);
+                return None;
+            }
+            Ok(()) => return Some(false),
+            Err(error) => Some(error),
+        };
+        link.large = None;
+        if let Some(error) = fault {
+            link.fail_receiving(Fault::Frame(error));
+        }
+        Some(true)
+    }
+
+    /// Brings the next packet to the front. `None`: look again.
+    fn advance_packet(&mut self, id: LinkId) -> Option<bool> {
+        let index = id.index();
+        let link = self.slots[index].link.as_mut()?;
+        if link.kind == Kind::DatagramPeer {
+            let first = link.packets.as_ref().and_then(|packets| packets.list.front());
+            let size = first.map(|packet| packet.len() as u32);
+            link.front = size.map(|end| Front { start: 0, end, consumed: end });
+            return Some(link.front.is_some() || link.fault.is_some() || link.has(flag::END));
+        }
+        if link.receive_fault().is_some() || link.has(flag::END) {
+            return Some(true);
+        }
+        if !link.has(flag::READABLE) {
+            return Some(false);
+        }
+        self.acquire(id);
+        (self.rx_from, self.rx_to) = (0, 0);
+        let now = self.now;
+        let link = self.slots[index].link.as_mut()?;
+        let fd = link.fd.as_ref()?.as_fd();
+        let result = match link.kind {
+            Kind::Seqpacket => io::receive_packet(fd, &mut self.rx, None),
+            _ => io::receive(fd, io::uninit(&mut self.rx), libc::MSG_TRUNC)
+                .map(|length| io::Packet { length, has_control: true }),
+        };
+        match result {
+            // Every message carries credentials (SO_PASSCRED); only the end comes without.
+            Ok(packet) if packet.length == 0 && !packet.has_control => {
+                if link.has(flag::RESET) {
+                    link.fail_receiving(Fault::Lost(Errno(libc::ECONNRESET)));
+                } else {
+                    link.set(flag::END);
+                }
+            }
+            Ok(packet) => {
+                link.counters.bytes_in += packet.length as u64;
+                link.counters.last_in = now;
+                let limit = link.framer.max_message().min(RECEIVE_BUFFER);
+                if packet.length > limit {
+                    let error = FrameError::TooLarge { size: Some(packet.length as u64), limit };
+                    link.fail_receiving(Fault::Frame(error));
+                    return Some(true);
+                }
+                self.rx_to = packet.length;
+                let end = packet.length as u32;
+                link.front = Some(Front { start: 0, end, consumed: end });
+            }
+            Err(error) => {
+                // An error is taken with the report; packets may wait behind it.
+                if error == Errno(libc::ECONNRESET) && link.kind == Kind::Seqpacket && !link.has(flag::RESET) {
+                    link.set(flag::RESET);
+                } else if error.would_block() {
+                    link.unset(flag::READABLE);
+                } else {
+                    link.fail_receiving(Fault::Lost(error));
+                }
+            }
+        }
+        None
+    }
+
+    /// Sorts what a datagram listener received to its peers; newcomers wait to be accepted.
+    pub(crate) fn drain_datagrams(&mut self, listener: LinkId) {
+        for _ in 0..PACKETS_PER_TURN {
+            let Some(link) = self.get(listener) else { return };
+            if !link.has(flag::READABLE) || link.has(flag::CLOSING | flag::GONE) {
+                return;
+            }
+            self.acquire(listener);
+            let index = listener.index();
+            let Some(link) = self.slots[index].link.as_mut() else { return };
+            let Some(fd) = link.fd.as_ref() else { return };
+            let mut from = RawAddress::empty();
+            match io::receive_packet(fd.as_fd(), &mut self.rx, Some(&mut from)) {
+                Ok(packet) => {
+                    link.counters.bytes_in += packet.length as u64;
+                    link.counters.messages_in += 1;
+                    self.sort_packet(listener, SocketAddress::from_raw(&from), packet.length);
+                }
+                Err(error) if error.would_block() => link.unset(flag::READABLE),
+                Err(_) => {}
+            }
+        }
+        self.put_off(listener);
+    }
+
+    fn sort_packet(&mut self, listener: LinkId, from: SocketAddress, length: usize) {
+        let Some(id) = self.peer_of(listener, from) else { return };
+        let now = self.now;
+        let index = id.index();
+        let Some(link) = self.slots[index].link.as_mut() else { return };
+        link.counters.bytes_in += length as u64;
+        link.counters.last_in = now;
+        let cost = length + PACKET_OVERHEAD;
+        let held = link.packets.as_ref().map_or(0, |packets| packets.cost);
+        let limit = link.framer.max_message().min(RECEIVE_BUFFER);
+        if length > limit || (held > 0 && held + cost > PACKETS_CAP) || self.parked > PARKED_CAP {
+            link.counters.drop_in();
+            return;
+        }
+        let packets = link.packets.get_or_insert_default();
+        packets.list.push_back(self.rx[..length].into());
+        packets.cost += cost;
+        self.parked += cost;
+        self.notify(id);
+    }
+}
+
+/// One receive from a stream. TCP has nothing beside its bytes, and recv(2) is cheaper than recvmsg(2).
+#[inline]
+fn receive_chunk(fd: BorrowedFd<'_>, kind: Kind, into: &mut [MaybeUninit<u8>]) -> Result<io::Chunk, Errno> {
+    match kind {
+        Kind::Tcp => io::receive(fd, into, 0).map(|length| io::Chunk { length, cut: false }),
+        _ => io::receive_unix(fd, into),
+    }
+}

@@ -1,0 +1,519 @@
+//! From a message to the kernel.
+//!
+//! Sending puts a message into its link's queue; the queue leaves in one gathered write per turn, or at once when
+//! [`FLUSH_AT`] bytes wait. What happens to a message that finds the queue full is the link's [`WhenFull`]. A message is
+//! queued whole or not at all.
+
+use crate::frame::FrameError;
+use crate::link::{Fault, Host, Kind, Link, LinkId, flag, want};
+use crate::queue::{Burst, OutQueue, WhenFull};
+use crate::reactor::Reactor;
+use crate::sys::address::SocketAddress;
+use crate::sys::{Errno, io, socket};
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+
+/// So many waiting bytes are written without waiting for the end of the turn.
+const FLUSH_AT: usize = 64 * 1024;
+/// At most so many system calls for one link before others have their turn.
+const WRITES_PER_TURN: usize = 16;
+/// The queue counts a message's bytes in 32 bits.
+const MAX_SIZE: usize = u32::MAX as usize;
+/// Packets up to here fit everywhere.
+const ALWAYS_CARRIED: usize = 2048;
+/// What UDP carries at most over IPv4, and over IPv6 (udp(7), RFC 8200).
+const UDP_MAX: usize = 65_507;
+const UDP_V6_MAX: usize = 65_527;
+/// What the kernel keeps for itself of a Unix socket's send buffer (unix_dgram_sendmsg).
+const UNIX_OVERHEAD: usize = 32;
+
+/// A message's bytes on their way in.
+pub enum Payload<'a, L> {
+    /// To be copied.
+    Bytes(&'a [u8]),
+    /// Lent until sent; for large messages.
+    Loan(L),
+}
+
+impl<L: AsRef<[u8]>> Payload<'_, L> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Payload::Bytes(bytes) => bytes,
+            Payload::Loan(loan) => loan.as_ref(),
+        }
+    }
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queued {
+    /// It is in the queue, or sent already.
+    Yes,
+    /// No room and the policy is to wait: nothing was queued.
+    Full,
+    /// No room and the policy is to fail: nothing was queued.
+    Rejected,
+    /// No room and the policy is to drop it: counted.
+    Dropped,
+    /// No room and the policy is to close: the link is at fault now.
+    Disconnected,
+}
+
+/// Why a message can not be sent at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SendError {
+    /// The owner has closed the link.
+    Closed,
+    /// The owner has ended the sending side.
+    Ended,
+    /// The link is at fault.
+    Fault(Fault),
+    /// The framing cannot carry it.
+    Frame(FrameError),
+    /// The kernel cannot carry a packet of this size.
+    TooLarge {
+        /// The packet.
+        size: usize,
+    },
+    /// A datagram peer without a name cannot be answered.
+    Unanswerable,
+}
+
+impl<H: Host> Link<H> {
+    /// Why nothing can be sent, if so; a connected datagram socket goes on after an error, which is told once.
+    #[inline]
+    fn sending_fault(&mut self) -> Result<(), SendError> {
+        match (&self.fault, self.kind) {
+            (None, _) => Ok(()),
+            (Some(_), Kind::Datagram) => self.fault.take().map_or(Ok(()), |fault| Err(SendError::Fault(*fault))),
+            (Some(fault), _) => Err(SendError::Fault((**fault).clone())),
+        }
+    }
+}
+
+impl<H: Host> Reactor<H> {
+    /// Queues one message; `policy` replaces the link's own.
+    #[inline]
+    pub fn send(
+        &mut self,
+        id: LinkId,
+        payload: Payload<'_, H::Loan>,
+        policy: Option<WhenFull>,
+    ) -> Result<Queued, SendError> {
+        let Some(link) = self.get(id) else { return Err(SendError::Closed) };
+        if link.membership.is_some() {
+            self.distribute_to(id);
+        }
+        let Some(link) = self.get_mut(id) else { return Err(SendError::Closed) };
+        if link.has(flag::CLOSING | flag::GONE) || link.kind.is_listener() {
+            return Err(SendError::Closed);
+        }
+        if link.has(flag::END_ASKED) {
+            return Err(SendError::Ended);
+        }
+        link.sending_fault()?;
+        if link.kind == Kind::DatagramPeer && link.peer == Default::default() {
+            return Err(SendError::Unanswerable);
+        }
+        let config = link.config.clone();
+        let bytes = payload.bytes();
+        let framed = !link.kind.is_packet();
+        if framed && let Err(error) = config.framer.check(bytes) {
+            return Err(SendError::Frame(error));
+        }
+        if !framed && (bytes.len() > config.framer.max_message() || !self.carries(id, bytes.len())) {
+            return Err(SendError::TooLarge { size: bytes.len() });
+        }
+        let header = framed.then(|| config.framer.header(bytes.len()));
+        let (header, trailer) = match &header {
+            Some(header) => (header.as_slice(), config.framer.trailer()),
+            None => (&[][..], &[][..]),
+        };
+        if framed && bytes.is_empty() && header.is_empty() && trailer.is_empty() {
+            // Without framing nothing is nothing on a stream.
+            return Ok(Queued::Yes);
+        }
+        let size = header.len() + bytes.len() + trailer.len();
+        if size > MAX_SIZE {
+            return Err(SendError::Frame(FrameError::TooLarge { size: Some(size as u64), limit: MAX_SIZE }));
+        }
+        match self.make_room(id, size, policy.unwrap_or(config.when_full)) {
+            Queued::Yes => {}
+            refused => return Ok(refused),
+        }
+        let Some(link) = self.get_mut(id) else { return Err(SendError::Closed) };
+        // Making room can find the connection lost.
+        link.sending_fault()?;
+        let mut queue = match link.out.take() {
+            Some(queue) => queue,
+            None => self.take_queue(),
+        };
+        match payload {
+            Payload::Bytes(bytes) => queue.push([header, bytes, trailer]),
+            Payload::Loan(loan) => queue.push_loan(header, loan, trailer),
+        }
+        self.queued(id, queue);
+        Ok(Queued::Yes)
+    }
+
+    fn queued(&mut self, id: LinkId, queue: Box<OutQueue<H::Loan>>) {
+        let waiting = queue.bytes();
+        let Some(link) = self.get_mut(id) else { return };
+        link.out = Some(queue);
+        let writable = link.has(flag::WRITABLE) && !link.has(flag::CONNECTING);
+        self.mark_dirty(id);
+        if waiting >= FLUSH_AT && writable {
+            self.transmit(id);
+        }
+    }
+
+    /// Queues the messages of a burst for a member of a group; gives (queued, dropped).
+    pub(crate) fn send_burst(&mut self, id: LinkId, burst: &Rc<Burst>, policy: WhenFull) -> (usize, usize) {
+        let Some(link) = self.get_mut(id) else { return (0, 0) };
+        let unable = link.fault.is_some() || link.has(flag::CLOSING | flag::GONE | flag::END_ASKED);
+        if unable || (link.kind == Kind::DatagramPeer && link.peer == Default::default()) {
+            return (0, 0);
+        }
+        if link.kind.is_packet() && burst.sizes.iter().any(|size| !self.carries(id, *size as usize)) {
+            return self.send_each(id, burst, policy);
+        }
+        let Some(link) = self.get_mut(id) else { return (0, 0) };
+        let backlog = link.backlog();
+        if backlog == 0 || backlog + burst.data.len() <= link.config.high_water || policy == WhenFull::Wait {
+            let mut queue = match link.out.take() {
+                Some(queue) => queue,
+                None => self.take_queue(),
+            };
+            queue.push_burst(burst);
+            self.queued(id, queue);
+            self.check_high_water(id);
+            return (burst.sizes.len(), 0);
+        }
+        self.send_each(id, burst, policy)
+    }
+
+    /// Queues those messages of a burst that there is room for.
+    fn send_each(&mut self, id: LinkId, burst: &Rc<Burst>, policy: WhenFull) -> (usize, usize) {
+        let (mut taken, mut start) = (0, 0);
+        let dropped_before = self.get(id).map_or(0, |link| link.counters.dropped_out);
+        for size in &burst.sizes {
+            let message = &burst.data[start..start + *size as usize];
+            start += *size as usize;
+            let Some(link) = self.get_mut(id) else { break };
+            if link.kind.is_packet() && !self.carries(id, message.len()) {
+                self.count_dropped_out(id, 1);
+                continue;
+            }
+            match self.make_room(id, message.len(), policy) {
+                Queued::Yes => {
+                    let Some(link) = self.get_mut(id) else { break };
+                    let mut queue = match link.out.take() {
+                        Some(queue) => queue,
+                        None => self.take_queue(),
+                    };
+                    queue.push([message, &[], &[]]);
+                    self.queued(id, queue);
+                    taken += 1;
+                }
+                Queued::Disconnected => break,
+                Queued::Rejected | Queued::Full => self.count_dropped_out(id, 1),
+                Queued::Dropped => {}
+            }
+        }
+        let dropped = self.get(id).map_or(0, |link| link.counters.dropped_out - dropped_before);
+        (taken, dropped as usize)
+    }
+
+    /// Whether the kernel takes packets of `size` bytes here. What it would refuse later is refused at once, before
+    /// others are queued behind it.
+    fn carries(&self, id: LinkId, size: usize) -> bool {
+        if size <= ALWAYS_CARRIED {
+            return true;
+        }
+        let Some(link) = self.get(id) else { return true };
+        let Some(fd) = link.borrow_fd().or_else(|| self.get(link.parent)?.borrow_fd()) else { return true };
+        match link.peer {
+            SocketAddress::Ip { ip: IpAddr::V4(_), .. } => size <= UDP_MAX,
+            SocketAddress::Ip { ip: IpAddr::V6(_), .. } => size <= UDP_V6_MAX,
+            _ => {
+                let buffer = socket::option(fd, libc::SOL_SOCKET, libc::SO_SNDBUF).unwrap_or(i32::MAX);
+                size + UNIX_OVERHEAD <= buffer as usize
+            }
+        }
+    }
+
+    fn count_dropped_out(&mut self, id: LinkId, messages: usize) {
+        if let Some(link) = self.get_mut(id) {
+            link.counters.drop_out(messages);
+        }
+    }
+
+    /// Applies the policy to a message of `size` bytes.
+    fn make_room(&mut self, id: LinkId, size: usize, policy: WhenFull) -> Queued {
+        let Some(link) = self.get(id) else { return Queued::Dropped };
+        let (backlog, limit) = (link.backlog(), link.config.high_water);
+        // An empty queue takes any message: one that is larger than the limit could never leave otherwise.
+        if backlog == 0 || backlog + size.max(1) <= limit {
+            return Queued::Yes;
+        }
+        if link.has(flag::WRITABLE) && !link.has(flag::CONNECTING) {
+            self.transmit(id);
+        }
+        let Some(link) = self.get_mut(id) else { return Queued::Dropped };
+        let backlog = link.backlog();
+        if backlog == 0 || backlog + size.max(1) <= limit {
+            return Queued::Yes;
+        }
+        match policy {
+            WhenFull::Wait => Queued::Full,
+            WhenFull::Reject => Queued::Rejected,
+            WhenFull::DropNewest => {
+                link.counters.drop_out(1);
+                Queued::Dropped
+            }
+            WhenFull::Disconnect => {
+                link.fail(Fault::TooSlow);
+                self.abandon_queue(id);
+                self.notify(id);
+                Queued::Disconnected
+            }
+            WhenFull::DropOldest => {
+                let Some(queue) = link.out.as_mut() else { return Queued::Yes };
+                let mut dropped = 0;
+                while queue.bytes().max(queue.messages()) + size.max(1) > limit && queue.drop_oldest() {
+                    dropped += 1;
+                }
+                link.counters.drop_out(dropped);
+                Queued::Yes
+            }
+        }
+    }
+
+    /// Half-close: the peer reads the end once everything queued has left.
+    pub fn send_end(&mut self, id: LinkId) -> Result<(), SendError> {
+        let Some(link) = self.get_mut(id) else { return Err(SendError::Closed) };
+        if link.has(flag::CLOSING | flag::GONE) {
+            return Err(SendError::Closed);
+        }
+        link.sending_fault()?;
+        link.set(flag::END_ASKED);
+        self.mark_dirty(id);
+        Ok(())
+    }
+
+    /// Bytes and messages that wait to be sent.
+    pub fn queued_of(&self, id: LinkId) -> (usize, usize) {
+        let queue = self.get(id).and_then(|link| link.out.as_ref());
+        queue.map_or((0, 0), |queue| (queue.bytes(), queue.messages()))
+    }
+
+    /// Writes what waits on one link as far as the kernel takes it.
+    pub(crate) fn transmit(&mut self, id: LinkId) {
+        let Some(link) = self.get_mut(id) else { return };
+        if link.has(flag::CONNECTING | flag::GONE) {
+            return;
+        }
+        if let Some(mut queue) = link.out.take() {
+            let outcome = match link.kind {
+                Kind::DatagramPeer => self.write_to_peer(id, &mut queue),
+                kind if kind.is_packet() => self.write_packets(id, &mut queue),
+                _ => self.write_stream(id, &mut queue),
+            };
+            if queue.is_empty() {
+                self.return_queue(queue);
+            } else if let Some(link) = self.get_mut(id) {
+                link.out = Some(queue);
+            }
+            if let Err(error) = outcome
+                && let Some(link) = self.get_mut(id)
+            {
+                link.fail_sending(error);
+                self.abandon_queue(id);
+                self.notify(id);
+            }
+        }
+        self.transmitted(id);
+    }
+
+    /// What follows once bytes have left: waiters, half-close, close, the group's high-water count.
+    fn transmitted(&mut self, id: LinkId) {
+        let Some(link) = self.get_mut(id) else { return };
+        let flushed = link.is_flushed();
+        if flushed && link.has(flag::END_ASKED) && !link.has(flag::END_SENT) && !link.is_broken() {
+            link.set(flag::END_SENT);
+            if let Some(fd) = link.borrow_fd() {
+                // A peer that is gone already has closed more than this would.
+                let _ = socket::shutdown_send(fd);
+            }
+        }
+        let finished = link.has(flag::CLOSING) && (flushed || link.is_broken());
+        let room = link.has_room();
+        let waiting = link.want & (want::SEND | want::FLUSH) != 0;
+        if link.has(flag::ABOVE_HIGH_WATER) && room {
+            self.check_high_water(id);
+        }
+        if finished {
+            self.finish_close(id);
+        } else if waiting && (flushed || room) {
+            self.notify(id);
+        }
+    }
+
+    fn write_stream(&mut self, id: LinkId, queue: &mut OutQueue<H::Loan>) -> Result<(), Errno> {
+        let now = self.now;
+        for _ in 0..WRITES_PER_TURN {
+            let Some(link) = self.get_mut(id) else { return Ok(()) };
+            let Some(fd) = link.fd.as_ref() else { return Err(Errno(libc::EPIPE)) };
+            if !link.has(flag::WRITABLE) {
+                return Ok(());
+            }
+            let result = match queue.single() {
+                Some(bytes) => io::send(fd.as_fd(), bytes),
+                None => queue.with_parts(usize::MAX, |parts| io::send_parts(fd.as_fd(), parts, None)),
+            };
+            match result {
+                Ok(count) => {
+                    link.counters.bytes_out += count as u64;
+                    link.counters.messages_out += queue.advance(count) as u64;
+                    link.counters.last_out = now;
+                    if queue.is_empty() {
+                        return Ok(());
+                    }
+                }
+                Err(error) if error.would_block() => {
+                    self.wait_for_room(id);
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.mark_dirty(id);
+        Ok(())
+    }
+
+    fn write_packets(&mut self, id: LinkId, queue: &mut OutQueue<H::Loan>) -> Result<(), Errno> {
+        let now = self.now;
+        for _ in 0..WRITES_PER_TURN * 16 {
+            let Some(size) = queue.first_size() else { return Ok(()) };
+            let Some(link) = self.get_mut(id) else { return Ok(()) };
+            let Some(fd) = link.fd.as_ref() else { return Err(Errno(libc::EPIPE)) };
+            if !link.has(flag::WRITABLE) {
+                return Ok(());
+            }
+            match queue.with_parts(size, |parts| io::send_parts(fd.as_fd(), parts, None)) {
+                Ok(_) => {
+                    queue.pop_message();
+                    link.counters.bytes_out += size as u64;
+                    link.counters.messages_out += 1;
+                    link.counters.last_out = now;
+                }
+                Err(error) if error.would_block() => {
+                    self.wait_for_room(id);
+                    return Ok(());
+                }
+                // A device's queue is full, not the socket's: no report follows.
+                Err(Errno(libc::ENOBUFS)) => {
+                    self.retry_later(id);
+                    return Ok(());
+                }
+                Err(error) if link.kind == Kind::Datagram => {
+                    // Each packet is on its own. A refusal over IP answers an earlier one: this one has not been tried.
+                    link.fail(Fault::Lost(error));
+                    if error != Errno(libc::ECONNREFUSED) || link.peer.family() == libc::AF_UNIX {
+                        queue.pop_message();
+                        link.counters.drop_out(1);
+                    }
+                    self.notify(id);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.mark_dirty(id);
+        Ok(())
+    }
+
+    /// A datagram peer sends through its listener's socket.
+    fn write_to_peer(&mut self, id: LinkId, queue: &mut OutQueue<H::Loan>) -> Result<(), Errno> {
+        let now = self.now;
+        let Some(link) = self.get(id) else { return Ok(()) };
+        let (parent, mut peer) = (link.parent, link.peer.clone());
+        let blocked = link.has(flag::IN_BLOCKED);
+        for _ in 0..WRITES_PER_TURN * 16 {
+            let Some(size) = queue.first_size() else { return Ok(()) };
+            let Some(listener) = self.get_mut(parent) else { return Err(Errno(libc::EPIPE)) };
+            let Some(fd) = listener.fd.as_ref() else { return Err(Errno(libc::EPIPE)) };
+            if !listener.has(flag::WRITABLE) {
+                if !blocked && let Some(part) = &mut listener.listener {
+                    part.blocked.push(id);
+                    if let Some(link) = self.get_mut(id) {
+                        link.set(flag::IN_BLOCKED);
+                    }
+                }
+                return Ok(());
+            }
+            if listener.has(flag::V6) && matches!(&peer, SocketAddress::Ip { ip: IpAddr::V4(_), .. }) {
+                peer = peer.mapped_to_v6();
+            }
+            let result = queue.with_parts(size, |parts| io::send_parts(fd.as_fd(), parts, Some(&peer)));
+            let listener = self.get_mut(parent);
+            match result {
+                Ok(_) => {
+                    queue.pop_message();
+                    if let Some(listener) = listener {
+                        listener.counters.bytes_out += size as u64;
+                        listener.counters.messages_out += 1;
+                    }
+                    if let Some(link) = self.get_mut(id) {
+                        link.counters.bytes_out += size as u64;
+                        link.counters.messages_out += 1;
+                        link.counters.last_out = now;
+                    }
+                }
+                // A Unix peer whose queue is full blocks only itself: writability says nothing about it.
+                Err(error) if error.would_block() && peer.family() == libc::AF_UNIX => {
+                    self.retry_later(id);
+                    return Ok(());
+                }
+                Err(error) if error.would_block() => self.wait_for_room(parent),
+                Err(Errno(libc::ENOBUFS)) => {
+                    self.retry_later(id);
+                    return Ok(());
+                }
+                Err(Errno(libc::EMSGSIZE)) => {
+                    queue.pop_message();
+                    self.count_dropped_out(id, 1);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.mark_dirty(id);
+        Ok(())
+    }
+
+    /// The datagram listener's socket takes packets again.
+    pub(crate) fn unblock_peers(&mut self, listener: LinkId) {
+        let Some(part) = self.get_mut(listener).and_then(|link| link.listener.as_mut()) else { return };
+        for peer in std::mem::take(&mut part.blocked) {
+            if let Some(link) = self.get_mut(peer) {
+                link.unset(flag::IN_BLOCKED);
+                self.mark_dirty(peer);
+            }
+        }
+    }
+
+    /// Drops what waits; the messages are counted as dropped.
+    pub(crate) fn abandon_queue(&mut self, id: LinkId) {
+        let Some(link) = self.get_mut(id) else { return };
+        if let Some(mut queue) = link.out.take() {
+            let (unsent, cut) = queue.clear();
+            let dropped = unsent + usize::from(cut);
+            if dropped > 0 {
+                link.counters.drop_out(dropped);
+                link.set(flag::CUT_SHORT);
+            }
+            self.return_queue(queue);
+            self.check_high_water(id);
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! One link as a Python object: the hot calls, and the facts that the library dresses up.
+
+use crate::core::{Core, SharedCore};
+use crate::endpoint;
+use crate::factory::{self, Facts};
+use crate::operation::{self, Job, Operation};
+use crate::raw::{self, GilCell};
+use jackfield_engine::frame::Framer;
+use jackfield_engine::sys::address::SocketAddress;
+use jackfield_engine::sys::monotonic_ns;
+use jackfield_engine::sys::socket::Credentials;
+use jackfield_engine::{Counters, LinkId, Reactor, WhenFull};
+use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::{PyResourceWarning, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyString, PyTuple};
+use std::rc::Rc;
+
+/// A snapshot of all that is known of a link.
+pub struct LinkFacts {
+    pub protocol: &'static str,
+    pub local: SocketAddress,
+    pub peer: SocketAddress,
+    pub parent: LinkId,
+    pub credentials: Option<Credentials>,
+    /// In its group; 0 outside of one.
+    pub number: u64,
+    counters: Counters,
+    queued: (usize, usize),
+    since: u64,
+    now: u64,
+}
+
+impl LinkFacts {
+    pub fn of(reactor: &Reactor<crate::core::PyHost>, id: LinkId) -> Option<LinkFacts> {
+        Some(LinkFacts {
+            protocol: factory::protocol(reactor, id)?,
+            local: reactor.local(id).unwrap_or_default(),
+            peer: reactor.peer(id)?.clone(),
+            parent: reactor.parent(id)?,
+            credentials: reactor.credentials(id),
+            number: reactor.number(id),
+            counters: reactor.counters(id)?,
+            queued: reactor.queued_of(id),
+            since: reactor.since(id)?,
+            now: monotonic_ns(),
+        })
+    }
+
+    /// In the order of the library's `Statistics`.
+    pub fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let counters = &self.counters;
+        let wall = |at: u64| (at != 0).then(|| wall_clock() - self.now.saturating_sub(at) as f64 / 1e9);
+        (
+            counters.bytes_in,
+            counters.bytes_out,
+            counters.messages_in,
+            counters.messages_out,
+            self.queued.0,
+            self.queued.1,
+            u64::from(counters.dropped_out),
+            u64::from(counters.dropped_in),
+            self.since as f64 / 1e9,
+            wall(counters.last_in),
+            wall(counters.last_out),
+        )
+            .into_pyobject(py)
+    }
+}
+
+fn wall_clock() -> f64 {
+    jackfield_engine::sys::realtime_ns() as f64 / 1e9
+}
+
+/// Now plus `timeout` seconds in monotonic nanoseconds; 0 for none.
+pub fn deadline(timeout: Option<f64>) -> u64 {
+    timeout.map_or(0, |seconds| monotonic_ns() + (seconds.clamp(0.0, 1e9) * 1e9) as u64)
+}
+
+/// The policy by its name.
+pub fn when_full(name: &str) -> PyResult<WhenFull> {
+    Ok(match name {
+        "wait" => WhenFull::Wait,
+        "reject" => WhenFull::Reject,
+        "drop_oldest" => WhenFull::DropOldest,
+        "drop_newest" => WhenFull::DropNewest,
+        "disconnect" => WhenFull::Disconnect,
+        _ => return Err(PyValueError::new_err(format!("{name:?} is no policy for full queues"))),
+    })
+}
+
+/// A message as `bytes`: itself, or a copy of any other contiguous buffer.
+#[inline]
+pub fn message<'py>(data: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    if let Ok(bytes) = data.cast_exact::<PyBytes>() {
+        return Ok(bytes.clone());
+    }
+    copied(data)
+}
+
+fn copied<'py>(data: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    let py = data.py();
+    if data.is_instance_of::<PyString>() {
+        return Err(PyTypeError::new_err("a message is bytes, not str: encode it first, for example text.encode()"));
+    }
+    let name = data.get_type().qualname()?;
+    let wrong = |_| PyTypeError::new_err(format!("a message is bytes or another buffer of bytes, not {name}"));
+    let buffer = PyBuffer::<u8>::get(data).map_err(wrong)?;
+    Ok(PyBytes::new(py, &buffer.to_vec(py)?))
+}
+
+/// Sends now; for `send_nowait` of every class.
+pub fn send_nowait(
+    core: &SharedCore,
+    py: Python<'_>,
+    id: LinkId,
+    data: &Bound<'_, PyAny>,
+    name: &'static str,
+) -> PyResult<()> {
+    let data = message(data)?;
+    if !core.has_senders(id) && operation::send_bytes(core, py, id, &data, None, name)? {
+        return Ok(());
+    }
+    let reactor = core.reactor()?;
+    let limit = reactor.config(id).map_or(0, |config| config.high_water);
+    let facts = Facts::new("queue_full").limit(limit).size(reactor.queued_of(id).0).operation(name);
+    let facts = facts.of_link(&reactor, id);
+    drop(reactor);
+    Err(factory::error(py, facts))
+}
+
+/// Sends now if there is room; else gives an operation that waits for it.
+#[inline]
+pub fn send(
+    core: &SharedCore,
+    py: Python<'_>,
+    id: LinkId,
+    data: &Bound<'_, PyAny>,
+    timeout: Option<f64>,
+    owner: Option<Py<PyAny>>,
+) -> PyResult<Py<Operation>> {
+    let data = message(data)?;
+    if !core.has_senders(id) {
+        match operation::send_bytes(core, py, id, &data, None, "send") {
+            Ok(true) if core.spend() => return Py::new(py, Operation::new(core, id, Job::Pause)),
+            Ok(true) => return Core::resolved(core, py),
+            Ok(false) => {}
+            Err(error) => return Py::new(py, Operation::new(core, id, Job::Failed(Some(error)))),
+        }
+    }
+    Py::new(py, Operation::with(core, id, usize::MAX, Job::Send(data.unbind()), timeout, owner))
+}
+
+/// One connected end; see the library's `Channel`.
+#[pyclass(subclass, frozen, module = "jackfield._engine")]
+pub struct Channel {
+    core: SharedCore,
+    id: LinkId,
+    /// What the library opened it with.
+    #[pyo3(get, name = "_setup")]
+    setup: Py<PyAny>,
+    /// The operation of `async for`, used again for every message.
+    next: GilCell<Option<Py<Operation>>>,
+    detached: std::sync::atomic::AtomicBool,
+}
+
+impl Channel {
+    /// The link, and the loop that it belongs to.
+    pub fn link(&self) -> (&SharedCore, LinkId) {
+        (&self.core, self.id)
+    }
+
+    /// The link has another owner now.
+    pub fn detach(&self) {
+        self.detached.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    fn operation(slf: &Bound<'_, Self>, job: Job, timeout: Option<f64>) -> PyResult<Py<Operation>> {
+        let this = slf.get();
+        let owner = Some(slf.clone().into_any().unbind());
+        Py::new(slf.py(), Operation::with(&this.core, this.id, usize::MAX, job, timeout, owner))
+    }
+
+    fn divided(slf: &Bound<'_, Self>, framing: &str, max: usize, timeout: Option<f64>) -> PyResult<Py<Operation>> {
+        let this = slf.get();
+        let framer = Framer::parse(framing, max).map_err(|error| PyValueError::new_err(error.to_string()))?;
+        let reactor = this.core.reactor()?;
+        let divided_already = reactor.config(this.id).is_some_and(|config| !config.framer.is_none());
+        if divided_already || reactor.kind(this.id).is_some_and(|kind| kind.is_packet()) {
+            let facts = Facts::new("not_supported")
+                .text("message", "the channel has messages already; this call is for streams with framing=none")
+                .of_link(&reactor, this.id);
+            drop(reactor);
+            return Err(factory::error(slf.py(), facts));
+        }
+        drop(reactor);
+        Channel::operation(slf, Job::Divided(Rc::new(framer)), timeout)
+    }
+}
+
+#[pymethods]
+impl Channel {
+    #[new]
+    fn new(reactor: &endpoint::Reactor, setup: Py<PyAny>, id: u64) -> Channel {
+        Channel {
+            core: reactor.core().clone(),
+            id: LinkId(id),
+            setup,
+            next: GilCell::new(None),
+            detached: std::sync::atomic::AtomicBool::new(false),
+        }
+    }
+
+    /// Unique for the life of the event loop.
+    #[getter]
+    fn id(&self) -> u64 {
+        self.id.0
+    }
+
+    fn __aiter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    #[inline]
+    fn __anext__(slf: &Bound<'_, Self>) -> PyResult<Py<Operation>> {
+        let this = slf.get();
+        let mut next = this.next.borrow_mut();
+        if let Some(operation) = &*next
+            && raw::is_unique(operation)
+            && operation.get().renew()
+        {
+            return Ok(operation.clone_ref(slf.py()));
+        }
+        let operation = Py::new(slf.py(), Operation::new(&this.core, this.id, Job::Next))?;
+        *next = Some(operation.clone_ref(slf.py()));
+        Ok(operation)
+    }
+
+    /// The next message. Raises EndOfStream, ChannelLost, TimedOut. A cancelled receive has taken nothing.
+    #[pyo3(signature = (timeout=None))]
+    fn receive(slf: &Bound<'_, Self>, timeout: Option<f64>) -> PyResult<Py<Operation>> {
+        Channel::operation(slf, Job::Receive, timeout)
+    }
+
+    /// The messages that are there, at least one and at most `max_messages`.
+    #[pyo3(signature = (max_messages=None, timeout=None))]
+    fn receive_many(
+        slf: &Bound<'_, Self>,
+        max_messages: Option<usize>,
+        timeout: Option<f64>,
+    ) -> PyResult<Py<Operation>> {
+        Channel::operation(slf, Job::ReceiveMany(max_messages.unwrap_or(4096).max(1)), timeout)
+    }
+
+    /// Exactly `count` bytes of a stream without framing.
+    #[pyo3(signature = (count, timeout=None))]
+    fn receive_exactly(slf: &Bound<'_, Self>, count: usize, timeout: Option<f64>) -> PyResult<Py<Operation>> {
+        if count == 0 {
+            return Err(PyValueError::new_err("receive_exactly takes a count of at least 1"));
+        }
+        Channel::divided(slf, &format!("fixed:{count}"), count, timeout)
+    }
+
+    /// The bytes before `separator`, which is taken away, of a stream without framing.
+    #[pyo3(signature = (separator, timeout=None))]
+    fn receive_until(slf: &Bound<'_, Self>, separator: &[u8], timeout: Option<f64>) -> PyResult<Py<Operation>> {
+        let hex: String = separator.iter().map(|byte| format!("{byte:02x}")).collect();
+        let this = slf.get();
+        let max = this.core.reactor()?.config(this.id).map_or(1 << 24, |config| config.framer.max_message());
+        Channel::divided(slf, &format!("delimiter:0x{hex}"), max, timeout)
+    }
+
+    /// Queues a message: at once when there is room, else once there is. Cancelled while it waits, it has queued nothing.
+    #[pyo3(signature = (data, timeout=None))]
+    fn send(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>, timeout: Option<f64>) -> PyResult<Py<Operation>> {
+        let this = slf.get();
+        send(&this.core, slf.py(), this.id, data, timeout, Some(slf.clone().into_any().unbind()))
+    }
+
+    /// Queues several messages in order; waits while the queue is full. A cancelled call has queued a first part of them.
+    #[pyo3(signature = (messages, timeout=None))]
+    fn send_many(slf: &Bound<'_, Self>, messages: &Bound<'_, PyAny>, timeout: Option<f64>) -> PyResult<Py<Operation>> {
+        let messages: PyResult<Vec<Py<PyBytes>>> =
+            messages.try_iter()?.map(|item| message(&item?).map(Bound::unbind)).collect();
+        Channel::operation(slf, Job::SendMany(messages?, 0), timeout)
+    }
+
+    /// Queues a message, or raises QueueFull.
+    fn send_nowait(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        send_nowait(&self.core, py, self.id, data, "send_nowait")
+    }
+
+    /// Ends our side once everything queued has left; receiving goes on.
+    fn send_eof(&self, py: Python<'_>) -> PyResult<()> {
+        let mut reactor = self.core.reactor()?;
+        if let Err(error) = reactor.send_end(self.id) {
+            let facts = Facts::send_error(&error).of_link(&reactor, self.id).operation("send_eof");
+            drop(reactor);
+            return Err(factory::error(py, facts));
+        }
+        drop(reactor);
+        self.core.touched(py)
+    }
+
+    /// Waits until the kernel has taken everything queued.
+    #[pyo3(signature = (timeout=None))]
+    fn flush(slf: &Bound<'_, Self>, timeout: Option<f64>) -> PyResult<Py<Operation>> {
+        Channel::operation(slf, Job::Flush, timeout)
+    }
+
+    /// Starts to close: what is queued is still delivered, for at most `timeout` seconds. Awaited, it waits for the end.
+    #[pyo3(signature = (timeout=None))]
+    fn close(slf: &Bound<'_, Self>, timeout: Option<f64>) -> PyResult<Py<Operation>> {
+        let this = slf.get();
+        let deadline = deadline(timeout);
+        this.core.reactor()?.close(this.id, deadline);
+        this.core.touched(slf.py())?;
+        Channel::operation(slf, Job::Closed(deadline), None)
+    }
+
+    /// Closes at once: what is queued is dropped, a stream's peer sees a reset.
+    fn abort(&self, py: Python<'_>) -> PyResult<()> {
+        self.core.reactor()?.abort(self.id);
+        self.core.touched(py)
+    }
+
+    /// Whether it was closed from this side.
+    #[getter]
+    fn closed(&self) -> PyResult<bool> {
+        Ok(self.core.reactor()?.is_closing(self.id))
+    }
+
+    /// The descriptor. Raises ChannelClosed.
+    fn fileno(&self, py: Python<'_>) -> PyResult<i32> {
+        let fd = self.core.reactor()?.raw_fd(self.id);
+        fd.ok_or_else(|| factory::error(py, Facts::closed().operation("fileno")))
+    }
+
+    /// `(protocol, local, peer, credentials, statistics, fault)`, or None once closed.
+    fn _facts<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        let reactor = self.core.reactor()?;
+        let Some(facts) = LinkFacts::of(&reactor, self.id) else { return Ok(None) };
+        drop(reactor);
+        let local = factory::address(py, facts.protocol, &facts.local)?;
+        let peer = factory::address(py, facts.protocol, &facts.peer)?;
+        let credentials = facts.credentials.map(|who| (who.pid, who.uid, who.gid));
+        (facts.protocol, local, peer, credentials, facts.statistics(py)?).into_pyobject(py).map(Some)
+    }
+
+    /// Whether nothing waits to be sent.
+    fn _is_flushed(&self) -> PyResult<bool> {
+        Ok(self.core.reactor()?.queued_of(self.id).1 == 0)
+    }
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        if self.detached.load(std::sync::atomic::Ordering::Relaxed) {
+            return;
+        }
+        if self.core.orphan(self.id) {
+            warn_unclosed(c"an open jackfield channel was dropped: close it, or use `async with`");
+        }
+    }
+}
+
+/// ResourceWarning, from a place that cannot raise.
+pub fn warn_unclosed(message: &std::ffi::CStr) {
+    Python::attach(|py| {
+        let category = py.get_type::<PyResourceWarning>();
+        let _ = PyErr::warn(py, &category, message, 1).map_err(|error| error.write_unraisable(py, None));
+    });
+}

@@ -1,0 +1,474 @@
+//! One event loop's reactor and what Python waits for on its links.
+//!
+//! A turn flushes, waits, and wakes the operations that can go on, each resumed inline in its task's context. It stays
+//! in native code as long as asyncio has nothing to do itself: no ready callback, no nearer timer, no descriptor.
+
+use crate::operation::Operation;
+use crate::raw::{BytesBody, BytesLoan, SameThread, Shared};
+use jackfield_engine::sys::{Errno, monotonic_ns};
+use jackfield_engine::{Event, Host, LinkId, Reactor, Side, want};
+use pyo3::exceptions::{PyOSError, PyRuntimeError};
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+use std::cell::{Cell, RefCell, RefMut};
+use std::collections::VecDeque;
+
+/// The engine's host: Python's own objects.
+pub struct PyHost;
+
+impl Host for PyHost {
+    type Body = BytesBody;
+    type Loan = BytesLoan;
+}
+
+/// Claims and sends in one turn before other callbacks of the loop have theirs.
+const WORK_PER_TURN: u32 = 4096;
+
+/// Who waits on one link, or one group.
+#[derive(Default)]
+pub struct Waiters {
+    pub receive: Option<Py<Operation>>,
+    pub send: Option<Box<Senders>>,
+}
+
+/// Who waits to send or to have sent, in their order.
+#[derive(Default)]
+pub struct Senders {
+    pub queue: VecDeque<Py<Operation>>,
+    /// The nearest deadline of them, or an earlier one; 0 for none.
+    deadline: u64,
+}
+
+/// See the module.
+pub struct Core {
+    reactor: RefCell<Reactor<PyHost>>,
+    waiters: RefCell<Vec<Waiters>>,
+    group_waiters: RefCell<Vec<Waiters>>,
+    /// Links whose owner was collected while the reactor was in use.
+    orphans: RefCell<Vec<LinkId>>,
+    pub event_loop: RefCell<Option<Py<PyAny>>>,
+    /// The thread whose event loop this is; 0 before the first use.
+    owner: Cell<usize>,
+    /// asyncio's queue of ready callbacks and heap of timers, when this reactor is its loop's selector.
+    ready: RefCell<Option<Py<PyAny>>>,
+    timers: RefCell<Option<Py<PyList>>>,
+    /// Under a foreign loop: called soon to take a turn.
+    kick: RefCell<Option<Py<PyAny>>>,
+    kicked: Cell<bool>,
+    in_turn: Cell<bool>,
+    interrupted: Cell<bool>,
+    work: Cell<u32>,
+    /// A callable that gives the loop: `get_loop` of every operation.
+    pub loop_getter: RefCell<Option<Py<PyAny>>>,
+    /// Shared by all sends that need not wait.
+    pub resolved: RefCell<Option<Py<Operation>>>,
+}
+
+pub fn os_error(error: Errno) -> PyErr {
+    let text = std::io::Error::from_raw_os_error(error.0).to_string();
+    let text = text.split(" (os error").next().unwrap_or_default().to_owned();
+    PyOSError::new_err((error.0, text))
+}
+
+impl Core {
+    pub fn new() -> PyResult<Core> {
+        Ok(Core {
+            reactor: RefCell::new(Reactor::new().map_err(os_error)?),
+            waiters: RefCell::default(),
+            group_waiters: RefCell::default(),
+            orphans: RefCell::default(),
+            event_loop: RefCell::default(),
+            owner: Cell::new(0),
+            ready: RefCell::default(),
+            timers: RefCell::default(),
+            kick: RefCell::default(),
+            kicked: Cell::new(false),
+            in_turn: Cell::new(false),
+            interrupted: Cell::new(false),
+            work: Cell::new(0),
+            loop_getter: RefCell::default(),
+            resolved: RefCell::default(),
+        })
+    }
+
+    /// The reactor; an error from another thread than the event loop's.
+    #[inline]
+    pub fn reactor(&self) -> PyResult<RefMut<'_, Reactor<PyHost>>> {
+        if self.owner.get() != crate::raw::this_thread() {
+            self.move_to_this_thread()?;
+        }
+        self.reactor.try_borrow_mut().map_err(|_| wrong_thread())
+    }
+
+    /// A loop that does not run, or runs in this thread by now, may be used from here; any other may not.
+    #[cold]
+    fn move_to_this_thread(&self) -> PyResult<()> {
+        Python::attach(|py| {
+            let event_loop = self.event_loop.borrow().as_ref().map(|event_loop| event_loop.clone_ref(py));
+            if let Some(event_loop) = event_loop
+                && event_loop.call_method0(py, "is_running")?.is_truthy(py)?
+                && !py.import("asyncio")?.call_method0("_get_running_loop")?.is(&event_loop)
+            {
+                return Err(wrong_thread());
+            }
+            self.owner.set(crate::raw::this_thread());
+            Ok(())
+        })
+    }
+
+    /// Joins a stdlib loop as its selector: `ready` and `timers` are its lists, if it shows them.
+    pub fn attach(&self, py: Python<'_>, event_loop: Py<PyAny>, ready: Option<Py<PyAny>>, timers: Option<Py<PyList>>) {
+        self.belong_to(py, event_loop);
+        *self.ready.borrow_mut() = ready;
+        *self.timers.borrow_mut() = timers;
+    }
+
+    /// Joins a foreign loop: `kick` is called when a turn is needed soon.
+    pub fn attach_foreign(&self, py: Python<'_>, event_loop: Py<PyAny>, kick: Py<PyAny>) {
+        self.belong_to(py, event_loop);
+        *self.kick.borrow_mut() = Some(kick);
+    }
+
+    fn belong_to(&self, py: Python<'_>, event_loop: Py<PyAny>) {
+        *self.loop_getter.borrow_mut() = crate::raw::giving(py, event_loop.clone_ref(py));
+        *self.event_loop.borrow_mut() = Some(event_loop);
+    }
+
+    pub fn detach(&self) {
+        for waiters in [&self.waiters, &self.group_waiters] {
+            let taken = std::mem::take(&mut *waiters.borrow_mut());
+            for waiter in taken {
+                for operation in
+                    waiter.receive.into_iter().chain(waiter.send.into_iter().flat_map(|senders| senders.queue))
+                {
+                    operation.get().disown();
+                }
+            }
+        }
+        for slot in [&self.event_loop, &self.loop_getter, &self.ready, &self.kick] {
+            drop(slot.borrow_mut().take());
+        }
+        drop(self.timers.borrow_mut().take());
+        // It holds this core in turn: without this neither would ever go, nor the descriptors.
+        drop(self.resolved.borrow_mut().take());
+    }
+
+    /// Outside a turn under a foreign loop: asks for one.
+    #[inline]
+    pub fn touched(&self, py: Python<'_>) -> PyResult<()> {
+        if self.in_turn.get() || self.kicked.get() {
+            return Ok(());
+        }
+        let kick = self.kick.borrow();
+        if let Some(kick) = &*kick {
+            self.kicked.set(true);
+            kick.call0(py)?;
+        }
+        Ok(())
+    }
+
+    /// The operation of all sends that need not wait.
+    #[inline]
+    pub fn resolved(this: &SharedCore, py: Python<'_>) -> PyResult<Py<Operation>> {
+        let mut resolved = this.resolved.borrow_mut();
+        if let Some(operation) = &*resolved {
+            return Ok(operation.clone_ref(py));
+        }
+        let operation = Py::new(py, Operation::new(this, LinkId::NONE, crate::operation::Job::Resolved))?;
+        *resolved = Some(operation.clone_ref(py));
+        Ok(operation)
+    }
+
+    /// Counts work; true when this turn has had its share and the task should yield.
+    #[inline]
+    pub fn spend(&self) -> bool {
+        let work = self.work.get();
+        if work >= WORK_PER_TURN {
+            return true;
+        }
+        self.work.set(work + 1);
+        false
+    }
+
+    pub fn spend_many(&self, count: usize) {
+        self.work.set(self.work.get().saturating_add(count as u32));
+    }
+
+    /// The next return to asyncio is due now (`loop.stop` was called).
+    pub fn interrupt(&self) {
+        self.interrupted.set(true);
+    }
+
+    /// Whether asyncio has something to run before the next wait.
+    fn asyncio_is_busy(&self, py: Python<'_>, timers_before: &(usize, *const ())) -> PyResult<bool> {
+        if self.interrupted.replace(false) {
+            return Ok(true);
+        }
+        let ready = self.ready.borrow();
+        let Some(ready) = &*ready else { return Ok(true) };
+        if ready.bind(py).len()? > 0 {
+            return Ok(true);
+        }
+        Ok(self.timers_state(py) != *timers_before)
+    }
+
+    /// Length and first entry of asyncio's heap of timers: a nearer one changes one of the two.
+    fn timers_state(&self, py: Python<'_>) -> (usize, *const ()) {
+        let timers = self.timers.borrow();
+        let Some(timers) = &*timers else { return (0, std::ptr::null()) };
+        let timers = timers.bind(py);
+        let length = timers.len();
+        if length == 0 {
+            return (0, std::ptr::null());
+        }
+        let first = timers.get_item(0).map_or(std::ptr::null(), |first| first.as_ptr() as *const ());
+        (length, first)
+    }
+
+    /// One turn, or as many as asyncio has nothing to do in. Gives the foreign descriptors' events.
+    pub fn turn(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Vec<(i32, u32)>> {
+        if self.in_turn.replace(true) {
+            return Err(PyRuntimeError::new_err("the event loop is running already: it cannot be entered again"));
+        }
+        self.owner.set(crate::raw::this_thread());
+        let result = self.turns(py, timeout);
+        self.in_turn.set(false);
+        self.work.set(0);
+        result
+    }
+
+    fn turns(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Vec<(i32, u32)>> {
+        self.kicked.set(false);
+        let deadline = match timeout {
+            None => None,
+            Some(seconds) if seconds <= 0.0 => Some(0),
+            Some(seconds) => Some(monotonic_ns() + (seconds.min(1e9) * 1e9) as u64),
+        };
+        let timers = self.timers_state(py);
+        self.adopt_orphans();
+        loop {
+            let happened = {
+                let mut reactor = self.reactor()?;
+                reactor.flush();
+                let timeout_ns = match deadline {
+                    None => None,
+                    Some(0) => Some(0),
+                    Some(at) => Some(at.saturating_sub(monotonic_ns())),
+                };
+                let wait = |wait: &mut dyn FnMut() -> Result<usize, Errno>| {
+                    let call = SameThread(wait);
+                    py.detach(move || call.run())
+                };
+                reactor.wait(timeout_ns, wait).map_err(os_error)?
+            };
+            self.work.set(0);
+            py.check_signals()?;
+            self.dispatch(py)?;
+            let mut reactor = self.reactor()?;
+            reactor.flush();
+            let foreign = reactor.take_foreign();
+            let busy = reactor.is_busy() || reactor.is_dirty();
+            drop(reactor);
+            if !foreign.is_empty() || self.asyncio_is_busy(py, &timers)? {
+                return Ok(foreign);
+            }
+            if deadline.is_some_and(|at| at <= monotonic_ns()) && (!busy || deadline == Some(0)) {
+                return Ok(foreign);
+            }
+            if !happened && deadline.is_none() && self.kick.borrow().is_some() {
+                return Ok(foreign);
+            }
+        }
+    }
+
+    /// Wakes what can go on, until nothing can or the turn's share of work is spent.
+    fn dispatch(&self, py: Python<'_>) -> PyResult<()> {
+        while self.work.get() < WORK_PER_TURN {
+            let event = self.reactor()?.next_event();
+            let Some(event) = event else { break };
+            self.work.set(self.work.get() + 1);
+            match event {
+                Event::Receivable(id) | Event::Connected(id) => {
+                    if let Some(operation) = self.take_receiver(id) {
+                        Operation::wake(py, operation, false)?;
+                    }
+                }
+                Event::Expired(id, Side::Receive) => {
+                    if let Some(operation) = self.take_receiver(id) {
+                        Operation::wake(py, operation, true)?;
+                    }
+                }
+                Event::Sendable(id) | Event::Flushed(id) => self.wake_senders(py, id, false)?,
+                Event::Expired(id, _) => self.wake_senders(py, id, true)?,
+                Event::Gone(id) => {
+                    let complete = self.reactor()?.ending().complete;
+                    self.slot(id, |waiters| {
+                        for operation in waiters.send.iter().flat_map(|senders| &senders.queue) {
+                            operation.get().set_ended(complete);
+                        }
+                    });
+                    if let Some(operation) = self.take_receiver(id) {
+                        Operation::wake(py, operation, false)?;
+                    }
+                    self.wake_senders(py, id, false)?;
+                }
+                Event::GroupReceivable(group) => self.wake_group(py, group, false)?,
+                Event::GroupExpired(group) => self.wake_group(py, group, true)?,
+                Event::GroupSendable(group) => {
+                    let senders = self.group_slot(group, |waiters| waiters.send.take());
+                    for operation in senders.into_iter().flat_map(|senders| senders.queue) {
+                        Operation::wake(py, operation, false)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn wake_group(&self, py: Python<'_>, group: usize, expired: bool) -> PyResult<()> {
+        match self.group_slot(group, |waiters| waiters.receive.take()) {
+            Some(operation) => Operation::wake(py, operation, expired),
+            None => Ok(()),
+        }
+    }
+
+    /// Wakes all that wait to send or to have sent; those that still cannot wait again, in their order.
+    fn wake_senders(&self, py: Python<'_>, id: LinkId, expired: bool) -> PyResult<()> {
+        let senders = self.slot(id, |waiters| waiters.send.take());
+        let Some(mut senders) = senders else { return Ok(()) };
+        let now = self.reactor()?.now();
+        while let Some(operation) = senders.queue.pop_front() {
+            let late = expired && operation.get().is_late(now);
+            if let Err(error) = Operation::wake(py, operation, late) {
+                self.slot(id, |waiters| {
+                    // Those that were woken and wait again stand before those that were not.
+                    let mut all = waiters.send.take().unwrap_or_default();
+                    all.queue.append(&mut senders.queue);
+                    waiters.send = Some(all);
+                });
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn take_receiver(&self, id: LinkId) -> Option<Py<Operation>> {
+        self.slot(id, |waiters| waiters.receive.take())
+    }
+
+    /// The waiters of a link.
+    #[inline]
+    pub fn slot<R>(&self, id: LinkId, with: impl FnOnce(&mut Waiters) -> R) -> R {
+        with(slot_of(&mut self.waiters.borrow_mut(), id.index()))
+    }
+
+    /// The waiters of a group.
+    pub fn group_slot<R>(&self, group: usize, with: impl FnOnce(&mut Waiters) -> R) -> R {
+        with(slot_of(&mut self.group_waiters.borrow_mut(), group))
+    }
+
+    /// Whether somebody waits to send on the link already.
+    #[inline]
+    pub fn has_senders(&self, id: LinkId) -> bool {
+        self.waiters.borrow().get(id.index()).is_some_and(|waiters| waiters.send.is_some())
+    }
+
+    /// Adds a waiting sender; the link's deadline is the nearest of all of them.
+    pub fn add_sender(&self, id: LinkId, operation: Py<Operation>, wants: u8, deadline: u64) -> PyResult<()> {
+        let nearest = self.slot(id, |waiters| {
+            let senders = waiters.send.get_or_insert_default();
+            senders.queue.push_back(operation);
+            if deadline != 0 && (senders.deadline == 0 || deadline < senders.deadline) {
+                senders.deadline = deadline;
+            }
+            senders.deadline
+        });
+        let mut reactor = self.reactor()?;
+        reactor.want(id, wants);
+        if nearest != 0 {
+            reactor.set_deadline(id, Side::Send, nearest);
+        }
+        Ok(())
+    }
+
+    /// Takes a sender or receiver off the lists, after a cancellation.
+    pub fn forget(&self, id: LinkId, operation: &Py<Operation>) {
+        let (receives, sends_left) = self.slot(id, |waiters| {
+            let receives = waiters.receive.take_if(|waiting| waiting.is(operation)).is_some();
+            let left = waiters.send.as_mut().map(|senders| {
+                senders.queue.retain(|waiting| !waiting.is(operation));
+                senders.queue.len()
+            });
+            if left == Some(0) {
+                waiters.send = None;
+            }
+            (receives, left)
+        });
+        if let Ok(mut reactor) = self.reactor.try_borrow_mut() {
+            if receives {
+                reactor.unwant(id, want::RECEIVE | want::CONNECT);
+            }
+            if sends_left == Some(0) {
+                reactor.unwant(id, want::SEND | want::FLUSH);
+            }
+        }
+    }
+
+    /// Takes an operation off the lists of its link or its group.
+    pub fn forget_any(&self, id: LinkId, group: usize, operation: &Py<Operation>) {
+        if group == usize::MAX {
+            return self.forget(id, operation);
+        }
+        let read = self.group_slot(group, |waiters| {
+            if let Some(senders) = &mut waiters.send {
+                senders.queue.retain(|sender| !sender.is(operation));
+            }
+            waiters.receive.take_if(|reader| reader.is(operation)).is_some()
+        });
+        if read && let Ok(mut reactor) = self.reactor.try_borrow_mut() {
+            reactor.group_unwant(group);
+        }
+    }
+
+    /// A channel's object is gone: whether its link was open, which is then aborted. From another thread, and while
+    /// the reactor is in use, that is left to the next turn.
+    pub fn orphan(&self, id: LinkId) -> bool {
+        match self.reactor() {
+            Ok(reactor) if reactor.is_closing(id) => false,
+            Ok(mut reactor) => {
+                reactor.abort(id);
+                true
+            }
+            Err(_) => {
+                self.orphans.borrow_mut().push(id);
+                false
+            }
+        }
+    }
+
+    fn adopt_orphans(&self) {
+        let orphans = std::mem::take(&mut *self.orphans.borrow_mut());
+        if let Ok(mut reactor) = self.reactor.try_borrow_mut() {
+            for id in orphans {
+                if !reactor.is_closing(id) {
+                    reactor.abort(id);
+                }
+            }
+        }
+    }
+}
+
+fn wrong_thread() -> PyErr {
+    PyRuntimeError::new_err(
+        "this object belongs to an event loop in another thread; use loop.call_soon_threadsafe(...)",
+    )
+}
+
+fn slot_of(table: &mut Vec<Waiters>, index: usize) -> &mut Waiters {
+    if index >= table.len() {
+        table.resize_with(index + 1, Waiters::default);
+    }
+    &mut table[index]
+}
+
+pub type SharedCore = Shared<Core>;

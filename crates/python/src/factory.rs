@@ -1,0 +1,236 @@
+//! Errors and addresses as the library knows them: the boundary gives facts, the library's factories make objects.
+
+use crate::core::PyHost;
+use jackfield_engine::frame::FrameError;
+use jackfield_engine::sys::address::SocketAddress;
+use jackfield_engine::{Fault, Kind, LinkId, Reactor, SendError};
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyDict, PyTuple};
+use std::net::IpAddr;
+
+static ERRORS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static ADDRESSES: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static CANCELLED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static COPY_CONTEXT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// Says who makes errors (`kind, facts -> exception`) and addresses (`protocol, raw -> Address`).
+#[pyfunction]
+pub fn install_factories(py: Python<'_>, errors: Py<PyAny>, addresses: Py<PyAny>) -> PyResult<()> {
+    // A second import of the library keeps the first one's.
+    let _ = ERRORS.set(py, errors);
+    let _ = ADDRESSES.set(py, addresses);
+    Ok(())
+}
+
+/// What is known of an error.
+pub struct Facts {
+    kind: &'static str,
+    values: Vec<(&'static str, Value)>,
+}
+
+enum Value {
+    Number(i64),
+    Seconds(f64),
+    Text(String),
+    Address(&'static str, SocketAddress),
+}
+
+impl Facts {
+    pub fn new(kind: &'static str) -> Facts {
+        Facts { kind, values: Vec::new() }
+    }
+
+    pub fn closed() -> Facts {
+        Facts::new("closed")
+    }
+
+    pub fn ended(idle: bool) -> Facts {
+        let facts = Facts::new("end");
+        if idle { facts.text("message", "the peer was silent for longer than its idle time") } else { facts }
+    }
+
+    pub fn fault(fault: &Fault) -> Facts {
+        match fault {
+            Fault::Lost(error) => Facts::new("lost").errno(error.0),
+            Fault::TooSlow => Facts::new("lost").text(
+                "message",
+                "it was disconnected because it did not read fast enough and its queue was full (when_full=disconnect)",
+            ),
+            Fault::Frame(error) => Facts::frame(error),
+        }
+    }
+
+    pub fn frame(error: &FrameError) -> Facts {
+        let facts = match error {
+            FrameError::TooLarge { size, limit } => {
+                let facts = Facts::new("too_large").limit(*limit);
+                match size {
+                    Some(size) => facts.number("size", *size as i64),
+                    None => facts,
+                }
+            }
+            FrameError::Invalid { position, .. } => Facts::new("invalid_frame").number("position", *position as i64),
+            FrameError::Truncated { .. } => Facts::new("truncated"),
+            FrameError::Unsendable { .. } => Facts::new("unsendable"),
+        };
+        facts.text("message", &error.to_string())
+    }
+
+    pub fn send_error(error: &SendError) -> Facts {
+        match error {
+            SendError::Closed => Facts::closed(),
+            SendError::Fault(fault) => Facts::fault(fault),
+            SendError::Frame(error) => Facts::frame(error),
+            SendError::Ended => {
+                Facts::closed().text("message", "send_eof() has ended this side; only receiving goes on")
+            }
+            SendError::TooLarge { size } => Facts::new("too_large").size(*size).errno(libc::EMSGSIZE),
+            SendError::Unanswerable => Facts::new("not_supported").text(
+                "message",
+                "this peer sent from a Unix datagram socket without a name, so there is no address to answer to; \
+                 the peer must bind its socket first",
+            ),
+        }
+    }
+
+    pub fn operation(self, name: &'static str) -> Facts {
+        self.text("operation", name)
+    }
+
+    pub fn timeout(mut self, seconds: f64) -> Facts {
+        self.values.push(("timeout", Value::Seconds(seconds)));
+        self
+    }
+
+    pub fn limit(self, limit: usize) -> Facts {
+        self.number("limit", limit as i64)
+    }
+
+    pub fn errno(self, number: i32) -> Facts {
+        self.number("errno", i64::from(number))
+    }
+
+    pub fn size(self, size: usize) -> Facts {
+        self.number("size", size as i64)
+    }
+
+    fn number(mut self, name: &'static str, value: i64) -> Facts {
+        self.values.push((name, Value::Number(value)));
+        self
+    }
+
+    pub fn text(mut self, name: &'static str, value: &str) -> Facts {
+        self.values.push((name, Value::Text(value.to_owned())));
+        self
+    }
+
+    /// Adds the link's protocol and its two ends.
+    pub fn of_link(mut self, reactor: &Reactor<PyHost>, id: LinkId) -> Facts {
+        let Some(protocol) = protocol(reactor, id) else { return self };
+        self.values.push(("protocol", Value::Text(protocol.to_owned())));
+        if let Some(local) = reactor.local(id) {
+            self.values.push(("local", Value::Address(protocol, local)));
+        }
+        if let Some(peer) = reactor.peer(id)
+            && reactor.kind(id).is_some_and(|kind| !kind.is_listener())
+        {
+            self.values.push(("peer", Value::Address(protocol, peer.clone())));
+        }
+        self
+    }
+}
+
+/// The error that the library makes of the facts.
+pub fn error(py: Python<'_>, facts: Facts) -> PyErr {
+    match make_error(py, facts) {
+        Ok(error) | Err(error) => error,
+    }
+}
+
+fn make_error(py: Python<'_>, facts: Facts) -> PyResult<PyErr> {
+    let values = PyDict::new(py);
+    for (name, value) in facts.values {
+        match value {
+            Value::Number(number) => values.set_item(name, number)?,
+            Value::Seconds(seconds) => values.set_item(name, seconds)?,
+            Value::Text(text) => values.set_item(name, text)?,
+            Value::Address(protocol, address) => values.set_item(name, self::address(py, protocol, &address)?)?,
+        }
+    }
+    match ERRORS.get(py) {
+        Some(make) => Ok(PyErr::from_value(make.bind(py).call1((facts.kind, values))?)),
+        None => Ok(PyRuntimeError::new_err(facts.kind)),
+    }
+}
+
+/// An address as the library's object.
+pub fn address(py: Python<'_>, protocol: &str, address: &SocketAddress) -> PyResult<Py<PyAny>> {
+    let raw = match address {
+        SocketAddress::Ip { ip, port, scope } => {
+            let host = match ip {
+                IpAddr::V4(ip) => ip.to_string(),
+                IpAddr::V6(ip) => ip.to_string(),
+            };
+            (host, *port, *scope).into_pyobject(py)?.into_any()
+        }
+        SocketAddress::Unix(name) => PyBytes::new(py, name).into_any(),
+        SocketAddress::Unnamed => py.None().into_bound(py),
+    };
+    match ADDRESSES.get(py) {
+        Some(make) => make.call1(py, (protocol, raw)),
+        None => Ok(raw.unbind()),
+    }
+}
+
+/// The scheme of a link's address.
+pub fn protocol(reactor: &Reactor<PyHost>, id: LinkId) -> Option<&'static str> {
+    let unix = |address: Option<SocketAddress>| address.is_none_or(|address| address.family() == libc::AF_UNIX);
+    Some(match reactor.kind(id)? {
+        Kind::Tcp => "tcp",
+        Kind::UnixStream => "unix",
+        Kind::Seqpacket => "unix+seqpacket",
+        Kind::Datagram | Kind::DatagramPeer | Kind::DatagramListener => {
+            if unix(reactor.local(id)) {
+                "unix+dgram"
+            } else {
+                "udp"
+            }
+        }
+        Kind::Listener => {
+            if unix(reactor.local(id)) {
+                "unix"
+            } else {
+                "tcp"
+            }
+        }
+    })
+}
+
+/// `asyncio.CancelledError`.
+pub fn cancelled_class(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    let class =
+        CANCELLED.get_or_try_init(py, || Ok::<_, PyErr>(py.import("asyncio")?.getattr("CancelledError")?.unbind()))?;
+    Ok(class.bind(py).clone())
+}
+
+/// `contextvars.copy_context()`.
+pub fn copy_context(py: Python<'_>) -> PyResult<Py<PyAny>> {
+    let function = COPY_CONTEXT
+        .get_or_try_init(py, || Ok::<_, PyErr>(py.import("contextvars")?.getattr("copy_context")?.unbind()))?;
+    function.call0(py)
+}
+
+/// An address from the library's raw form: `(host, port, scope)`, `bytes` or `None`.
+pub fn socket_address(raw: &Bound<'_, PyAny>) -> PyResult<SocketAddress> {
+    if raw.is_none() {
+        return Ok(SocketAddress::Unnamed);
+    }
+    if let Ok(name) = raw.cast::<PyBytes>() {
+        return Ok(SocketAddress::Unix(name.as_bytes().into()));
+    }
+    let (host, port, scope): (String, u16, u32) = raw.cast::<PyTuple>()?.extract()?;
+    let ip = host.parse().map_err(|_| pyo3::exceptions::PyValueError::new_err("not an IP address"))?;
+    Ok(SocketAddress::Ip { ip, port, scope })
+}

@@ -1,0 +1,31 @@
+//! The boundary between the engine and CPython: translates, decides nothing. Declared in `python/jackfield/_engine.pyi`.
+
+mod channel;
+mod core;
+mod endpoint;
+mod events;
+mod factory;
+mod operation;
+mod raw;
+
+use pyo3::prelude::*;
+
+/// The native part of Jackfield; use the `jackfield` package.
+#[pymodule]
+fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<endpoint::Reactor>()?;
+    module.add_class::<endpoint::LinkConfig>()?;
+    module.add_class::<operation::Operation>()?;
+    module.add_class::<channel::Channel>()?;
+    module.add_class::<events::Group>()?;
+    module.add_class::<events::Member>()?;
+    module.add_class::<events::Joined>()?;
+    module.add_class::<events::Message>()?;
+    module.add_class::<events::Left>()?;
+    module.add_class::<events::AcceptFailed>()?;
+    module.add_function(wrap_pyfunction!(factory::install_factories, module)?)?;
+    module.add_function(wrap_pyfunction!(endpoint::check_framing, module)?)?;
+    module.add_function(wrap_pyfunction!(endpoint::raise_open_files, module)?)?;
+    raw::install_slots(module.py());
+    Ok(())
+}

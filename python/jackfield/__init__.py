@@ -1,0 +1,111 @@
+"""Jackfield: communication over Linux sockets.
+
+One address names any endpoint, one channel talks over it:
+
+    async with jackfield.listen("tcp://127.0.0.1:0", framing="u32") as listener:
+        async with listener.serving(handler), jackfield.connect(listener.address, framing="u32") as channel:
+            print(await channel.request(b"hello", timeout=2.0))
+
+Names are imported when they are first used, so that a command line which only prints its help starts at once.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jackfield._address import Address as Address
+    from jackfield._channel import Channel as Channel, Credentials as Credentials, Statistics as Statistics
+    from jackfield._connect import connect as connect, pair as pair
+    from jackfield._errors import (
+        AccessDenied as AccessDenied,
+        AddressInUse as AddressInUse,
+        AddressNotAvailable as AddressNotAvailable,
+        AlreadyWaiting as AlreadyWaiting,
+        Attempt as Attempt,
+        ChannelClosed as ChannelClosed,
+        ChannelLost as ChannelLost,
+        ConnectFailed as ConnectFailed,
+        ConnectRefused as ConnectRefused,
+        ConnectTimedOut as ConnectTimedOut,
+        EndOfStream as EndOfStream,
+        FramingError as FramingError,
+        HostUnreachable as HostUnreachable,
+        InvalidAddress as InvalidAddress,
+        InvalidFrame as InvalidFrame,
+        InvalidFraming as InvalidFraming,
+        InvalidOption as InvalidOption,
+        JackfieldError as JackfieldError,
+        ListenFailed as ListenFailed,
+        MessageTooLarge as MessageTooLarge,
+        NameNotResolved as NameNotResolved,
+        NotSupported as NotSupported,
+        QueueFull as QueueFull,
+        TimedOut as TimedOut,
+        TooManyOpenFiles as TooManyOpenFiles,
+        TruncatedFrame as TruncatedFrame,
+    )
+    from jackfield._framing import Framing as Framing
+    from jackfield._group import (
+        AcceptFailed as AcceptFailed,
+        Event as Event,
+        Group as Group,
+        Joined as Joined,
+        Left as Left,
+        Member as Member,
+        Message as Message,
+    )
+    from jackfield._listen import (
+        Listener as Listener,
+        ListenerStatistics as ListenerStatistics,
+        listen as listen,
+    )
+    from jackfield._loop import (
+        new_event_loop as new_event_loop,
+        raise_open_files as raise_open_files,
+        run as run,
+    )
+    from jackfield._options import Keepalive as Keepalive, Options as Options
+    from jackfield._when_full import WhenFull as WhenFull
+
+_HOMES = {
+    "_address": "Address",
+    "_channel": "Channel Credentials Statistics",
+    "_connect": "connect pair",
+    "_errors": (
+        "AccessDenied AddressInUse AddressNotAvailable AlreadyWaiting Attempt ChannelClosed ChannelLost "
+        "ConnectFailed ConnectRefused ConnectTimedOut EndOfStream FramingError HostUnreachable "
+        "InvalidAddress InvalidFrame InvalidFraming InvalidOption JackfieldError ListenFailed "
+        "MessageTooLarge NameNotResolved NotSupported QueueFull TimedOut TooManyOpenFiles TruncatedFrame"
+    ),
+    "_framing": "Framing",
+    "_group": "AcceptFailed Event Group Joined Left Member Message",
+    "_listen": "Listener ListenerStatistics listen",
+    "_loop": "new_event_loop raise_open_files run",
+    "_options": "Keepalive Options",
+    "_when_full": "WhenFull",
+}
+"""Each module and the names it is the home of; type checkers read the block above, and a test compares."""
+
+_MODULES = {name: module for module, names in _HOMES.items() for name in names.split()}
+
+__all__ = sorted(_MODULES)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("jackfield")
+        except PackageNotFoundError:
+            return "unknown"
+    module = _MODULES.get(name)
+    if module is None:
+        raise AttributeError(f"module 'jackfield' has no attribute {name!r}")
+    value = getattr(import_module(f"jackfield.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_MODULES, "__version__"]

@@ -1,0 +1,145 @@
+"""Connecting: from an address to a channel."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import time
+from collections.abc import Generator
+from types import TracebackType
+from typing import Any, Generic, TypeVar, Unpack
+
+from jackfield import _engine
+from jackfield._address import Address
+from jackfield._channel import Channel
+from jackfield._errors import Attempt, ConnectTimedOut, JackfieldError, TimedOut, from_os_error
+from jackfield._loop import current_reactor
+from jackfield._options import OptionFields, Options, bind_address
+from jackfield._transports import RawAddress, Setup, as_address, prepare, resolve
+
+T = TypeVar("T", bound=Any)
+
+_UNIX_RETRY = 0.01
+"""Seconds between tries while a Unix listener's queue is full: there connect(2) says EAGAIN at once."""
+
+
+class Opening(Generic[T]):
+    """What ``connect`` and ``listen`` give: ``await`` it for the object, or use it in ``async with``."""
+
+    __slots__ = ("_open", "_opened")
+
+    def __init__(self, open_: Any) -> None:
+        self._open = open_
+        self._opened: T | None = None
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return self._open().__await__()  # type: ignore[no-any-return]
+
+    async def __aenter__(self) -> T:
+        self._opened = await self
+        return await self._opened.__aenter__()  # type: ignore[no-any-return]
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._opened is not None:
+            await self._opened.__aexit__(kind, error, traceback)
+
+
+def connect(address: Address | str, **options: Unpack[OptionFields]) -> Opening[Channel]:
+    """Connect to an address: ``channel = await connect(...)`` or ``async with connect(...) as channel``.
+
+    Options are those of ``Options``, in the address or here; here wins. A name that resolves to several
+    addresses is tried one after the other within ``connect_timeout`` seconds; the error's ``attempts`` tell
+    what each one said.
+
+    Raises ``InvalidAddress``, ``InvalidOption`` at once; ``NameNotResolved``, ``ConnectRefused``,
+    ``ConnectTimedOut``, ``HostUnreachable``, ``AccessDenied``, ``TooManyOpenFiles`` and other
+    ``ConnectFailed`` when awaited. Cancelled, it leaves nothing open.
+    """
+    where = Address.parse(address) if isinstance(address, str) else address
+    setup = prepare(where, Options.from_address(where).merge(**options), listening=False)
+    return Opening(lambda: _connect(setup))
+
+
+def pair(**options: Unpack[OptionFields]) -> tuple[Channel, Channel]:
+    """Two channels connected to each other, within this process (socketpair(2))."""
+    address = Address.parse("pair:")
+    setup = prepare(address, Options().merge(**options), listening=False)
+    reactor = current_reactor()
+    one, two = reactor.pair(setup.config(0))
+    return Channel(reactor, setup, one), Channel(reactor, setup, two)
+
+
+async def _connect(setup: Setup) -> Channel:
+    if setup.protocol == "pair":
+        raise JackfieldError(
+            "pair: is two ends at once", hint="use jackfield.pair(), which gives both channels"
+        )
+    address, limit = setup.address, setup.options.connect_timeout
+    started = time.monotonic()
+    reactor = current_reactor()
+    try:
+        async with asyncio.timeout(limit):
+            places = await resolve(setup)
+    except TimeoutError as error:
+        raise ConnectTimedOut(
+            f"cannot connect to {address}: its name was not resolved within {limit:g} s",
+            hint="check the name servers in /etc/resolv.conf, or raise connect_timeout",
+            address=address,
+            stage="resolve",
+        ) from error
+    except OSError as error:
+        raise from_os_error(error, stage="resolve", address=address) from error
+    attempts: list[Attempt] = []
+    failure: OSError = OSError(errno.EADDRNOTAVAIL, "the name has no address of a usable family")
+    for family, place in places:
+        begun = time.monotonic()
+        left = None if limit is None else limit - (begun - started)
+        if left is not None and left <= 0:
+            break
+        try:
+            link = await _attempt(reactor, setup, family, place, left)
+        except OSError as error:
+            failure = error
+            where = as_address(setup.protocol, place)
+            attempts.append(Attempt(where, error, time.monotonic() - begun))
+        else:
+            return Channel(reactor, setup, link)
+    raise from_os_error(failure, stage="connect", address=address, attempts=tuple(attempts)) from failure
+
+
+async def _attempt(
+    reactor: _engine.Reactor, setup: Setup, family: int, place: RawAddress, timeout: float | None
+) -> int:
+    """One try; the link's id. Raises OSError."""
+    config = setup.config(family)
+    own = await _own_end(setup, family)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while True:
+        try:
+            link, outcome = reactor.connect(place, config, own, timeout)
+            await outcome
+        except BlockingIOError:
+            if deadline is not None and time.monotonic() + _UNIX_RETRY > deadline:
+                message = "the server's accept queue stayed full"
+                raise TimeoutError(errno.ETIMEDOUT, message) from None
+            await asyncio.sleep(_UNIX_RETRY)
+        except TimedOut:
+            raise TimeoutError(errno.ETIMEDOUT, f"no answer within {timeout:.3g} s") from None
+        else:
+            return link
+
+
+async def _own_end(setup: Setup, family: int) -> RawAddress:
+    """The ``bind`` option for this family. Raises OSError."""
+    if setup.options.bind is None:
+        return None
+    own = bind_address(setup.protocol, setup.options.bind)
+    if own.host is None and not setup.is_unix:
+        return ("0.0.0.0" if family == socket.AF_INET else "::", own.port or 0, 0)
+    for other, place in await resolve(setup, own):
+        if other == family:
+            return place
+    raise OSError(errno.EADDRNOTAVAIL, f"bind={setup.options.bind} is not of the peer's address family")

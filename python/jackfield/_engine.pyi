@@ -1,0 +1,351 @@
+"""The boundary, declared: what crosses between Python and the engine; mypy.stubtest holds it to the module.
+
+What may wait gives a coroutine, which at run time is an ``Operation``: a coroutine by protocol. Times are
+seconds, ``timeout=None`` waits for ever; ids are those of links and never used again within an event loop.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
+from contextvars import Context
+from typing import Any, Protocol, Self, TypeAlias, TypeVar, final
+
+from typing_extensions import disjoint_base
+
+from jackfield._address import Address
+
+__all__ = [
+    "AcceptFailed",
+    "Channel",
+    "Group",
+    "Joined",
+    "Left",
+    "LinkConfig",
+    "Member",
+    "Message",
+    "Operation",
+    "Reactor",
+    "check_framing",
+    "install_factories",
+    "raise_open_files",
+]
+
+_T = TypeVar("_T")
+
+_RawAddress: TypeAlias = tuple[str, int, int] | bytes | None
+"""``(host, port, scope)``, a Unix name as bytes (abstract: behind a NUL), or no name."""
+
+_Statistics: TypeAlias = tuple[int, int, int, int, int, int, int, int, float, float | None, float | None]
+"""In the order of the library's ``Statistics``."""
+
+class _Buffer(Protocol):
+    """Anything whose bytes can be read: bytes, bytearray, memoryview, array ..."""
+
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+_Data: TypeAlias = bytes | bytearray | memoryview | _Buffer
+
+def install_factories(
+    errors: Callable[[str, dict[str, Any]], BaseException], addresses: Callable[[str, _RawAddress], Address]
+) -> None:
+    """Say who makes errors (``kind, facts -> exception``) and addresses (``protocol, raw -> Address``)."""
+
+def check_framing(text: str) -> str:
+    """The canonical text of a framing. Raises ValueError with message and position."""
+
+def raise_open_files() -> tuple[int, int]:
+    """Raise the soft limit of open files to the hard one; gives (before, now). Raises OSError."""
+
+@final
+class LinkConfig:
+    """What the links of one listener or one connection have in common."""
+
+    def __new__(
+        cls,
+        *,
+        framing: str,
+        max_message: int,
+        high_water: int,
+        when_full: str,
+        idle_timeout: float | None,
+        max_clients: int | None,
+        kind: int,
+        options: Sequence[tuple[int, int, bytes]],
+        backlog: int,
+    ) -> Self: ...
+
+@final
+class Operation(Coroutine[Any, Any, Any]):
+    """What a coroutine awaits. While it waits it is a future by protocol, so that a task can sleep on it."""
+
+    def __await__(self) -> Generator[Any, Any, Any]: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Any: ...
+    def send(self, value: Any) -> Any: ...
+    def throw(self, typ: Any, val: Any = None, tb: Any = None, /) -> Any: ...
+    def close(self) -> None: ...
+    @property
+    def _asyncio_future_blocking(self) -> bool | None: ...
+    @_asyncio_future_blocking.setter
+    def _asyncio_future_blocking(self, value: bool) -> None: ...
+    def get_loop(self) -> asyncio.AbstractEventLoop | None: ...
+    def add_done_callback(
+        self, callback: Callable[[Operation], object], /, *, context: Context | None = None
+    ) -> None: ...
+    def remove_done_callback(self, callback: Callable[[Operation], object]) -> int: ...
+    def cancel(self, msg: object | None = None) -> bool: ...
+    def done(self) -> bool: ...
+    def cancelled(self) -> bool: ...
+    def result(self) -> None: ...
+    def exception(self) -> None: ...
+
+@final
+class Reactor:
+    """One event loop's reactor, and how links are opened."""
+
+    def __new__(cls) -> Self: ...
+    def __len__(self) -> int:
+        """How many links there are, listeners included."""
+
+    def fileno(self) -> int:
+        """Readable when a turn has something to do; for foreign loops."""
+
+    def attach(
+        self, event_loop: asyncio.AbstractEventLoop, ready: Any | None, timers: list[Any] | None
+    ) -> None: ...
+    def attach_foreign(self, event_loop: asyncio.AbstractEventLoop, kick: Callable[[], object]) -> None: ...
+    def close(self) -> None: ...
+    def turn(self, timeout: float | None) -> list[tuple[int, int]]:
+        """Wait at most so long, resume what can go on, give foreign descriptors' events."""
+
+    def poll(self) -> bool:
+        """A turn that never waits. True if another is needed soon."""
+
+    def interrupt(self) -> None: ...
+    def watch(self, fd: int, events: int) -> None: ...
+    def rewatch(self, fd: int, events: int) -> None: ...
+    def unwatch(self, fd: int) -> None: ...
+    def connect(
+        self, to: _RawAddress, config: LinkConfig, bind: _RawAddress = None, timeout: float | None = None
+    ) -> tuple[int, Coroutine[Any, Any, None]]:
+        """Start to connect; the link's id and the outcome. Raises OSError, now or when awaited."""
+
+    def listen(self, at: _RawAddress, config: LinkConfig) -> int:
+        """Bind and listen; the listener's id. Raises OSError."""
+
+    def pair(self, config: LinkConfig) -> tuple[int, int]:
+        """Two connected links. Raises OSError."""
+
+    def accept(
+        self, listener: int, wrap: Callable[[int], _T], timeout: float | None = None
+    ) -> Coroutine[Any, Any, _T]:
+        """The next connection as ``wrap(id)``. Raises OSError, ChannelClosed, TimedOut."""
+
+    def close_link(self, id: int, timeout: float | None = None) -> None: ...
+    def is_closed(self, id: int) -> bool: ...
+    def local(self, id: int, protocol: str) -> Address: ...
+    def link_fd(self, id: int) -> int | None: ...
+    def clients(self, id: int) -> tuple[int, int]:
+        """A listener's (clients now, refused)."""
+
+@disjoint_base
+class Channel:
+    """One connected end; the library's ``Channel`` adds facts and the context manager."""
+
+    def __new__(cls, reactor: Reactor, setup: Any, id: int) -> Self: ...
+    @property
+    def _setup(self) -> Any: ...
+    @property
+    def id(self) -> int:
+        """Unique for the life of the event loop."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed from this side."""
+
+    def __aiter__(self) -> Self: ...
+    def __anext__(self) -> Coroutine[Any, Any, bytes]: ...
+    def receive(self, timeout: float | None = None) -> Coroutine[Any, Any, bytes]:
+        """The next message. Raises EndOfStream, ChannelLost, TimedOut. Cancelled, it has taken nothing."""
+
+    def receive_many(
+        self, max_messages: int | None = None, timeout: float | None = None
+    ) -> Coroutine[Any, Any, list[bytes]]:
+        """The messages that are there, at least one and at most ``max_messages``."""
+
+    def receive_exactly(self, count: int, timeout: float | None = None) -> Coroutine[Any, Any, bytes]:
+        """Exactly ``count`` bytes of a stream without framing."""
+
+    def receive_until(self, separator: bytes, timeout: float | None = None) -> Coroutine[Any, Any, bytes]:
+        """The bytes before ``separator``, which is taken away, of a stream without framing."""
+
+    def send(self, data: _Data, timeout: float | None = None) -> Coroutine[Any, Any, None]:
+        """Queue a message: at once when there is room, else once there is."""
+
+    def send_many(self, messages: Iterable[_Data], timeout: float | None = None) -> Coroutine[Any, Any, None]:
+        """Queue several messages in order. A cancelled call has queued a first part of them."""
+
+    def send_nowait(self, data: _Data) -> None:
+        """Queue a message, or raise QueueFull."""
+
+    def send_eof(self) -> None:
+        """End our side once everything queued has left; receiving goes on."""
+
+    def flush(self, timeout: float | None = None) -> Coroutine[Any, Any, None]:
+        """Wait until the kernel has taken everything queued."""
+
+    def close(self, timeout: float | None = None) -> Coroutine[Any, Any, None]:
+        """Start to close: what is queued is still delivered, for at most ``timeout`` seconds. Awaited, it
+        waits for the end."""
+
+    def abort(self) -> None:
+        """Close at once: what is queued is dropped, a stream's peer sees a reset."""
+
+    def fileno(self) -> int:
+        """The descriptor. Raises ChannelClosed."""
+
+    def _facts(self) -> tuple[str, Address, Address, tuple[int, int, int] | None, _Statistics] | None: ...
+    def _is_flushed(self) -> bool: ...
+
+@final
+class Member:
+    """A handle on one member of a group: made anew for each event, equal by ``id``."""
+
+    @property
+    def id(self) -> int:
+        """Unique for the life of the event loop."""
+
+    @property
+    def number(self) -> int:
+        """Its place in the order of joining, from 1; 0 if it was never a member."""
+
+    @property
+    def protocol(self) -> str: ...
+    @property
+    def peer(self) -> Address: ...
+    @property
+    def local(self) -> Address: ...
+    @property
+    def credentials(self) -> tuple[int, int, int] | None:
+        """Process, user and group ids of a Unix peer, else None."""
+
+    @property
+    def listener_id(self) -> int:
+        """Names the listener that accepted it; 0 if none did."""
+
+    @property
+    def is_connected(self) -> bool:
+        """False once it has left."""
+
+    def _statistics(self) -> _Statistics: ...
+    def send_nowait(self, data: _Data) -> None:
+        """Queue a message for this member alone. Raises QueueFull, ChannelClosed."""
+
+    def send(self, data: _Data, timeout: float | None = None) -> Coroutine[Any, Any, None]:
+        """Queue a message for this member alone; waits while its queue is full."""
+
+    def close(self, timeout: float | None = None) -> None:
+        """End it: what is queued for it is still delivered, for at most ``timeout`` seconds."""
+
+    def abort(self) -> None:
+        """End it at once: what is queued is dropped, a stream's peer sees a reset."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@final
+class Joined:
+    """A new member."""
+
+    __match_args__: tuple[str] = ...
+    @property
+    def member(self) -> Member: ...
+
+@final
+class Message:
+    """A message of a member."""
+
+    __match_args__: tuple[str, str] = ...
+    @property
+    def member(self) -> Member: ...
+    @property
+    def data(self) -> bytes: ...
+
+@final
+class Left:
+    """A member's end. Its facts can still be read; what was queued for it is still delivered."""
+
+    __match_args__: tuple[str, str, str] = ...
+    @property
+    def member(self) -> Member: ...
+    @property
+    def reason(self) -> str:
+        """One sentence."""
+
+    @property
+    def error(self) -> Exception | None:
+        """What went wrong; None after an orderly end."""
+
+@final
+class AcceptFailed:
+    """A listener of the group could not accept; it tries again by itself."""
+
+    __match_args__: tuple[str, str] = ...
+    @property
+    def listener_id(self) -> int: ...
+    @property
+    def error(self) -> Exception: ...
+
+_Event: TypeAlias = Joined | Message | Left | AcceptFailed
+
+@disjoint_base
+class Group:
+    """Many links as one; the library's ``Group`` adds the context manager."""
+
+    def __new__(cls, reactor: Reactor, when_full: str) -> Self: ...
+    def _join(self, reactor: Reactor, id: int) -> bool: ...
+    def _join_channel(self, channel: Channel) -> bool: ...
+    def __aiter__(self) -> Self: ...
+    def __anext__(self) -> Coroutine[Any, Any, _Event]: ...
+    def __len__(self) -> int: ...
+    @property
+    def dropped_messages(self) -> int:
+        """Messages that broadcasts dropped because a member's queue was full."""
+
+    def receive(self, timeout: float | None = None) -> Coroutine[Any, Any, _Event]:
+        """The next event. A cancelled receive has taken nothing."""
+
+    def receive_many(
+        self, max_events: int = 1024, timeout: float | None = None
+    ) -> Coroutine[Any, Any, list[_Event]]:
+        """The events that are there, at least one and at most ``max_events``."""
+
+    def broadcast(
+        self, data: _Data, *, to: Iterable[Member | int] | None = None, when_full: str | None = None
+    ) -> Coroutine[Any, Any, int]:
+        """As ``broadcast_nowait``; with ``when_full="wait"`` it waits until no member is above its mark."""
+
+    def broadcast_nowait(
+        self, data: _Data, *, to: Iterable[Member | int] | None = None, when_full: str | None = None
+    ) -> int:
+        """Queue a message for all members, or for those of ``to``; gives for how many. Never waits."""
+
+    def send(
+        self, member: Member | int, data: _Data, timeout: float | None = None
+    ) -> Coroutine[Any, Any, None]:
+        """Queue a message for one member; waits while its queue is full."""
+
+    def send_nowait(self, member: Member | int, data: _Data) -> None:
+        """Queue a message for one member. Raises QueueFull."""
+
+    def member(self, id: int) -> Member | None:
+        """A handle on a member by its id, or None if it is not here."""
+
+    def numbered(self, number: int) -> Member | None:
+        """A handle on a member by its number, or None if it is not here."""
+
+    def members(self) -> list[Member]:
+        """Handles on all members, in no particular order."""
+
+    def _close(self, timeout: float | None) -> list[Coroutine[Any, Any, None]]: ...
+    def abort(self) -> None:
+        """End every member and listener of the group at once."""

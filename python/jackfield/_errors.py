@@ -1,0 +1,299 @@
+"""Errors: every class, and the two factories that pick one and write its words.
+
+``from_engine`` serves the native engine (what happened on a channel), ``from_os_error`` everything that opens
+an endpoint (what the operating system said). Both always return an error and never raise.
+"""
+
+from __future__ import annotations
+
+import errno as errno_names
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from jackfield._error_classes import (
+    AccessDenied,
+    AddressInUse,
+    AddressNotAvailable,
+    AlreadyWaiting,
+    Attempt,
+    ChannelClosed,
+    ChannelLost,
+    ConnectFailed,
+    ConnectRefused,
+    ConnectTimedOut,
+    EndOfStream,
+    FramingError,
+    HostUnreachable,
+    InvalidAddress,
+    InvalidFrame,
+    InvalidFraming,
+    InvalidOption,
+    JackfieldError,
+    ListenFailed,
+    MessageTooLarge,
+    NameNotResolved,
+    NotSupported,
+    QueueFull,
+    TimedOut,
+    TooManyOpenFiles,
+    TruncatedFrame,
+)
+from jackfield._os_errors import from_os_error
+
+if TYPE_CHECKING:
+    from jackfield._address import Address
+
+__all__ = [
+    "AccessDenied",
+    "AddressInUse",
+    "AddressNotAvailable",
+    "AlreadyWaiting",
+    "Attempt",
+    "ChannelClosed",
+    "ChannelLost",
+    "ConnectFailed",
+    "ConnectRefused",
+    "ConnectTimedOut",
+    "EndOfStream",
+    "FramingError",
+    "HostUnreachable",
+    "InvalidAddress",
+    "InvalidFrame",
+    "InvalidFraming",
+    "InvalidOption",
+    "JackfieldError",
+    "ListenFailed",
+    "MessageTooLarge",
+    "NameNotResolved",
+    "NotSupported",
+    "QueueFull",
+    "TimedOut",
+    "TooManyOpenFiles",
+    "TruncatedFrame",
+    "from_engine",
+    "from_os_error",
+]
+
+
+class _Facts:
+    """What the engine knows, each fact of its type or None."""
+
+    def __init__(self, facts: Mapping[str, object]) -> None:
+        self.local: Address | None = facts.get("local")  # type: ignore[assignment]
+        self.peer: Address | None = facts.get("peer")  # type: ignore[assignment]
+        self.protocol = _text(facts.get("protocol"))
+        self.message = _text(facts.get("message"))
+        self.operation = _text(facts.get("operation"))
+        self.errno = _integer(facts.get("errno"))
+        self.limit = _integer(facts.get("limit"))
+        self.size = _integer(facts.get("size"))
+        self.position = _integer(facts.get("position"))
+        timeout = facts.get("timeout")
+        self.timeout = float(timeout) if isinstance(timeout, (int, float)) else None
+
+    @property
+    def channel(self) -> str:
+        """The channel for people: ``the tcp channel 127.0.0.1:7000 -> 127.0.0.1:40000``."""
+        protocol = f"{self.protocol} " if self.protocol else ""
+        ends = [end.endpoint for end in (self.local, self.peer) if end is not None and not end.is_unnamed]
+        return f"the {protocol}channel {' -> '.join(ends)}" if ends else f"the {protocol}channel"
+
+    @property
+    def whom(self) -> str:
+        """The other end for people."""
+        if self.peer is None or self.peer.is_unnamed:
+            return "the peer"
+        return f"the peer {self.peer.endpoint}"
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _integer(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def from_engine(kind: str, facts: Mapping[str, object]) -> JackfieldError:
+    """The error for what happened on a channel.
+
+    ``kind`` is one of closed, end, lost, too_large, invalid_frame, truncated, queue_full, timed_out,
+    already_waiting, not_supported. ``facts`` may have protocol, local, peer (Address), errno, message,
+    limit, size, position (bytes), timeout (seconds) and operation ("receive", "send" ...); each
+    may be missing or None.
+    """
+    known = _Facts(facts)
+    writer = _WRITERS.get(kind)
+    error = writer(known) if writer else JackfieldError(known.message or f"{known.channel}: {kind}")
+    error.local = known.local
+    error.peer = known.peer
+    error.stage = known.operation
+    error.errno = known.errno
+    for name in ("size", "limit", "position", "timeout"):
+        if hasattr(type(error), name):
+            setattr(error, name, getattr(known, name))
+    return error
+
+
+def _closed(facts: _Facts) -> JackfieldError:
+    doing = f"; {facts.operation}() came after that" if facts.operation else ""
+    if facts.message:
+        return ChannelClosed(f"{facts.channel}: {facts.message}" if facts.protocol else facts.message)
+    return ChannelClosed(f"{facts.channel} has been closed or aborted on this side{doing}")
+
+
+def _end(facts: _Facts) -> JackfieldError:
+    if facts.message:
+        return EndOfStream(f"{facts.channel}: {facts.message}")
+    return EndOfStream(f"{facts.whom} has ended its side, and every message before that was received")
+
+
+def _lost(facts: _Facts) -> JackfieldError:
+    said, hint = _LOST.get(facts.errno or 0, ("", None))
+    if facts.errno == errno_names.ECONNREFUSED and facts.protocol == "udp":
+        said, hint = "the host answered that the port is closed", "start the program at the other end"
+    if not said:
+        said = facts.message or (os.strerror(facts.errno) if facts.errno else "the connection broke")
+    return ChannelLost(f"{facts.channel} is lost: {said}", hint=hint)
+
+
+_LOST: dict[int, tuple[str, str | None]] = {
+    errno_names.ECONNRESET: (
+        "the peer reset the connection: its program aborted, crashed, or closed without reading everything",
+        "look at the log of the other end",
+    ),
+    errno_names.EPIPE: ("the peer has closed and reads no more", "look at the log of the other end"),
+    errno_names.ETIMEDOUT: (
+        "the peer vanished, and answers neither data nor keepalive probes",
+        "check that host's power and cable, and the network in between",
+    ),
+    errno_names.EHOSTUNREACH: ("no way to the host is left", "check the network in between"),
+    errno_names.ENETUNREACH: ("this machine has no route to it any more", "look at `ip route` and `ip link`"),
+    errno_names.ENETDOWN: ("the network interface is down", "look at `ip link`"),
+    errno_names.ECONNABORTED: ("this machine's kernel aborted it", None),
+    errno_names.ECONNREFUSED: ("nothing reads at the other end", "start the program at the other end"),
+    errno_names.ENOTCONN: ("it is no longer connected", None),
+}
+
+
+def _too_large(facts: _Facts) -> JackfieldError:
+    size = f"a message of {facts.size} bytes" if facts.size is not None else "a message"
+    limit = f"the limit of {facts.limit} bytes" if facts.limit is not None else "the limit"
+    if facts.errno == errno_names.EMSGSIZE:
+        hint = "send it in parts, use a stream (tcp, unix), or raise send_buffer= on a Unix packet socket"
+        return MessageTooLarge(f"{size} does not fit into one packet of {facts.channel}", hint=hint)
+    if facts.operation is not None and "send" in facts.operation:
+        return MessageTooLarge(
+            f"{size} is over {limit} of {facts.channel}", hint="raise max_message= on both ends"
+        )
+    message = f"{facts.whom} began {size}, which is over {limit}"
+    letters = _letters(facts.size)
+    if letters:
+        hint = "it seems to speak a text protocol: use framing=line, or none"
+        return MessageTooLarge(f"{message}; read as letters that length is {letters!r}", hint=hint)
+    hint = "check that both ends use the same framing, or raise max_message="
+    return MessageTooLarge(message, hint=hint)
+
+
+def _letters(size: int | None) -> str | None:
+    """The text that was taken for a length prefix, if it looks like text (``GET `` or ``HTTP``...)."""
+    for width in (4, 8):
+        if size is None or not 2 ** (8 * width - 8) <= size < 2 ** (8 * width):
+            continue
+        for order in ("big", "little"):
+            raw = size.to_bytes(width, order)
+            if all(32 <= byte < 127 or byte in b"\r\n\t" for byte in raw):
+                return raw.decode("ascii")
+    return None
+
+
+def _invalid_frame(facts: _Facts) -> JackfieldError:
+    where = f" at byte {facts.position} of the stream" if facts.position is not None else ""
+    said = facts.message or "these bytes do not fit the framing"
+    hint = "check that both ends use the same framing"
+    return InvalidFrame(f"{facts.whom} sent an invalid frame{where}: {said}", hint=hint)
+
+
+def _unsendable(facts: _Facts) -> JackfieldError:
+    said = facts.message or "its framing cannot carry these bytes"
+    return InvalidFrame(
+        f"nothing was sent to {facts.whom}: {said}", hint="choose a framing that can carry it"
+    )
+
+
+def _truncated(facts: _Facts) -> JackfieldError:
+    came = f" after {facts.size} bytes" if facts.size is not None else ""
+    of = f" of {facts.limit}" if facts.size is not None and facts.limit is not None else ""
+    said = f": {facts.message}" if facts.message else ""
+    hint = "its program ended early, or uses another framing"
+    return TruncatedFrame(f"{facts.whom} ended the stream inside a frame{came}{of}{said}", hint=hint)
+
+
+def _queue_full(facts: _Facts) -> JackfieldError:
+    hint = "wait with send(), raise high_water=, or choose another when_full="
+    if facts.message:
+        return QueueFull(f"nothing was queued: {facts.message}", hint=hint)
+    waits = f"{facts.size} bytes wait, " if facts.size is not None else ""
+    limit = f" ({waits}the high-water mark is {facts.limit})" if facts.limit is not None else ""
+    return QueueFull(
+        f"the send queue of {facts.channel} is full{limit}; the message was not queued", hint=hint
+    )
+
+
+_TIMED_OUT = {
+    "receive": "no message came",
+    "send": "the send queue did not empty below its high-water mark",
+    "flush": "the queued bytes did not leave",
+    "accept": "no client came",
+    "close": "the queued bytes did not leave",
+}
+
+
+def _timed_out(facts: _Facts) -> JackfieldError:
+    within = f" within {facts.timeout:g} s" if facts.timeout is not None else " in time"
+    operation = facts.operation or ""
+    said = facts.message or _TIMED_OUT.get(operation) or _TIMED_OUT.get(operation.partition("_")[0])
+    if said is None:
+        said = f"{operation}() did not finish" if operation else "the call did not finish"
+    return TimedOut(f"{said}{within} on {facts.channel}")
+
+
+def _accept_failed(facts: _Facts) -> JackfieldError:
+    number = facts.errno or 0
+    failure = OSError(number, os.strerror(number))
+    if facts.local is None or facts.local.is_unnamed:
+        return JackfieldError(f"a listener cannot accept: {failure.strerror}", errno=number, stage="accept")
+    return from_os_error(failure, stage="accept", address=facts.local)
+
+
+def _already_waiting(facts: _Facts) -> JackfieldError:
+    operation = f"{facts.operation}()" if facts.operation else "this call"
+    hint = "let one task receive and hand the messages on"
+    if facts.operation and not facts.operation.startswith("receive"):
+        hint = "await the first call before the next"
+    return AlreadyWaiting(
+        f"another coroutine is already waiting in {operation} of {facts.channel}", hint=hint
+    )
+
+
+def _not_supported(facts: _Facts) -> JackfieldError:
+    what = f"{facts.operation}()" if facts.operation else "this"
+    said = f": {facts.message}" if facts.message else ""
+    return NotSupported(f"{facts.channel} cannot do {what}{said}")
+
+
+_WRITERS: dict[str, Callable[[_Facts], JackfieldError]] = {
+    "closed": _closed,
+    "end": _end,
+    "lost": _lost,
+    "too_large": _too_large,
+    "invalid_frame": _invalid_frame,
+    "unsendable": _unsendable,
+    "truncated": _truncated,
+    "queue_full": _queue_full,
+    "timed_out": _timed_out,
+    "accept_failed": _accept_failed,
+    "already_waiting": _already_waiting,
+    "not_supported": _not_supported,
+}

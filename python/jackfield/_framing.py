@@ -1,0 +1,46 @@
+"""Framing: how messages are told apart in a stream of bytes, as a value.
+
+The grammar is the engine's: ``none line line:crlf delimiter:0x0d0a delimiter:END fixed:16 u8 u16 u16le u32
+u32le u64 u64le varint netstring length:offset=2,size=2,order=be,adjust=4``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jackfield import _engine
+from jackfield._errors import InvalidFraming
+
+
+@dataclass(frozen=True, slots=True)
+class Framing:
+    """A framing, checked and in canonical form: equal framings have equal texts.
+
+    Raises ``InvalidFraming`` for text outside the grammar; ``position`` is the character that is wrong.
+    """
+
+    text: str
+    """The canonical text."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", _canonical(self.text))
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return f"Framing({self.text!r})"
+
+
+def _canonical(text: str) -> str:
+    try:
+        return _engine.check_framing(text)
+    except ValueError as error:
+        message, position = error.args
+        raise InvalidFraming(text, position, message, _HINT) from None
+
+
+_HINT = (
+    "the framings are none, line, line:crlf, delimiter:END, delimiter:0x0d0a, fixed:16, u8, u16, u32, u64 "
+    "(u16le ... for little-endian), varint, netstring, length:offset=2,size=2,order=be,adjust=4"
+)

@@ -1,0 +1,301 @@
+"""Listening: from an address to channels that others open."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import functools
+import logging
+import os
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, NamedTuple, Self, Unpack
+
+from jackfield import _engine
+from jackfield._address import Address
+from jackfield._channel import Channel
+from jackfield._connect import Opening
+from jackfield._errors import (
+    ChannelClosed,
+    ChannelLost,
+    EndOfStream,
+    TimedOut,
+    TooManyOpenFiles,
+    from_os_error,
+)
+from jackfield._holders import unix_state
+from jackfield._loop import current_reactor
+from jackfield._options import OptionFields, Options
+from jackfield._transports import RawAddress, Setup, prepare, resolve
+
+if TYPE_CHECKING:
+    from jackfield._group import Group
+
+Handler = Callable[[Channel], Awaitable[None]]
+
+_log = logging.getLogger("jackfield")
+
+_ACCEPT_PAUSE = 0.05
+"""Seconds before accepting is tried again when there are no descriptors."""
+
+
+class ListenerStatistics(NamedTuple):
+    """What a listener counts."""
+
+    clients: int
+    """Channels open now (for datagrams: peers known now)."""
+    refused: int
+    """Newcomers refused because of ``max_clients``, or because no descriptor was free."""
+
+
+def listen(address: Address | str, **options: Unpack[OptionFields]) -> Opening[Listener]:
+    """Listen on an address: ``listener = await listen(...)`` or ``async with listen(...) as listener``.
+
+    Port 0 lets the kernel pick; ``listener.address`` says which. A Unix socket file that nobody listens on
+    any more is replaced, a live one is not; the file is removed at the end. UDP and Unix datagram listeners
+    give a channel per peer, which ends after ``idle_timeout`` seconds of silence.
+
+    Raises ``InvalidAddress``, ``InvalidOption`` at once; ``AddressInUse`` (naming the holder),
+    ``AddressNotAvailable``, ``AccessDenied``, ``NameNotResolved`` when awaited.
+    """
+    where = Address.parse(address) if isinstance(address, str) else address
+    setup = prepare(where, Options.from_address(where).merge(**options), listening=True)
+    return Opening(lambda: _listen(setup))
+
+
+class Listener:
+    """Accepts channels: ``async for``, ``accept()``, ``serve(handler)`` or ``into(group)``."""
+
+    def __init__(self, reactor: _engine.Reactor, link: int, setup: Setup) -> None:
+        self._reactor = reactor
+        self._link = link
+        self._setup = setup
+        local = reactor.local(link, setup.protocol)
+        if setup.address.host is None and not setup.is_unix:
+            # `tcp://:7000` stays what was asked for; only the port is the kernel's word.
+            local = Address.unchecked(setup.protocol, port=local.port)
+        self._address = local
+        self._file = _identity(local)
+        self._in_group = False  # the group keeps the socket open, even without this object
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._channel = functools.partial(Channel, reactor, setup)
+
+    @property
+    def address(self) -> Address:
+        """The address that was bound: with the port that the kernel picked. Can be given to ``connect``."""
+        return self._address
+
+    @property
+    def protocol(self) -> str:
+        """``tcp``, ``udp``, ``unix``, ``unix+dgram`` or ``unix+seqpacket``."""
+        return self._setup.protocol
+
+    @property
+    def id(self) -> int:
+        """What members of a group name it by (``member.listener_id``)."""
+        return self._link
+
+    @property
+    def options(self) -> Options:
+        """The options that it was opened with; its channels have the same."""
+        return self._setup.options
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._reactor.is_closed(self._link)
+
+    def fileno(self) -> int:
+        """The descriptor. Raises ``ChannelClosed``."""
+        fd = self._reactor.link_fd(self._link)
+        if fd is None:
+            raise ChannelClosed(f"the listener on {self._address} is closed", address=self._address)
+        return fd
+
+    def statistics(self) -> ListenerStatistics:
+        """How many clients it has and has refused."""
+        return ListenerStatistics(*self._reactor.clients(self._link))
+
+    async def accept(self, timeout: float | None = None) -> Channel:
+        """The next channel, within ``timeout`` seconds. A cancelled accept has taken none.
+
+        Raises ``TimedOut``, ``ChannelClosed`` after ``close``, ``TooManyOpenFiles``.
+        """
+        try:
+            return await self._reactor.accept(self._link, self._channel, timeout)
+        except TimedOut:
+            raise
+        except OSError as error:
+            raise from_os_error(error, stage="accept", address=self._address) from error
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Channel:
+        try:
+            return await self._reactor.accept(self._link, self._channel)
+        except ChannelClosed:
+            raise StopAsyncIteration from None
+        except OSError as error:
+            raise from_os_error(error, stage="accept", address=self._address) from error
+
+    async def serve(self, handler: Handler) -> None:
+        """Call ``handler`` in a task of its own for every channel until closed or cancelled.
+
+        A channel is closed when its handler returns; when it raises, the error is logged, that channel is
+        aborted, and the others go on. At the end the handlers still running are cancelled and awaited.
+        """
+        try:
+            while True:
+                try:
+                    while True:
+                        self._start(handler, await self._reactor.accept(self._link, self._channel))
+                except ChannelClosed:
+                    break
+                except OSError as error:
+                    failure = from_os_error(error, stage="accept", address=self._address)
+                    if not isinstance(failure, TooManyOpenFiles):
+                        raise failure from error
+                    _log.warning("%s", failure)
+                    await asyncio.sleep(_ACCEPT_PAUSE)
+        finally:
+            for task in list(self._tasks):
+                task.cancel()
+            if self._tasks:
+                await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @asynccontextmanager
+    async def serving(self, handler: Handler) -> AsyncIterator[Self]:
+        """``serve`` while the block runs."""
+        server = asyncio.create_task(self.serve(handler))
+        try:
+            yield self
+        finally:
+            server.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await server
+
+    def _start(self, handler: Handler, channel: Channel) -> None:
+        # The handler is the task itself: a coroutine around it would be resumed with every message, too.
+        try:
+            work = handler(channel)
+            task = asyncio.create_task(work if asyncio.iscoroutine(work) else _awaiting(work))
+        except Exception:
+            _log.exception("the handler of %r raised; that channel was aborted", channel)
+            channel.abort()
+            return
+        self._tasks.add(task)
+        task.add_done_callback(functools.partial(self._handled, channel))
+
+    def _handled(self, channel: Channel, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is None:
+            flushed = channel._is_flushed()
+            ending = channel.close(self._setup.options.linger)
+            if not flushed:
+                # What the handler sent still leaves, and `serve` waits for it at its end.
+                last = asyncio.create_task(_awaiting(ending))
+                self._tasks.add(last)
+                last.add_done_callback(self._tasks.discard)
+            return
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, ChannelLost | EndOfStream):
+            # The peer's doing, and every day's business: one line, no traceback.
+            _log.info("%s", error)
+        elif error is not None:
+            _log.error("the handler of %r raised; that channel was aborted", channel, exc_info=error)
+        channel.abort()
+
+    def into(self, group: Group) -> None:
+        """Hand every channel, now and later, to the group: no object and no task for each."""
+        group._take_listener(self._reactor, self._link)
+        self._in_group = True
+
+    async def close(self) -> None:
+        """Stop listening. Channels that were accepted go on; peers of a datagram listener end with it."""
+        self._release()
+        self._reactor.close_link(self._link)
+
+    def abort(self) -> None:
+        """The same, without waiting; there is nothing to deliver."""
+        self._release()
+        self._reactor.close_link(self._link)
+
+    def _release(self) -> None:
+        """Remove the socket's file, unless somebody has replaced it."""
+        if self._file is not None and _identity(self._address) == self._file:
+            with contextlib.suppress(OSError):
+                os.unlink(self._address.path or "")
+        self._file = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):
+            if not self.closed and not self._in_group:
+                warnings.warn(
+                    f"{self!r} was dropped: close it, or use `async with`", ResourceWarning, stacklevel=1
+                )
+                self.abort()
+
+    def __repr__(self) -> str:
+        return f"<Listener {self._address} {'closed' if self.closed else 'open'}>"
+
+
+async def _awaiting(work: Awaitable[None]) -> None:
+    await work
+
+
+async def _listen(setup: Setup) -> Listener:
+    address = setup.address
+    reactor = current_reactor()
+    try:
+        places = await resolve(setup)
+    except OSError as error:
+        raise from_os_error(error, stage="resolve", address=address) from error
+    failure: OSError = OSError(errno.EADDRNOTAVAIL, "the name has no address of a usable family")
+    for family, place in places:
+        try:
+            link = _bind(reactor, setup, family, place)
+        except OSError as error:
+            failure = error
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                break
+        else:
+            return Listener(reactor, link, setup)
+    # Finding the holder of an address reads all of /proc: not in the loop's thread.
+    explain = functools.partial(from_os_error, failure, stage="bind", address=address)
+    raise await asyncio.get_running_loop().run_in_executor(None, explain) from failure
+
+
+def _bind(reactor: _engine.Reactor, setup: Setup, family: int, place: RawAddress) -> int:
+    config = setup.config(family)
+    try:
+        return reactor.listen(place, config)
+    except OSError as error:
+        path = setup.address.path
+        is_file = setup.is_unix and path is not None and not setup.address.is_abstract
+        if error.errno != errno.EADDRINUSE or not is_file or unix_state(path or "") != "stale":
+            raise
+    os.unlink(path or "")
+    return reactor.listen(place, config)
+
+
+def _identity(address: Address) -> tuple[int, int] | None:
+    """Device and inode of a Unix socket's file."""
+    if address.path is None or address.is_abstract or not address.scheme.startswith("unix"):
+        return None
+    try:
+        status = os.stat(address.path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

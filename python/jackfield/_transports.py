@@ -1,0 +1,245 @@
+"""The transports that exist: what an address means to the kernel.
+
+A transport knows its address family and socket kind, which framing it starts from, and how an ``Address``
+becomes what the engine binds or connects to. Options become socket options here, once for connecting and
+listening alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+import socket
+import struct
+from dataclasses import dataclass
+
+from jackfield import _engine
+from jackfield._address import Address
+from jackfield._errors import NotSupported
+from jackfield._options import SCHEME_OPTIONS, Options
+
+RawAddress = tuple[str, int, int] | bytes | None
+"""What the engine takes: ``(host, port, scope)``, a Unix name in bytes (abstract: behind a NUL), or None."""
+
+KEEPS_BOUNDARIES = frozenset({"udp", "unix+dgram", "unix+seqpacket"})
+
+_UNUSED = ("access", "allow")
+"""Options that promise protection which does not exist yet: silence would be a lie."""
+
+_KINDS = {
+    "tcp": socket.SOCK_STREAM,
+    "udp": socket.SOCK_DGRAM,
+    "unix": socket.SOCK_STREAM,
+    "unix+dgram": socket.SOCK_DGRAM,
+    "unix+seqpacket": socket.SOCK_SEQPACKET,
+    "pair": socket.SOCK_STREAM,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """An address with its options, ready for the engine."""
+
+    address: Address
+    options: Options
+    listening: bool
+
+    @property
+    def protocol(self) -> str:
+        return self.address.scheme
+
+    @property
+    def is_unix(self) -> bool:
+        return self.protocol.startswith("unix")
+
+    @property
+    def is_datagram(self) -> bool:
+        return _KINDS[self.protocol] == socket.SOCK_DGRAM
+
+    def config(self, family: int) -> _engine.LinkConfig:
+        """The engine's form. Raises ``NotSupported`` for a framing where the transport keeps boundaries."""
+        options = self.options
+        return _engine.LinkConfig(
+            framing=str(options.framing) if options.framing is not None else "none",
+            max_message=options.max_message,
+            high_water=options.high_water,
+            when_full=str(options.when_full),
+            idle_timeout=options.idle_timeout if self.listening and self.is_datagram else None,
+            max_clients=options.max_clients,
+            kind=_KINDS[self.protocol],
+            options=self._socket_options(family),
+            backlog=options.backlog,
+        )
+
+    def _socket_options(self, family: int) -> list[tuple[int, int, bytes]]:
+        options = self.options
+        chosen: list[tuple[int, int, int | bytes]] = []
+        tcp = self.protocol == "tcp"
+        reuse = options.reuse_address if options.reuse_address is not None else tcp and self.listening
+        if reuse:
+            chosen.append((socket.SOL_SOCKET, socket.SO_REUSEADDR, 1))
+        if options.reuse_port:
+            chosen.append((socket.SOL_SOCKET, socket.SO_REUSEPORT, 1))
+        if tcp and options.nodelay:
+            chosen.append((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1))
+        if tcp and options.keepalive is not None:
+            chosen += [
+                (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+                (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, options.keepalive.idle),
+                (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, options.keepalive.interval),
+                (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, options.keepalive.probes),
+            ]
+        if options.send_buffer is not None:
+            chosen.append((socket.SOL_SOCKET, socket.SO_SNDBUF, options.send_buffer))
+        if options.receive_buffer is not None:
+            chosen.append((socket.SOL_SOCKET, socket.SO_RCVBUF, options.receive_buffer))
+        if options.device is not None:
+            chosen.append((socket.SOL_SOCKET, socket.SO_BINDTODEVICE, options.device.encode() + b"\0"))
+        if options.mark is not None:
+            chosen.append((socket.SOL_SOCKET, socket.SO_MARK, struct.pack("I", options.mark)))
+        if options.dscp is not None and family == socket.AF_INET:
+            chosen.append((socket.IPPROTO_IP, socket.IP_TOS, options.dscp << 2))
+        if family == socket.AF_INET6:
+            if options.dscp is not None:
+                chosen.append((socket.IPPROTO_IPV6, socket.IPV6_TCLASS, options.dscp << 2))
+            if self.listening and self.address.host is None:
+                # `tcp://:7000` is any address of either family.
+                chosen.append((socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0))
+        return [
+            (level, name, value if isinstance(value, bytes) else struct.pack("i", value))
+            for level, name, value in chosen
+        ]
+
+
+def prepare(address: Address, options: Options, *, listening: bool) -> Setup:
+    """Check that the transport exists and the options fit it. Raises ``NotSupported``."""
+    verb = "listen on" if listening else "connect to"
+    if address.scheme not in _KINDS or (listening and address.scheme == "pair"):
+        known = ", ".join(f"{scheme}:" for scheme in _KINDS if not (listening and scheme == "pair"))
+        raise NotSupported(
+            f"cannot {verb} {address}: {address.scheme}: is not a transport of this version",
+            hint=f"the transports are {known}",
+            address=address,
+        )
+    if address.scheme in KEEPS_BOUNDARIES and options.framing is not None and str(options.framing) != "none":
+        raise NotSupported(
+            f"cannot {verb} {address} with framing={options.framing}: "
+            f"{address.scheme} keeps message boundaries itself",
+            hint="leave framing out",
+            address=address,
+        )
+    for name in _UNUSED:
+        if getattr(options, name) is not None:
+            raise NotSupported(
+                f"cannot {verb} {address} with {name}=: nothing in this version acts on it",
+                hint="leave it out, and let a firewall or a Unix socket's permissions keep others away",
+                address=address,
+            )
+    ignored = [name for name, _ in address.options if name in SCHEME_OPTIONS.get(address.scheme, ())]
+    if ignored:
+        raise NotSupported(
+            f"cannot {verb} {address}: {ignored[0]}= has no effect in this version",
+            hint="leave it out; device= keeps a socket on one interface",
+            address=address,
+        )
+    if address.scheme == "udp" and _is_multicast(address.host):
+        raise NotSupported(
+            f"cannot {verb} {address}: multicast groups cannot be joined in this version",
+            hint="use a unicast address",
+            address=address,
+        )
+    return Setup(address, options, listening)
+
+
+def _is_multicast(host: str | None) -> bool:
+    try:
+        return host is not None and ipaddress.ip_address(host.partition("%")[0]).is_multicast
+    except ValueError:
+        return False
+
+
+def unix_name(path: str) -> bytes:
+    """A Unix address's path as the kernel's name; ``@name`` is abstract (unix(7))."""
+    return b"\0" + os.fsencode(path[1:]) if path.startswith("@") else os.fsencode(path)
+
+
+async def resolve(setup: Setup, address: Address | None = None) -> list[tuple[int, RawAddress]]:
+    """The places that an address stands for: ``(family, raw address)``, in the order to try.
+
+    Raises ``OSError`` as getaddrinfo(3) does.
+    """
+    address = address if address is not None else setup.address
+    if setup.is_unix:
+        return [(socket.AF_UNIX, unix_name(address.path or ""))]
+    port = address.port or 0
+    if address.host is None:
+        if setup.listening:
+            return _any_address(port)
+        return [(socket.AF_INET, ("127.0.0.1", port, 0))]
+    literal = _literal(address.host, port)
+    if literal is not None:
+        return [literal]
+    found = await asyncio.get_running_loop().getaddrinfo(
+        address.host, port, type=_KINDS[setup.protocol], flags=socket.AI_ADDRCONFIG
+    )
+    places: list[tuple[int, RawAddress]] = []
+    for family, _, _, _, place in found:
+        if family in (socket.AF_INET, socket.AF_INET6):
+            scope = place[3] if len(place) == 4 else 0
+            raw = (str(place[0]).partition("%")[0], int(place[1]), int(scope))
+            if (family, raw) not in places:
+                places.append((family, raw))
+    return _interleaved(places)
+
+
+def _any_address(port: int) -> list[tuple[int, RawAddress]]:
+    places: list[tuple[int, RawAddress]] = [(socket.AF_INET, ("0.0.0.0", port, 0))]
+    if socket.has_dualstack_ipv6():
+        places.insert(0, (socket.AF_INET6, ("::", port, 0)))
+    return places
+
+
+def _literal(host: str, port: int) -> tuple[int, RawAddress] | None:
+    plain, _, zone = host.partition("%")
+    try:
+        ip = ipaddress.ip_address(plain)
+    except ValueError:
+        return None
+    if ip.version == 4:
+        return socket.AF_INET, (plain, port, 0)
+    scope = (int(zone) if zone.isdigit() else socket.if_nametoindex(zone)) if zone else 0
+    return socket.AF_INET6, (plain, port, scope)
+
+
+def _interleaved(places: list[tuple[int, RawAddress]]) -> list[tuple[int, RawAddress]]:
+    """Families in turn, beginning with the resolver's first choice (RFC 8305, section 4)."""
+    if not places:
+        return places
+    first = [place for place in places if place[0] == places[0][0]]
+    other = [place for place in places if place[0] != places[0][0]]
+    mixed: list[tuple[int, RawAddress]] = []
+    while first or other:
+        mixed += first[:1] + other[:1]
+        first, other = first[1:], other[1:]
+    return mixed
+
+
+def as_address(protocol: str, raw: RawAddress) -> Address:
+    """The engine's raw address as an ``Address``: the engine's address factory."""
+    if isinstance(raw, tuple):
+        host, port, scope = raw
+        if scope:
+            host = f"{host}%{_interface_name(scope)}"
+        return Address.unchecked(protocol, host=host, port=port)
+    if raw is None:
+        return Address.unchecked(protocol, path=None)
+    path = "@" + os.fsdecode(raw[1:]) if raw[:1] == b"\0" else os.fsdecode(raw)
+    return Address.unchecked(protocol, path=path)
+
+
+def _interface_name(index: int) -> str:
+    try:
+        return socket.if_indextoname(index)
+    except OSError:
+        return str(index)

@@ -1,0 +1,5 @@
+"""`python -m jackfield.cli` is `jackfield`."""
+
+from . import main
+
+main()

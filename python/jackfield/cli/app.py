@@ -1,0 +1,500 @@
+"""Every command, its options and its help.
+
+Owns the shape of the command line. Nothing heavy is imported here: help and completion answer at
+once, and each command brings its module when it runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+from .failures import EXIT_CODES, INTERRUPTED, OK, USAGE, one_line, report, say
+
+os.environ.setdefault("TYPER_USE_RICH", "0")  # plain help: 50 ms instead of 130
+
+import typer
+import typer.core
+
+if TYPE_CHECKING:
+    from .netcat import Manner
+
+
+class OutputClosed(Exception):
+    """Whoever read our output has had enough."""
+
+
+class Commands(typer.core.TyperGroup):
+    """The commands; a closed output is no failure of theirs (typer itself would exit with 1)."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise OutputClosed from None
+
+
+app = typer.Typer(
+    name="jackfield",
+    cls=Commands,
+    help="One hub that holds every client, so that you can pick one and talk to it.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+Control = Annotated[
+    str | None,
+    typer.Option(
+        "--control", metavar="PATH", help="The hub's control socket (or the variable JACKFIELD_CONTROL)."
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Target = Annotated[
+    str,
+    typer.Argument(metavar="TARGET", help="3 | dev1 | host:port | 3,7 | 'dev*' | all", show_default=False),
+]
+Client = Annotated[
+    str, typer.Argument(metavar="CLIENT", help="The id, name or host:port of one client.", show_default=False)
+]
+Eol = Annotated[
+    str | None, typer.Option("--eol", metavar="NAME", help="Line ending: lf, crlf, cr, nul or none.")
+]
+Hex = Annotated[bool, typer.Option("--hex", help="DATA is hex: 'de ad be ef' or 0xdeadbeef.")]
+File = Annotated[
+    str | None, typer.Option("--file", metavar="PATH", help="Send the contents of a file, of any length.")
+]
+Escapes = Annotated[
+    bool, typer.Option("--escapes", "-e", help=r"DATA has escapes: \n \r \t \0 \e \xHH \uHHHH.")
+]
+Wait = Annotated[str, typer.Option("--wait", metavar="TIME", help="How long a full queue may be waited for.")]
+Data = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="DATA", help="What to send; - reads standard input, and sends as it comes."),
+]
+
+
+@app.callback()
+def _main(context: typer.Context, control: Control = None) -> None:
+    context.obj = control
+
+
+def _control(context: typer.Context, control: str | None) -> str | None:
+    chosen: str | None = control or context.obj
+    return chosen
+
+
+# -------------------------------------------------------------------- the hub
+
+
+@app.command(no_args_is_help=True)
+def serve(
+    context: typer.Context,
+    addresses: Annotated[list[str], typer.Argument(metavar="ADDRESS", help="Where.", show_default=False)],
+    framing: Annotated[
+        str,
+        typer.Option(
+            "--framing", metavar="F", help="Framing of listeners that name none: none, line, u32 ..."
+        ),
+    ] = "none",
+    eol: Annotated[
+        str, typer.Option("--eol", metavar="NAME", help="Ending of typed lines where framing is none.")
+    ] = "lf",
+    max_clients: Annotated[
+        int | None, typer.Option("--max-clients", min=1, metavar="N", help="Refuse clients beyond N (50000).")
+    ] = None,
+    queue: Annotated[
+        str | None, typer.Option("--queue", metavar="SIZE", help="Bytes that may wait for one client (1M).")
+    ] = None,
+    max_message: Annotated[
+        str | None, typer.Option("--max-message", metavar="SIZE", help="Longest message of a client (1M).")
+    ] = None,
+    messages: Annotated[bool, typer.Option("--messages", help="Log what clients say, too.")] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Log lines even on a terminal.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Log lines as JSON.")] = False,
+    control: Control = None,
+) -> None:
+    """Start a hub that listens on every ADDRESS and holds every client that comes.
+
+    On a terminal it shows a live table of the clients, otherwise one log line per event.
+    Ctrl-C or SIGTERM ends it, after delivering what is queued.
+
+    Senders of datagrams (UDP) get at most half of the --max-clients places where other listeners
+    are there, too.
+
+    \b
+    Examples:
+      jackfield serve tcp://127.0.0.1:7000
+      jackfield serve 7000 udp://:7000 unix:///tmp/lines.sock,framing=line
+      jackfield serve tcp://127.0.0.1:7000,eol=crlf --max-clients 100 --queue 256K
+    """
+    from .serve import serve as command
+
+    command(
+        addresses,
+        framing=framing,
+        eol=eol,
+        max_clients=max_clients,
+        queue=queue,
+        max_message=max_message,
+        messages=messages,
+        plain=plain,
+        as_json=as_json,
+        control=_control(context, control),
+    )
+
+
+@app.command()
+def status(context: typer.Context, as_json: Json = False, control: Control = None) -> None:
+    """Show the hub: its listeners, clients and limits.
+
+    \b
+    Examples:
+      jackfield status
+      jackfield status --json
+    """
+    from .operate import status as command
+
+    command(as_json=as_json, control=_control(context, control))
+
+
+@app.command()
+def stop(context: typer.Context, control: Control = None) -> None:
+    """End the hub, after it delivered what is queued.
+
+    \b
+    Example:
+      jackfield stop
+    """
+    from .operate import stop as command
+
+    command(control=_control(context, control))
+
+
+@app.command()
+def logs(
+    context: typer.Context,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what happens next.")] = False,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", min=0, metavar="N", help="Begin with the last N.")
+    ] = 20,
+    as_json: Json = False,
+    control: Control = None,
+) -> None:
+    """Show what happened in the hub: who joined, who left and why, what operators did.
+
+    \b
+    Examples:
+      jackfield logs -n 100
+      jackfield logs -f --json
+    """
+    from .operate import logs as command
+
+    command(follow=follow, last=lines, as_json=as_json, control=_control(context, control))
+
+
+# -------------------------------------------------------------------- clients
+
+
+@app.command()
+def clients(
+    context: typer.Context,
+    target: Annotated[
+        str, typer.Argument(metavar="[TARGET]", help="Only these.", show_default=False)
+    ] = "all",
+    as_json: Json = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep showing, until Ctrl-C.")] = False,
+    control: Control = None,
+) -> None:
+    """List who is connected. (Also: ls)
+
+    \b
+    Examples:
+      jackfield clients
+      jackfield clients 'tcp-*' --json
+      jackfield clients --watch
+    """
+    from .operate import clients as command
+
+    command(target, as_json=as_json, watch=watch, control=_control(context, control))
+
+
+@app.command(no_args_is_help=True)
+def talk(
+    context: typer.Context,
+    client: Client,
+    eol: Eol = None,
+    escapes: Escapes = False,
+    as_hex: Annotated[bool, typer.Option("--hex", help="Type hex, see hex dumps.")] = False,
+    wait: Annotated[
+        str,
+        typer.Option("--wait", metavar="TIME", help="After piped input ends, show answers for this long."),
+    ] = "2s",
+    control: Control = None,
+) -> None:
+    """Talk to one client: what you type goes out, what it says appears. (Also: attach)
+
+    Each line goes out with the listener's line ending. Ctrl-D leaves; the client stays connected.
+    With a pipe as input its lines are sent, and answers are printed until --wait has passed.
+
+    \b
+    Examples:
+      jackfield talk 1
+      jackfield talk dev7 --eol crlf
+      echo 'status?' | jackfield talk dev7 --wait 500ms
+    """
+    from .talk import talk as command
+
+    command(client, eol=eol, escapes=escapes, as_hex=as_hex, wait=wait, control=_control(context, control))
+
+
+@app.command(no_args_is_help=True)
+def send(
+    context: typer.Context,
+    target: Target,
+    data: Data = None,
+    as_hex: Hex = False,
+    file: File = None,
+    escapes: Escapes = False,
+    eol: Eol = None,
+    wait: Wait = "10s",
+    as_json: Json = False,
+    control: Control = None,
+) -> None:
+    """Send DATA to clients.
+
+    Text goes out with the listener's line ending; hex, escapes, files and standard input go out
+    as they are. --eol overrides both. DATA is dropped (and counted) when a client's queue is full.
+
+    Files and standard input wait for room in a full queue: a client that makes none within --wait
+    gets no more, and is told of with the bytes it got. Standard input goes out as it comes, 64K at
+    a time; files 16M at a time. Within that nobody waits for another client. Clients with a framing and
+    packet clients get everything as one message at its end: at most 16M, 64K by UDP; those that
+    cannot are skipped and named.
+
+    \b
+    Examples:
+      jackfield send 3 'open the door'
+      jackfield send 'dev*' --hex 'de ad be ef'
+      jackfield send dev7 -e 'AT\\r\\n'
+      jackfield send 3,7 --file firmware.bin
+      date | jackfield send all -
+    """
+    from .operate import send as command
+
+    command(
+        target, data or [], as_hex=as_hex, file=file, escapes=escapes, eol=eol, wait=wait, as_json=as_json,
+        control=_control(context, control),
+    )  # fmt: skip
+
+
+@app.command(no_args_is_help=True)
+def broadcast(
+    context: typer.Context,
+    data: Data = None,
+    as_hex: Hex = False,
+    file: File = None,
+    escapes: Escapes = False,
+    eol: Eol = None,
+    wait: Wait = "10s",
+    as_json: Json = False,
+    control: Control = None,
+) -> None:
+    """Send DATA to every client: `send all`.
+
+    \b
+    Examples:
+      jackfield broadcast 'the server restarts at 18:00'
+      jackfield broadcast --hex 0x00ff
+    """
+    from .operate import send as command
+
+    command(
+        "all", data or [], as_hex=as_hex, file=file, escapes=escapes, eol=eol, wait=wait, as_json=as_json,
+        control=_control(context, control),
+    )  # fmt: skip
+
+
+@app.command(no_args_is_help=True)
+def rename(
+    context: typer.Context,
+    client: Client,
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Letters, digits and . _ @ + -", show_default=False)
+    ],
+    as_json: Json = False,
+    control: Control = None,
+) -> None:
+    """Give a client a name.
+
+    \b
+    Examples:
+      jackfield rename 3 door
+      jackfield rename 192.168.1.20:40122 dev7
+    """
+    from .operate import rename as command
+
+    command(client, name, as_json=as_json, control=_control(context, control))
+
+
+@app.command(no_args_is_help=True)
+def kick(
+    context: typer.Context,
+    target: Target,
+    reset: Annotated[
+        bool, typer.Option("--reset", help="At once, discarding what is queued (TCP: a reset).")
+    ] = False,
+    as_json: Json = False,
+    control: Control = None,
+) -> None:
+    """Disconnect clients, after what is queued for them.
+
+    \b
+    Examples:
+      jackfield kick 3
+      jackfield kick 'dev*' --reset
+    """
+    from .operate import kick as command
+
+    command(target, reset=reset, as_json=as_json, control=_control(context, control))
+
+
+# -------------------------------------------------------------------- netcat's job
+
+
+def _manner(**options: Any) -> Manner:
+    from .netcat import Manner
+
+    return Manner.from_options(**options)
+
+
+Framed = Annotated[
+    str | None,
+    typer.Option(
+        "--framing", metavar="F", help="Frame messages: line, u32, netstring ... Lines in, lines out."
+    ),
+]
+Dump = Annotated[bool, typer.Option("--hex", help="Show both directions as hex dumps.")]
+OutEol = Annotated[
+    str | None, typer.Option("--eol", metavar="NAME", help="Send input lines with this ending.")
+]
+Timeout = Annotated[
+    str | None,
+    typer.Option("--timeout", metavar="TIME", help="To connect within, and to end after when nothing moves."),
+]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say on standard error who talks to whom.")]
+
+
+@app.command(no_args_is_help=True)
+def connect(
+    address: Annotated[list[str], typer.Argument(metavar="ADDRESS", show_default=False)],
+    framing: Framed = None,
+    as_hex: Dump = False,
+    eol: OutEol = None,
+    timeout: Timeout = None,
+    verbose: Verbose = False,
+) -> None:
+    """Connect to ADDRESS: standard input goes there, what comes back goes to standard output.
+
+    The end of the input is passed on (half-close), and answers are read until the peer ends.
+    Datagrams have no end: there it ends when nothing came for --timeout (1s) after the input.
+
+    \b
+    Examples:
+      jackfield connect 127.0.0.1:7000
+      printf 'GET / HTTP/1.0\\r\\n\\r\\n' | jackfield connect example.org 80
+      jackfield connect tcp://127.0.0.1:7000,framing=u32 --hex
+      echo ping | jackfield connect udp://127.0.0.1:7000 --timeout 500ms
+    """
+    from .netcat import connect as command
+
+    command(address, _manner(framing=framing, as_hex=as_hex, eol=eol, timeout=timeout, verbose=verbose))
+
+
+@app.command(no_args_is_help=True)
+def listen(
+    address: Annotated[list[str], typer.Argument(metavar="ADDRESS", show_default=False)],
+    keep: Annotated[
+        bool, typer.Option("--keep", "-k", help="Keep accepting; input goes to everyone.")
+    ] = False,
+    framing: Framed = None,
+    as_hex: Dump = False,
+    eol: OutEol = None,
+    timeout: Timeout = None,
+    verbose: Verbose = False,
+) -> None:
+    """Wait at ADDRESS for one client, and be its other end on standard input and output.
+
+    \b
+    Examples:
+      jackfield listen 7000
+      jackfield listen unix:///tmp/in.sock > received.bin
+      jackfield listen -k tcp://127.0.0.1:7000,framing=line -v
+    """
+    from .netcat import listen as command
+
+    command(
+        address, _manner(framing=framing, as_hex=as_hex, eol=eol, timeout=timeout, verbose=verbose), keep=keep
+    )
+
+
+@app.command()
+def version(as_json: Json = False) -> None:
+    """Print the version.
+
+    \b
+    Example:
+      jackfield version
+    """
+    from .operate import version as command
+
+    command(as_json=as_json)
+
+
+app.command("ls", hidden=True, help=clients.__doc__)(clients)
+app.command("attach", hidden=True, no_args_is_help=True, help=talk.__doc__)(talk)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Do what the arguments say; the exit code."""
+    completing = os.environ.get("_JACKFIELD_COMPLETE", "")
+    if completing.startswith("complete_"):
+        from .completion import complete
+
+        answer = complete(app, completing, os.environ)
+        if answer is not None:
+            print(answer[0])
+            return answer[1]
+    # What a terminal cannot show, and names that are no text, are shown escaped.
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        result: object = app(args=list(arguments), prog_name="jackfield", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else OK
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except (OutputClosed, BrokenPipeError):
+        # Not a failure. What is still buffered goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else OK
+    except Exception as problem:
+        if type(problem).__name__ == "Interrupted":
+            return INTERRUPTED
+        return _usage(problem) if hasattr(problem, "format_message") else report(problem)
+
+
+def _usage(problem: Any) -> int:
+    """Wrong usage, as the argument parser found it (its exception types moved between releases)."""
+    context = getattr(problem, "ctx", None)
+    command = context.command_path if context is not None else "jackfield"
+    if type(problem).__name__ == "NoArgsIsHelpError":
+        sys.stderr.write(problem.format_message() + "\n")
+    else:
+        say(one_line(problem.format_message(), f"see {command} --help"))
+    return USAGE

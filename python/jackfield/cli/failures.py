@@ -1,0 +1,102 @@
+"""Exit codes, and how an error becomes one line on standard error.
+
+Owns the contract with scripts: the codes below are stable, and a failure prints exactly one line
+`jackfield: what failed; what to do next`, never a traceback (JACKFIELD_DEBUG=1 asks for one).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Final
+
+OK: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+NO_HUB: Final = 3
+NO_SUCH_CLIENT: Final = 4
+AMBIGUOUS: Final = 5
+DROPPED: Final = 6
+INTERRUPTED: Final = 130
+
+EXIT_CODES: Final = """Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no hub answers, 4 no such client,
+5 several clients where one is wanted, 6 a client's queue was full, 130 Ctrl-C."""
+
+
+class Failure(Exception):
+    """A command cannot be done: what to say, what to do next, and the exit code."""
+
+    def __init__(self, message: str, hint: str = "", *, code: int = FAILED) -> None:
+        super().__init__(message)
+        self.hint = hint
+        self.code = code
+
+
+def one_line(message: str, hint: str = "") -> str:
+    """The line of a failure: safe on a terminal, whatever a peer or a path put into it."""
+    from ..hub.display import safe_text
+
+    text = " ".join(message.split()).rstrip(".")
+    if hint and hint not in message:
+        text = f"{text}; {' '.join(hint.split())}"
+    return "jackfield: " + safe_text(text)
+
+
+def report(problem: BaseException) -> int:
+    """Say on standard error what went wrong; the exit code."""
+    if os.environ.get("JACKFIELD_DEBUG"):
+        import traceback
+
+        traceback.print_exception(problem)
+    message, hint, code = _describe(problem)
+    say(one_line(message, hint))
+    return code
+
+
+def say(line: str) -> None:
+    """A line on standard error, if anyone is there."""
+    try:
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        pass
+
+
+def _describe(problem: BaseException) -> tuple[str, str, int]:
+    if isinstance(problem, Failure):
+        return str(problem), problem.hint, problem.code
+    from ..hub.control import ControlError
+    from ..hub.plan import PlanError
+    from ..hub.text import TextError
+
+    if isinstance(problem, TextError):
+        return str(problem), "", USAGE
+    if isinstance(problem, PlanError):
+        return str(problem), problem.hint, USAGE
+    if isinstance(problem, ControlError):
+        return str(problem), problem.hint, FAILED
+
+    import jackfield
+
+    from ..hub.operator import NoHub
+    from ..hub.protocol import AMBIGUOUS as SEVERAL
+    from ..hub.protocol import NO_SUCH_CLIENT as NOBODY
+    from ..hub.protocol import RequestError
+
+    if isinstance(problem, NoHub):
+        return str(problem), problem.hint, NO_HUB
+    if isinstance(problem, RequestError):
+        code = {NOBODY: NO_SUCH_CLIENT, SEVERAL: AMBIGUOUS}.get(problem.code, FAILED)
+        return problem.message, problem.hint, code
+    if isinstance(problem, (jackfield.InvalidAddress, jackfield.InvalidOption, jackfield.InvalidFraming)):
+        return str(problem), getattr(problem, "hint", None) or "", USAGE
+    if isinstance(problem, jackfield.JackfieldError):
+        return str(problem), getattr(problem, "hint", None) or "", FAILED
+    if isinstance(problem, OSError):
+        where = f"{problem.filename}: " if problem.filename else ""
+        return f"{where}{problem.strerror or problem}", "", FAILED
+    return (
+        f"{type(problem).__name__}: {problem}",
+        "this is a fault of jackfield; JACKFIELD_DEBUG=1 shows where",
+        FAILED,
+    )

@@ -1,0 +1,87 @@
+"""What the operating commands print: tables and lines, made from what the hub says.
+
+Pure: JSON values, `now` and a width in, lines out. Everything that a client could have chosen (a
+path, a name, bytes) is made safe for a terminal here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from ..hub.display import Column, human_age, human_size, safe_text, table
+from ..hub.roster import short_protocol
+
+_NO_CUT: Final = 1_000_000
+
+
+def age_of(since: str, now: float) -> float:
+    """Seconds since an ISO 8601 time."""
+    try:
+        return now - datetime.fromisoformat(since).timestamp()
+    except ValueError:
+        return 0.0
+
+
+def clients_table(clients: Sequence[dict[str, Any]], *, now: float, width: int | None) -> list[str]:
+    """One line per client under a heading; the DROPPED column only when something was dropped."""
+    dropped = any(client.get("dropped") for client in clients)
+    columns = [
+        Column("ID", right=True),
+        Column("NAME", least=8),
+        Column("PROTO"),
+        Column("LOCAL", least=10),
+        Column("PEER", least=12),
+        Column("SINCE", right=True),
+        Column("IN", right=True),
+        Column("OUT", right=True),
+        Column("QUEUED", right=True),
+    ]
+    if dropped:
+        columns.append(Column("DROPPED", right=True))
+    rows = []
+    for client in clients:
+        row = [
+            str(client["id"]),
+            safe_text(client["name"]),
+            short_protocol(client["protocol"]),
+            safe_text(client["local"]),
+            safe_text(client["peer"]),
+            human_age(age_of(client["since"], now)),
+            human_size(client["bytes_in"]),
+            human_size(client["bytes_out"]),
+            human_size(client["queued"]),
+        ]
+        if dropped:
+            row.append(str(client["dropped"]))
+        rows.append(row)
+    return table(columns, rows, width or _NO_CUT)
+
+
+def nobody(how: str = "") -> str:
+    """What stands where a list of clients would, while there is none."""
+    return "No client is connected." + (f" Join with: {how}" if how else "")
+
+
+def status_lines(status: dict[str, Any], *, now: float) -> list[str]:
+    """The hub in a few lines."""
+    age = human_age(age_of(status["since"], now))
+    queue, message = human_size(status["queue_limit"]), human_size(status["message_limit"])
+    lines = [
+        f"hub {status['version']}, pid {status['pid']}, up {age}",
+        f"clients {status['clients']} of at most {status['max_clients']}; "
+        f"joined {status['joined']}, refused {status['refused']}",
+        f"limits: {queue} queued per client, {message} per message",
+        "listening on:",
+    ]
+    for listener in status["listeners"]:
+        lines.append(
+            f"  {safe_text(listener['address'])}  framing {listener['framing']}, "
+            f"typed lines end with {listener['ending']}"
+        )
+    return lines
+
+
+def counted(count: int, noun: str = "client") -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

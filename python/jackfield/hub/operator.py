@@ -1,0 +1,161 @@
+"""An operator's end of the control socket: requests out, events and ends back.
+
+Owns the pairing of replies with requests over one channel. Requests may overlap: one task reads
+the channel and hands each reply to the request it belongs to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import jackfield
+
+from . import protocol
+from .control import lost_socket
+from .protocol import RequestError
+
+
+class NoHub(Exception):
+    """No hub answers at the control path, or it went away; `hint` says how to start or find one."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+def control_address(path: Path) -> jackfield.Address:
+    """The control socket as an address; any character of the path is safe."""
+    from urllib.parse import quote
+
+    return jackfield.Address.parse(f"unix://{quote(str(path))}")
+
+
+class Operator:
+    """One connection to a hub. Made by `operate`."""
+
+    def __init__(self, channel: jackfield.Channel) -> None:
+        self._channel = channel
+        self._next_id = 0
+        self._waiting: dict[int, asyncio.Queue[dict[str, Any] | Exception]] = {}
+        self._gone: Exception | None = None
+
+    async def request(self, op: str, /, **arguments: Any) -> dict[str, Any]:
+        """Do one thing; its `ok`. Raises `RequestError` as the hub says, `NoHub` when it went away.
+
+        Cancelled, the request may or may not have been done.
+        """
+        result: dict[str, Any] = {}
+        async for reply in self.stream(op, **arguments):
+            result = reply
+        return result
+
+    async def stream(self, op: str, /, **arguments: Any) -> AsyncIterator[dict[str, Any]]:
+        """The events of a request as they come, then its `ok` as the last item."""
+        request_id, replies = await self.start(op, **arguments)
+        try:
+            while True:
+                reply = await self.reply(replies)
+                if "event" in reply:
+                    yield reply["event"]
+                else:
+                    yield reply["ok"]
+                    return
+        finally:
+            self._waiting.pop(request_id, None)
+
+    async def start(
+        self, op: str, /, **arguments: Any
+    ) -> tuple[int, asyncio.Queue[dict[str, Any] | Exception]]:
+        """Send a request; its id, and where its replies will be."""
+        if self._gone is not None:
+            raise self._gone
+        self._next_id += 1
+        replies: asyncio.Queue[dict[str, Any] | Exception] = asyncio.Queue()
+        self._waiting[self._next_id] = replies
+        request_id = self._next_id
+        try:
+            await self._channel.send(protocol.request(request_id, op, **arguments))
+        except (jackfield.JackfieldError, OSError) as problem:
+            # The reason why the hub hung up, if it told one, is among what it sent before.
+            raise self._gone or _went_away(problem) from problem
+        return request_id, replies
+
+    async def reply(self, replies: asyncio.Queue[dict[str, Any] | Exception]) -> dict[str, Any]:
+        """The next reply of a request: an object with `event` or `ok`; errors are raised."""
+        reply = await replies.get()
+        if isinstance(reply, Exception):
+            raise reply
+        if "error" in reply:
+            raise _problem(reply["error"])
+        return reply
+
+    async def read(self) -> None:
+        """Hand replies to their requests until the hub ends; then every request learns of it."""
+        try:
+            async for message in self._channel:
+                self._take(protocol.parse_reply(message))
+            problem: Exception = _went_away(None)
+        except (jackfield.JackfieldError, OSError, RequestError) as trouble:
+            problem = _went_away(trouble)
+        self._gone = self._gone or problem
+        for replies in self._waiting.values():
+            replies.put_nowait(self._gone)
+
+    def _take(self, reply: dict[str, Any]) -> None:
+        if reply["id"] is None and "error" in reply:
+            self._gone = _problem(reply["error"])  # said to the whole connection, before it is closed
+        elif reply["id"] in self._waiting:
+            self._waiting[reply["id"]].put_nowait(reply)
+
+
+@asynccontextmanager
+async def operate(path: Path) -> AsyncIterator[Operator]:
+    """Connect to the hub at a control path. Raises `NoHub`."""
+    try:
+        channel = await jackfield.connect(
+            control_address(path),
+            framing=protocol.FRAMING,
+            max_message=protocol.MAX_MESSAGE,
+            connect_timeout=5.0,
+        )
+    except PermissionError as problem:
+        raise NoHub(
+            f"the hub at {path} belongs to another user", "run the command as that user or as root"
+        ) from problem
+    except (jackfield.JackfieldError, OSError) as problem:
+        if lost := lost_socket(path):
+            raise NoHub(*lost) from problem
+        raise NoHub(
+            f"no hub at {path}",
+            "start one with 'jackfield serve tcp://127.0.0.1:7000', or name it with --control PATH",
+        ) from problem
+    operator = Operator(channel)
+    reading = asyncio.create_task(operator.read())
+    try:
+        yield operator
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        channel.abort()
+
+
+def _went_away(problem: Exception | None) -> NoHub:
+    detail = f" ({problem})" if problem is not None and str(problem) else ""
+    return NoHub(
+        f"the hub ended the connection{detail}", "see its log, or start it again with 'jackfield serve'"
+    )
+
+
+def _problem(error: Any) -> RequestError:
+    if not isinstance(error, dict):
+        return RequestError(protocol.FAILED, "the hub reported an error without saying which")
+    return RequestError(
+        str(error.get("code", protocol.FAILED)),
+        str(error.get("message", "the hub could not do that")),
+        hint=str(error.get("hint", "")),
+        candidates=[str(candidate) for candidate in error.get("candidates", [])],
+    )

@@ -1,0 +1,186 @@
+"""Addresses and limits in, what to listen on out; and how a person joins what is listened on.
+
+Owns the hub's defaults and the two things the hub adds to an address: the line ending that typed
+text gets (`eol=`), and its limits where the address names none. Pure.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from jackfield import Address, Options
+
+from .text import LINE_ENDINGS, TextError, line_ending
+
+MAX_CLIENTS: Final = 50_000
+MAX_QUEUE: Final = 1024 * 1024
+MAX_MESSAGE: Final = 1024 * 1024
+MAX_OPERATORS: Final = 64
+SCHEMES: Final = ("tcp", "udp", "unix", "unix+dgram", "unix+seqpacket")
+_LOOPBACK: Final = ("localhost", "::1")
+
+
+class PlanError(ValueError):
+    """An address cannot be served as it stands; the message says why, `hint` what to write instead."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the hub takes at most: clients in all, bytes queued for one client, bytes of one message.
+
+    Clients are None for `MAX_CLIENTS`, or as many fewer as the descriptor limit allows.
+    """
+
+    max_clients: int | None = None
+    queue: int = MAX_QUEUE
+    max_message: int = MAX_MESSAGE
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerPlan:
+    """One listener to be: its address without what is the hub's own to do, and that.
+
+    `framing` and `ending` (of typed lines) are names; `max_clients` is None for no limit but the hub's.
+    """
+
+    address: Address
+    framing: str
+    ending: str
+    max_clients: int | None = None
+
+    @property
+    def ending_bytes(self) -> bytes:
+        """What ends a typed line for clients of this listener."""
+        return LINE_ENDINGS[self.ending]
+
+    def options(self, limits: Limits) -> dict[str, Any]:
+        """Keyword options for `jackfield.listen`; what the address itself says stays as it is."""
+        defaults = {"framing": self.framing, "max_message": limits.max_message, "high_water": limits.queue}
+        return {name: value for name, value in defaults.items() if self.address.option(name) is None}
+
+
+def plan_listeners(
+    addresses: Iterable[Address], *, framing: str = "none", ending: str = "lf"
+) -> list[ListenerPlan]:
+    """What to listen on, in order; `framing` and `ending` are for the addresses that name none."""
+    plans = [_plan(address, framing, ending) for address in addresses]
+    seen: set[Address] = set()
+    for listener in plans:
+        bare = listener.address.without_options()
+        if bare in seen and bare.port != 0:
+            raise PlanError(f"{bare} is given twice", "leave one of them out")
+        seen.add(bare)
+    return plans
+
+
+def _plan(address: Address, framing: str, ending: str) -> ListenerPlan:
+    if address.scheme not in SCHEMES:
+        raise PlanError(
+            f"the hub cannot listen on {address.scheme}: yet",
+            f"it can on {', '.join(SCHEMES[:-1])} and {SCHEMES[-1]}",
+        )
+    framing = address.option("framing") or framing
+    own_ending = address.option("eol")
+    if own_ending is not None:
+        try:
+            line_ending(own_ending)
+        except TextError as problem:
+            raise PlanError(f"{address}: {problem}") from None
+    most = Options.from_address(without(address, "eol")).max_clients
+    # A framing ends messages itself; unframed text needs its line ending.
+    own_ending = own_ending or (ending if framing == "none" else "none")
+    return ListenerPlan(without(address, "eol", "max_clients"), framing, own_ending.lower(), most)
+
+
+def without(address: Address, *names: str) -> Address:
+    """The address without some of its options."""
+    options = {name: value for name, value in address.options if name not in names}
+    return address.without_options().with_options(**options)
+
+
+def how_to_join(bound: Address, framing: str, ending: str, program: str = "jackfield") -> str:
+    """The command that joins a listener from this machine: `nc` where it can, else socat, else jackfield."""
+    if framing not in ("none", "line", "line:crlf"):
+        joined = bound.without_options().with_options(framing=framing)
+        return f"{program} {shlex.join(['connect', str(_reachable(joined))])}"
+    crlf = ["-C"] if framing == "line:crlf" or ending == "crlf" else []
+    match bound.scheme:
+        case "tcp":
+            return shlex.join(["nc", *crlf, *_host_port(bound)])
+        case "udp":
+            return shlex.join(["nc", "-u", *crlf, *_host_port(bound)])
+        case "unix" if bound.is_abstract:
+            return shlex.join(["socat", "-", f"ABSTRACT-CONNECT:{_abstract(bound)}"])
+        case "unix":
+            return shlex.join(["nc", "-U", *crlf, bound.path or ""])
+        case "unix+dgram" if bound.is_abstract:
+            return shlex.join(
+                ["socat", "-", f"ABSTRACT-CLIENT:{_abstract(bound)},type=2,bind=jackfield-$$"]
+            ).replace("'", '"')
+        case "unix+dgram":
+            return shlex.join(["nc", "-uU", *crlf, bound.path or ""])
+        case _:
+            kind = (
+                f"ABSTRACT-CONNECT:{_abstract(bound)}" if bound.is_abstract else f"UNIX-CONNECT:{bound.path}"
+            )
+            return shlex.join(["socat", "-", f"{kind},type=5"])
+
+
+def _abstract(bound: Address) -> str:
+    return (bound.path or "").removeprefix("@")
+
+
+def _reachable(bound: Address) -> Address:
+    if bound.port is not None and bound.host in (None, "0.0.0.0", "::"):
+        return (
+            type(bound).parse(f"{bound.scheme}://127.0.0.1:{bound.port}").with_options(**dict(bound.options))
+        )
+    return bound
+
+
+def _host_port(bound: Address) -> Sequence[str]:
+    reachable = _reachable(bound)
+    return [reachable.host or "127.0.0.1", str(reachable.port)]
+
+
+def is_local(bound: Address) -> bool:
+    """Whether only this machine can reach the address."""
+    if bound.port is None:
+        return True
+    return bound.host is not None and (bound.host in _LOOPBACK or bound.host.startswith("127."))
+
+
+def banner(
+    bound: Sequence[tuple[Address, ListenerPlan]],
+    *,
+    control_option: str,
+    program: str = "jackfield",
+    colour: bool = False,
+) -> list[str]:
+    """What the hub prints at its start: where it listens, how to join, how to pick a client.
+
+    `program` is how a shell starts this command line.
+    """
+
+    def bold(text: str) -> str:
+        return f"\x1b[1m{text}\x1b[0m" if colour else text
+
+    shown = [(str(address.without_options()), plan) for address, plan in bound]
+    wide = max((len(text) for text, _ in shown), default=0)
+    lines = ["Listening; join from another terminal:"]
+    for (text, plan), (address, _) in zip(shown, bound, strict=True):
+        lines.append(f"  {text:<{wide}}   {bold(how_to_join(address, plan.framing, plan.ending, program))}")
+    if any(not is_local(address) for address, _ in bound):
+        lines.append("  (an address above is reachable from other machines, and whoever reaches it can join)")
+    lines.append("See who is there, pick one by its id or name, talk to it:")
+    lines.append("  " + bold(f"{program} clients{control_option}"))
+    lines.append("  " + bold(f"{program} talk 1{control_option}"))
+    lines.append("Ctrl-C ends the hub.")
+    return lines

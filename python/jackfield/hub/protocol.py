@@ -1,0 +1,180 @@
+"""The messages between operators and the hub.
+
+Over the control socket (a Unix stream of u32-framed messages), each message is one JSON object in
+UTF-8. An operator sends requests and may have several under way:
+
+    {"id": 1, "op": "clients"}                        `id`: a number of the operator's choice
+
+The hub answers each with any number of events and one end, all carrying that `id`:
+
+    {"id": 1, "event": {...}}                         zero or more
+    {"id": 1, "ok": {...}}                            the end: done
+    {"id": 1, "error": {"code": ..., "message": ..., "hint": ..., "candidates": [...]}}     or: not done
+
+What cannot be read as a request is answered with an `error` whose `id` is null. Requests:
+
+    op         arguments                              events, then ok
+    hello      -                                      ok {version, pid, protocol}
+    status     -                                      ok {pid, version, since, clients, ..., listeners: [...]}
+    clients    target?                                event {clients: [view, ...]} (pages), ok {count}
+    send       target, data, ending?, wait?, more?    ok {sent: count, dropped: count, left?, partly?,
+                                                      partly_sent?, skipped?, skipped_because?}
+    send_on    of, data, more?, whole?                ok as send
+    rename     target, name                           ok {id, name, before}
+    kick       target, reset?                         ok {kicked: [ids]}
+    logs       last?, follow?                         event {log: {...}}, ok {} (only without follow)
+    talk       target, earlier?                       event {attached: view, ending}, event {message,
+                                                      earlier?} ..., ok {left: reason}
+    cancel     of                                     ends the logs or talk with that id; ok {}
+    stop       -                                      ok {}, then the hub ends
+
+Bytes are base64. `ending` is a line ending's name, or "default" for the one of each client's
+listener. `wait` is how many seconds `send` may wait for room in a full queue; without it a full
+queue drops the newest. A `send` with `more` goes on with `send_on` to the same clients (`of`: the id
+of the send) until one comes without `more`: streams without framing get each piece as it comes,
+everyone else gets `whole`, all of it as one message, at the end, and is skipped without. The counts
+are in clients, and tell of the send so far. An operator that does not read what it asked for is disconnected.
+
+Error codes: bad_request, no_such_client, ambiguous, refused, failed. Pure: this file only reads
+and writes messages.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+PROTOCOL_VERSION: Final = 1
+MAX_MESSAGE: Final = 32 * 1024 * 1024
+FRAMING: Final = "u32"
+
+BAD_REQUEST: Final = "bad_request"
+NO_SUCH_CLIENT: Final = "no_such_client"
+AMBIGUOUS: Final = "ambiguous"
+REFUSED: Final = "refused"
+FAILED: Final = "failed"
+
+
+class RequestError(Exception):
+    """A request cannot be done; carries what the operator is told."""
+
+    def __init__(
+        self, code: str, message: str, *, hint: str = "", candidates: list[str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.candidates = candidates or []
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request: its id, what to do, and the arguments as they came; each is checked when taken."""
+
+    id: int
+    op: str
+    arguments: dict[str, Any]
+
+    def text(self, name: str, default: str | None = None) -> str:
+        return str(self._take(name, str, default, "a text"))
+
+    def flag(self, name: str) -> bool:
+        return bool(self._take(name, bool, False, "true or false"))
+
+    def integer(self, name: str, default: int | None = None, *, least: int = 0, most: int = 2**53) -> int:
+        value = self._take(name, int, default, "a whole number")
+        if isinstance(value, bool) or not least <= value <= most:
+            raise RequestError(
+                BAD_REQUEST, f"{self.op}: {name!r} must be a whole number from {least} to {most}"
+            )
+        return int(value)
+
+    def seconds(self, name: str, default: float) -> float:
+        value = self._take(name, (int, float), default, "a number of seconds")
+        if isinstance(value, bool) or not 0 <= value <= 86400:
+            raise RequestError(BAD_REQUEST, f"{self.op}: {name!r} must be a number of seconds up to a day")
+        return float(value)
+
+    def data(self, name: str) -> bytes:
+        try:
+            return base64.b64decode(self.text(name), validate=True)
+        except (binascii.Error, ValueError):
+            raise RequestError(BAD_REQUEST, f"{self.op}: {name!r} must be base64") from None
+
+    def _take(self, name: str, kind: Any, default: Any, wanted: str) -> Any:
+        value = self.arguments.get(name, default)
+        if value is None:
+            raise RequestError(BAD_REQUEST, f"{self.op} needs {name!r}")
+        if not isinstance(value, kind):
+            raise RequestError(BAD_REQUEST, f"{self.op}: {name!r} must be {wanted}")
+        return value
+
+
+def parse_request(message: bytes) -> Request:
+    """The request in `message`."""
+    value = _object(message)
+    request_id, op = value.pop("id", None), value.pop("op", None)
+    if isinstance(request_id, bool) or not isinstance(request_id, int) or abs(request_id) >= 2**53:
+        raise RequestError(BAD_REQUEST, "a request needs a whole number as 'id'")
+    if not isinstance(op, str):
+        raise RequestError(BAD_REQUEST, "a request needs an 'op'")
+    return Request(request_id, op, value)
+
+
+def _object(message: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(message)
+    except (ValueError, RecursionError):
+        raise RequestError(BAD_REQUEST, "not a JSON message") from None
+    if not isinstance(value, dict):
+        raise RequestError(BAD_REQUEST, "not a JSON object")
+    return value
+
+
+def parse_reply(message: bytes) -> dict[str, Any]:
+    """A reply of the hub: an object with `id` and one of `event`, `ok`, `error`."""
+    value = _object(message)
+    if len(value.keys() & {"event", "ok", "error"}) != 1 or "id" not in value:
+        raise RequestError(BAD_REQUEST, "not a reply")
+    return value
+
+
+def request(request_id: int, op: str, /, **arguments: Any) -> bytes:
+    """A request as a message; arguments that are None are left out."""
+    given = {name: value for name, value in arguments.items() if value is not None}
+    return _message({"id": request_id, "op": op, **given})
+
+
+def event(request_id: int, body: dict[str, Any]) -> bytes:
+    return _message({"id": request_id, "event": body})
+
+
+def ok(request_id: int, body: dict[str, Any] | None = None) -> bytes:
+    return _message({"id": request_id, "ok": body or {}})
+
+
+def error(request_id: int | None, problem: RequestError) -> bytes:
+    body: dict[str, Any] = {"code": problem.code, "message": problem.message}
+    if problem.hint:
+        body["hint"] = problem.hint
+    if problem.candidates:
+        body["candidates"] = problem.candidates
+    return _message({"id": request_id, "error": body})
+
+
+def encode_data(data: bytes) -> str:
+    """Bytes as the protocol carries them."""
+    return base64.b64encode(data).decode("ascii")
+
+
+def decode_data(text: str) -> bytes:
+    return base64.b64decode(text)
+
+
+def _message(value: dict[str, Any]) -> bytes:
+    # ensure_ascii: a lone surrogate of an odd file name stays valid UTF-8 on the wire.
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode("ascii")

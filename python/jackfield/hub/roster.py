@@ -1,0 +1,143 @@
+"""Ids and names of clients, and the view of one client that operators are given.
+
+Owns naming. A client costs nothing here until it is renamed: its id is its number in the group, its default
+name (`tcp-1`) follows from protocol and id, and its counters live in the engine. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from jackfield import Address, Member, Statistics
+
+_SHORT: Final = {"unix+dgram": "dgram", "unix+seqpacket": "seqpacket"}
+_DEFAULT_NAME: Final = re.compile(r"(tcp|udp|unix|dgram|seqpacket)-([1-9]\d*)")
+_NAME: Final = re.compile(r"[^\W_][\w.@+-]{0,63}")
+
+
+class NameRefused(ValueError):
+    """A client cannot be given that name; the message says why."""
+
+
+def default_name(client_id: int, protocol: str) -> str:
+    """The name of a client that nobody named."""
+    return f"{_SHORT.get(protocol, protocol)}-{client_id}"
+
+
+class Names:
+    """The names that operators gave; everyone else has the default one."""
+
+    __slots__ = ("_by_id", "_by_name")
+
+    def __init__(self) -> None:
+        self._by_id: dict[int, str] = {}
+        self._by_name: dict[str, int] = {}
+
+    def of(self, client_id: int, protocol: str) -> str:
+        """The name of a client."""
+        return self._by_id.get(client_id) or default_name(client_id, protocol)
+
+    def find(self, name: str) -> tuple[int, str] | None:
+        """The id that `name` may mean, and the protocol's short name it claims ("" for a given name)."""
+        if name in self._by_name:
+            return self._by_name[name], ""
+        match = _DEFAULT_NAME.fullmatch(name)
+        if match is not None and int(match[2]) not in self._by_id:
+            return int(match[2]), match[1]
+        return None
+
+    def rename(self, client_id: int, protocol: str, name: str) -> None:
+        """Give a client a name; its own default name takes the given one back."""
+        if name != default_name(client_id, protocol):
+            check_name(name)
+            if self._by_name.get(name, client_id) != client_id:
+                raise NameRefused(
+                    f"client {self._by_name[name]} is already called {name!r}; rename that one first"
+                )
+        self.forget(client_id)
+        if name != default_name(client_id, protocol):
+            self._by_id[client_id] = name
+            self._by_name[name] = client_id
+
+    def forget(self, client_id: int) -> None:
+        """The client is gone."""
+        name = self._by_id.pop(client_id, None)
+        if name is not None:
+            del self._by_name[name]
+
+
+def check_name(name: str) -> None:
+    """Raise unless `name` can be told from every other kind of TARGET."""
+    if name == "all" or name.isdigit() or _DEFAULT_NAME.fullmatch(name):
+        raise NameRefused(f"{name!r} already means something as a target; choose another name")
+    if _NAME.fullmatch(name) is None:
+        raise NameRefused(
+            f"{name[:80]!r} is not a name: up to 64 letters, digits and . _ @ + -, a letter or digit first"
+        )
+
+
+def short_protocol(protocol: str) -> str:
+    """The protocol as default names spell it."""
+    return _SHORT.get(protocol, protocol)
+
+
+def endpoint_text(address: Address | None, credentials: tuple[int, int, int] | None = None) -> str:
+    """`host:port`, a Unix path, `@abstract`; a nameless Unix peer is its process: `pid:N`."""
+    if address is not None and address.port is not None:
+        host = address.host or "*"
+        mapped = host.removeprefix("::ffff:")
+        if mapped != host and "." in mapped:
+            host = mapped
+        return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
+    if address is not None and address.path:
+        return address.path
+    if credentials is not None and credentials[0]:
+        return f"pid:{credentials[0]}"
+    return "unnamed"
+
+
+def timestamp(seconds: float) -> str:
+    """A time as operators and scripts read it: UTC, milliseconds, ISO 8601."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def version() -> str:
+    """The version that is installed."""
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
+
+    try:
+        return installed("jackfield")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def peer_text(member: Member) -> str:
+    """The member's end as operators see and name it."""
+    return endpoint_text(member.peer, member.credentials)
+
+
+def client_view(member: Member, name: str, statistics: Statistics, framing: str) -> dict[str, Any]:
+    """Everything that `jackfield clients --json` says about one client."""
+    credentials = member.credentials
+    view: dict[str, Any] = {
+        "id": member.number,
+        "name": name,
+        "protocol": member.protocol,
+        "local": endpoint_text(member.local),
+        "peer": endpoint_text(member.peer, credentials),
+        "since": timestamp(statistics.since),
+        "bytes_in": statistics.bytes_in,
+        "bytes_out": statistics.bytes_out,
+        "messages_in": statistics.messages_in,
+        "messages_out": statistics.messages_out,
+        "queued": statistics.queued_bytes,
+        "dropped": statistics.dropped_messages,
+        "framing": framing,
+    }
+    if credentials is not None:
+        view["pid"], view["uid"] = credentials[0], credentials[1]
+    return view

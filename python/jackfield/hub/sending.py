@@ -1,0 +1,167 @@
+"""One send of an operator on its way to clients: each at its own pace, within its own queue.
+
+Owns what became of it. The clients are chosen once, then come the pieces. A stream without framing
+takes each piece as it comes; a client that takes messages (framing, packets) gets everything as one
+message with the last piece. Rules: no client's queue is filled beyond its limit; whoever does not
+take a chunk within `wait` seconds gets no more and is told of, with the bytes it got; nobody waits
+for another within a piece, and a piece ends when everyone has it or is given up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import jackfield
+from jackfield import Group, Member
+
+# UDP over IPv4; for Unix packets, what the kernel's usual send buffer takes.
+PACKET_LIMITS: Final = {"udp": 65_507, "unix+dgram": 200_000, "unix+seqpacket": 200_000}
+CHUNK: Final = 64 * 1024  # bytes of a stream that are queued at a time
+TURN: Final = 250  # clients served before everyone else has a turn
+AT_ONCE: Final = 16  # of those that are sent to: each may take megabytes at once
+SHOWN: Final = 10  # clients named in a report
+FULL: Final = "its queue is full"
+LEFT: Final = "it left"
+
+T = TypeVar("T")
+
+
+class Unsendable(ValueError):
+    """No client that was meant can carry the message; nothing was sent."""
+
+
+@dataclass(slots=True)
+class Recipient:
+    """A client that is sent to: `queued` bytes are its own now; `failure` is why it gets no more.
+
+    `skipped` is set where its transport or framing cannot carry the message at all.
+    """
+
+    member: Member
+    name: str  # as a report names it
+    ending: bytes
+    in_pieces: bool
+    queued: int = 0
+    failure: str = ""
+    skipped: bool = False
+
+
+class Sending:
+    """A send under way: `pass_on` each piece, then `report`. `gone` clients left before it began."""
+
+    def __init__(self, group: Group, recipients: Sequence[Recipient], *, gone: int, wait: float) -> None:
+        self._group = group
+        self._recipients = recipients
+        self._gone = gone
+        self._wait = wait  # seconds; 0 drops what a full queue has no room for, and counts it
+        self.bytes = 0
+
+    async def pass_on(self, data: bytes, *, last: bool = True, whole: bytes | None = None) -> None:
+        """Send a piece to streams and, with the last one, `whole` (None: `data`) to the others.
+
+        Cancelled, some have it and some do not; the report tells which. Raises `Unsendable`.
+        """
+        self.bytes += len(data)
+        pieces: dict[tuple[bool, bytes], list[bytes]] = {}  # shared by all that get the same
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            for some in in_turns(self._recipients, AT_ONCE):
+                for recipient in some:
+                    if recipient.failure or not (recipient.in_pieces or last):
+                        continue
+                    ending = recipient.ending if last else b""
+                    key = (recipient.in_pieces, ending)
+                    if key not in pieces:
+                        body = (data if recipient.in_pieces or whole is None else whole) + ending
+                        pieces[key] = _chunks(body) if recipient.in_pieces and self._wait else [body]
+                    self._begin(recipient, pieces[key], tasks)
+                await asyncio.sleep(0)
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+        if last and self._recipients and all(recipient.skipped for recipient in self._recipients):
+            raise Unsendable(f"{self._recipients[0].failure}; nothing was sent")
+
+    def give_up_messages(self, why: str) -> None:
+        """Skip the clients that would get everything as one message."""
+        for recipient in self._recipients:
+            if not recipient.in_pieces and not recipient.failure:
+                recipient.failure, recipient.skipped = f"{why} to {recipient.name}", True
+
+    def _begin(self, recipient: Recipient, chunks: list[bytes], tasks: list[asyncio.Task[None]]) -> None:
+        longest = PACKET_LIMITS.get(recipient.member.protocol)
+        if longest is not None and len(chunks[0]) > longest:
+            recipient.skipped = True
+            recipient.failure = (
+                f"{len(chunks[0])} bytes do not fit into one packet to {recipient.name}: "
+                f"{recipient.member.protocol} carries at most {longest}"
+            )
+            return
+        try:
+            if not self._wait:
+                if self._group.broadcast_nowait(chunks[0], to=[recipient.member]):
+                    recipient.queued += len(chunks[0])
+                else:
+                    recipient.failure = FULL if recipient.member.is_connected else LEFT
+                return
+            for index, chunk in enumerate(chunks):
+                try:
+                    recipient.member.send_nowait(chunk)
+                except jackfield.QueueFull:
+                    tasks.append(asyncio.create_task(self._rest(recipient, chunks[index:])))
+                    return
+                recipient.queued += len(chunk)
+        except jackfield.FramingError as problem:
+            recipient.failure, recipient.skipped = str(problem), True
+        except jackfield.JackfieldError:
+            recipient.failure = LEFT
+
+    async def _rest(self, recipient: Recipient, chunks: list[bytes]) -> None:
+        try:
+            for chunk in chunks:
+                await recipient.member.send(chunk, self._wait)
+                recipient.queued += len(chunk)
+        except TimeoutError:
+            recipient.failure = FULL
+        except jackfield.FramingError as problem:
+            recipient.failure, recipient.skipped = str(problem), True
+        except jackfield.JackfieldError:
+            recipient.failure = LEFT
+
+    def report(self) -> dict[str, Any]:
+        """What became of it: how many have everything, and who does not.
+
+        `dropped` counts all that were meant and do not have it but `skipped` ones; `partly` and
+        `skipped` name the first of theirs and are there only when there are any.
+        """
+        failed = [recipient for recipient in self._recipients if recipient.failure]
+        skipped = [recipient.failure for recipient in failed if recipient.skipped]
+        partly = [r for r in failed if r.queued and not r.skipped]
+        report: dict[str, Any] = {
+            "sent": len(self._recipients) - len(failed),
+            "dropped": len(failed) - len(skipped) + self._gone,
+        }
+        left = self._gone + sum(1 for recipient in failed if recipient.failure == LEFT)
+        if left:
+            report["left"] = left
+        if partly:
+            report["partly"] = len(partly)
+            report["partly_sent"] = [{"name": r.name, "bytes": r.queued} for r in partly[:SHOWN]]
+        if skipped:
+            report["skipped"] = len(skipped)
+            report["skipped_because"] = skipped[:SHOWN]
+        return report
+
+
+def _chunks(data: bytes) -> list[bytes]:
+    return [data[start : start + CHUNK] for start in range(0, len(data), CHUNK)] or [data]
+
+
+def in_turns(items: Sequence[T], count: int = TURN) -> Iterator[Sequence[T]]:
+    """`items` in slices, for whoever lets others run in between."""
+    for start in range(0, len(items), count):
+        yield items[start : start + count]

@@ -1,0 +1,218 @@
+"""Which clients a TARGET means.
+
+    3          the client with that id                 dev1              the client of that name
+    3,7,dev1   each of these                           127.0.0.1:40122   the client at that address
+    'dev*'     names or addresses that match           127.0.0.1         every client of that host
+    all        every client
+
+Exact meanings win over patterns, ids over names, names over addresses. Pure: a `Directory` in,
+ids in ascending order out; nothing found, or several where one is wanted, raises. However long a
+TARGET may be made, its matching is one pass over the clients that pauses, so that nobody waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+from collections.abc import Generator, Iterator
+from fnmatch import fnmatchcase
+from itertools import islice
+from typing import Final, NamedTuple, Protocol
+
+LONGEST: Final = 4096  # characters of a TARGET
+MOST_PARTS: Final = 256
+_SHOWN = 10
+_COMPARED = 200  # names that the closest is looked for among
+_LONGEST_NAME = 64
+_SLICE = 2000  # comparisons between two pauses
+
+
+class Candidate(NamedTuple):
+    """What a TARGET can name a client by."""
+
+    id: int
+    name: str
+    peer: str  # host:port, or a Unix path, or pid:N
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.id}, {self.peer})"
+
+
+class Directory(Protocol):
+    """Where clients are looked up: by id and by name at once, by anything else one after the other."""
+
+    def by_id(self, client_id: int) -> Candidate | None: ...
+    def by_name(self, name: str) -> Candidate | None: ...
+    def __iter__(self) -> Iterator[Candidate]: ...
+    def __len__(self) -> int: ...
+
+
+class TargetTooLong(ValueError):
+    """A TARGET is longer, or has more parts, than the hub compares."""
+
+
+class NoSuchClient(LookupError):
+    """A TARGET, or a part of it, means no client; says which are there and the closest name."""
+
+    def __init__(self, target: str, directory: Directory) -> None:
+        present = list(islice(directory, _COMPARED))
+        self.target = target
+        self.candidates = present[:_SHOWN]
+        shown = target if len(target) <= 2 * _LONGEST_NAME else f"{target[: 2 * _LONGEST_NAME]}..."
+        self.closest = _closest(target, present)
+        if not present:
+            text = f"no client {shown!r}: no client is connected"
+        else:
+            more = f" and {len(directory) - _SHOWN} more" if len(directory) > _SHOWN else ""
+            text = f"no client {shown!r}; connected: {', '.join(c.name for c in self.candidates)}{more}"
+        self.hint = f"did you mean {self.closest}?" if self.closest else ""
+        super().__init__(text)
+
+
+class AmbiguousTarget(LookupError):
+    """A TARGET means several clients where one is wanted; lists them."""
+
+    def __init__(self, target: str, candidates: list[Candidate], count: int) -> None:
+        """`candidates` are the first of `count`."""
+        self.target = target
+        self.candidates = candidates
+        more = f" and {count - _SHOWN} more" if count > _SHOWN else ""
+        super().__init__(f"{target!r} means {count} clients: {', '.join(map(str, candidates))}{more}")
+        self.hint = "name one of them by its id"
+
+
+def select(target: str, directory: Directory) -> list[int]:
+    """The ids that `target` means, ascending; every part of it must mean at least one client.
+
+    `all` is the exception: it may mean nobody.
+    """
+    selecting = _selecting(target, directory)
+    while True:
+        try:
+            next(selecting)
+        except StopIteration as end:
+            found: list[int] = end.value
+            return found
+
+
+async def select_in_turns(target: str, directory: Directory) -> list[int]:
+    """As `select`, letting the event loop run in between."""
+    selecting = _selecting(target, directory)
+    while True:
+        try:
+            next(selecting)
+        except StopIteration as end:
+            found: list[int] = end.value
+            return found
+        await asyncio.sleep(0)
+
+
+def select_one(target: str, directory: Directory) -> int:
+    """The id of the one client that `target` means."""
+    return _only(target, select(target, directory), directory)
+
+
+async def select_one_in_turns(target: str, directory: Directory) -> int:
+    """As `select_one`, letting the event loop run in between."""
+    return _only(target, await select_in_turns(target, directory), directory)
+
+
+def _only(target: str, ids: list[int], directory: Directory) -> int:
+    if not ids:
+        raise NoSuchClient(target, directory)
+    if len(ids) > 1:
+        shown = filter(None, map(directory.by_id, ids[:_SHOWN]))
+        raise AmbiguousTarget(target, list(shown), len(ids))
+    return ids[0]
+
+
+def _selecting(target: str, directory: Directory) -> Generator[None, None, list[int]]:
+    parts = _parts(target)
+    found: set[int] = set()
+    searches: list[_Search] = []
+    for part in parts:
+        exact = None if part == "all" else _exact(part, directory)
+        if exact is not None:
+            found.add(exact.id)
+        elif part != "all":
+            searches.append(_Search(part))
+    done = 0
+    if searches or "all" in parts:
+        for candidate in directory:
+            host = host_of(candidate.peer)
+            for search in searches:
+                search.compare(candidate, host)
+            if "all" in parts:
+                found.add(candidate.id)
+            done += 1 + len(searches)
+            if done >= _SLICE:
+                done = 0
+                yield
+    for search in searches:
+        ids = search.result()
+        if not ids:
+            raise NoSuchClient(search.part, directory)
+        found.update(ids)
+    if not found and parts != ["all"]:
+        raise NoSuchClient(target, directory)
+    return sorted(found)
+
+
+def _parts(target: str) -> list[str]:
+    if len(target) > LONGEST:
+        raise TargetTooLong(
+            f"a TARGET of {len(target)} characters is too long: at most {LONGEST}; "
+            "use a pattern such as 'dev*'"
+        )
+    parts = list(dict.fromkeys(part.strip() for part in target.split(",") if part.strip()))
+    if len(parts) > MOST_PARTS:
+        raise TargetTooLong(
+            f"a TARGET of {len(parts)} parts is too long: at most {MOST_PARTS}; use a pattern such as 'dev*'"
+        )
+    return parts
+
+
+def _exact(part: str, directory: Directory) -> Candidate | None:
+    by_id = directory.by_id(int(part)) if part.isascii() and part.isdigit() and len(part) < 20 else None
+    return by_id or directory.by_name(part)
+
+
+class _Search:
+    """One part of a TARGET that is no id and no name, compared with every client in turn."""
+
+    def __init__(self, part: str) -> None:
+        self.part = part
+        local = part.startswith("localhost:") or part == "localhost"
+        hosts = ("127.0.0.1", "[::1]")
+        self._wanted = {part.replace("localhost", host, 1) for host in hosts} if local else {part}
+        self._peers: list[int] = []
+        self._hosts: list[int] = []
+        self._patterns: list[int] = []
+
+    def compare(self, candidate: Candidate, host: str) -> None:
+        if candidate.peer in self._wanted:
+            self._peers.append(candidate.id)
+        elif host in self._wanted:
+            self._hosts.append(candidate.id)
+        elif fnmatchcase(candidate.name, self.part) or fnmatchcase(candidate.peer, self.part):
+            self._patterns.append(candidate.id)
+
+    def result(self) -> list[int]:
+        """Whom it means: peers win over hosts, hosts over patterns."""
+        return self._peers or self._hosts or self._patterns
+
+
+def host_of(peer: str) -> str:
+    """The host of `host:port`; empty for what has none."""
+    host, colon, port = peer.rpartition(":")
+    return host if colon and port.isdigit() and host != "pid" else ""
+
+
+def _closest(target: str, present: list[Candidate]) -> str:
+    if len(target) > _LONGEST_NAME:
+        return ""
+    names = [candidate.name for candidate in present]
+    for name in names:
+        if name.startswith(target):
+            return name
+    return next(iter(difflib.get_close_matches(target, names, n=1, cutoff=0.5)), "")

@@ -1,0 +1,111 @@
+"""What people type, as bytes: escapes, hex, line endings, durations and sizes.
+
+Owns the notation of operators. Pure: text in, bytes or a number out; what cannot be read raises
+`TextError`, whose message names the place and an example that works.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+LINE_ENDINGS: Final = {"lf": b"\n", "crlf": b"\r\n", "cr": b"\r", "nul": b"\0", "none": b""}
+
+_SIMPLE_ESCAPES: Final = {
+    "n": b"\n", "r": b"\r", "t": b"\t", "0": b"\0", "a": b"\a", "b": b"\b",
+    "e": b"\x1b", "f": b"\f", "v": b"\v", "\\": b"\\", '"': b'"', "'": b"'",
+}  # fmt: skip
+_HEX_ESCAPES: Final = {"x": 2, "u": 4, "U": 8}
+_DURATION_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SIZE_UNITS: Final = {"B": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
+
+
+class TextError(ValueError):
+    """What was typed cannot be read; the message says where and shows what can."""
+
+
+def unescape(text: str) -> bytes:
+    r"""The bytes of `text` with escapes: \n \r \t \0 \a \b \e \f \v \\ \" \' \xHH \uHHHH \UHHHHHHHH."""
+    out = bytearray()
+    position = 0
+    while position < len(text):
+        character = text[position]
+        if character != "\\":
+            out += character.encode("utf-8", "surrogateescape")
+            position += 1
+            continue
+        kind = text[position + 1 : position + 2]
+        if kind in _HEX_ESCAPES:
+            width = _HEX_ESCAPES[kind]
+            digits = text[position + 2 : position + 2 + width]
+            out += _hex_escape(kind, digits, width, position)
+            position += 2 + width
+        elif kind and kind in _SIMPLE_ESCAPES:
+            out += _SIMPLE_ESCAPES[kind]
+            position += 2
+        else:
+            raise TextError(
+                f"unknown escape {text[position : position + 2]!r} at position {position}; "
+                r"known are \n \r \t \0 \e \\ \xHH \uHHHH, and \\ for a backslash"
+            )
+    return bytes(out)
+
+
+def _hex_escape(kind: str, digits: str, width: int, position: int) -> bytes:
+    if len(digits) < width or not all(digit in "0123456789abcdefABCDEF" for digit in digits):
+        raise TextError(
+            f"\\{kind} at position {position} needs {width} hex digits, such as \\{kind}{'0' * (width - 2)}41"
+        )
+    value = int(digits, 16)
+    if kind == "x":
+        return bytes((value,))
+    if value > 0x10FFFF or 0xD800 <= value <= 0xDFFF:
+        raise TextError(f"\\{kind}{digits} at position {position} is not a character")
+    return chr(value).encode()
+
+
+def parse_hex(text: str) -> bytes:
+    """The bytes of hex text: `de ad be ef`, `DEADBEEF`, `0xde,0xad`, `de:ad-be`."""
+    digits = re.sub(r"0[xX](?=[0-9a-fA-F])|[\s,:;_-]", lambda match: " " * len(match.group()), text)
+    out = bytearray()
+    for match in re.finditer(r"\S+", digits):
+        run = match.group()
+        bad = re.search(r"[^0-9a-fA-F]", run)
+        if bad is not None:
+            raise TextError(
+                f"{bad.group()!r} at position {match.start() + bad.start()} is not a hex digit; "
+                "write 'de ad be ef' or 0xdeadbeef"
+            )
+        if len(run) % 2:
+            raise TextError(f"{run!r} has an odd number of hex digits; write two per byte, such as 0{run}")
+        out += bytes.fromhex(run)
+    return bytes(out)
+
+
+def line_ending(name: str) -> bytes:
+    """The bytes of a line ending by name."""
+    try:
+        return LINE_ENDINGS[name.lower()]
+    except KeyError:
+        raise TextError(f"unknown line ending {name!r}; known are {', '.join(LINE_ENDINGS)}") from None
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of `250ms`, `5s`, `2m`, `1h`; the unit is mandatory."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text.strip())
+    if match is None:
+        raise TextError(f"{text!r} is not a time; write a number with a unit, such as 250ms, 5s, 2m")
+    return float(match[1]) * _DURATION_UNITS[match[2]]
+
+
+def parse_size(text: str) -> int:
+    """Bytes of `512B`, `64K`, `4M`, `1G` (binary multiples); the unit is mandatory."""
+    match = re.fullmatch(r"(\d+)([BKMG])", text.strip())
+    if match is None:
+        raise TextError(f"{text!r} is not a size; write a number with a unit, such as 512B, 64K, 4M")
+    return int(match[1]) * _SIZE_UNITS[match[2]]
+
+
+def typed_bytes(text: str, *, ending: bytes) -> bytes:
+    """A typed line as it goes out: its text, then the line ending."""
+    return text.encode("utf-8", "surrogateescape") + ending

@@ -1,0 +1,117 @@
+"""The shape of the command line: help, completion, exit codes, one line per failure."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+
+import pytest
+from programs import JACKFIELD
+
+COMMANDS = [
+    "serve", "status", "stop", "logs", "clients", "talk", "send", "broadcast", "rename", "kick",
+    "connect", "listen", "version", "ls", "attach",
+]  # fmt: skip
+
+
+def run(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [JACKFIELD, *words],
+        capture_output=True,
+        timeout=20,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, **variables},
+    )
+
+
+def test_help_names_every_command_and_the_exit_codes() -> None:
+    done = run("--help")
+    assert done.returncode == 0
+    for command in COMMANDS[:-2]:
+        assert re.search(rf"^  {command} ", done.stdout, re.MULTILINE), command
+    assert "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no hub answers, 4 no such" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert "\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_help_has_an_example(command: str) -> None:
+    done = run(command, "--help")
+    assert done.returncode == 0
+    assert re.search(r"Examples?:\n\s+(\S.* \| )?jackfield ", done.stdout), done.stdout
+    assert "\\b" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["nonsense"], "nonsense"),
+        (["clients", "--nonsense"], "--nonsense"),
+        (["rename", "1"], "NAME"),
+        (["send", "1", "--hex", "xyz"], "hex digit"),
+        (["send", "1"], "nothing to send"),
+        (["send", "1", "x", "--file", "y"], "both DATA and --file"),
+        (["send", "1", "x", "--eol", "dos"], "known are lf"),
+        (["send", "1", "x", "--wait", "5"], "250ms, 5s"),
+        (["talk", "1", "--wait", "soon"], "250ms, 5s"),
+        (["connect", "tcp://127.0.0.1:port"], "port"),
+        (["connect", "nonsense://x"], "nonsense"),
+        (["logs", "-n", "many"], "--lines"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_2(words: list[str], says: str) -> None:
+    done = run(*words, JACKFIELD_CONTROL="/nowhere/hub.sock")
+    assert done.returncode == 2, done
+    assert done.stderr.startswith("jackfield: ")
+    assert done.stderr.count("\n") == 1
+    assert says in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_missing_file() -> None:
+    done = run("send", "1", "--file", "/nowhere/file")
+    assert done.returncode == 1
+    assert done.stderr == "jackfield: /nowhere/file: No such file or directory\n"
+
+
+def test_version() -> None:
+    assert re.fullmatch(r"jackfield \d+\.\d+\S*\n", run("version").stdout)
+
+
+def test_completion_names_commands_and_is_quick() -> None:
+    variables = {"_JACKFIELD_COMPLETE": "complete_bash", "COMP_WORDS": "jackfield s", "COMP_CWORD": "1"}
+    assert run(**variables).stdout.split() == ["serve", "status", "stop", "send"]
+    times = []
+    for _ in range(7):
+        started = time.perf_counter()
+        run(**variables)
+        times.append(time.perf_counter() - started)
+    # The aim is 100 ms on an idle machine; a loaded one may take three times that.
+    assert min(times) < 0.3, times
+
+
+def test_help_and_completion_import_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from jackfield.cli import app\n"
+        "try:\n"
+        "    app.run(['--help'])\n"
+        "finally:\n"
+        "    heavy = {'asyncio', 'rich', 'jackfield._engine'} & sys.modules.keys()\n"
+        "    print('heavy:', heavy or 'none')\n"
+    )
+    import sys
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
+    assert done.stdout.endswith("heavy: none\n"), done.stdout
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams(closed: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"{JACKFIELD} clients --control /nowhere/hub.sock {closed}"], timeout=20
+    )
+    assert done.returncode == 3

@@ -1,0 +1,562 @@
+"""The hub's life: what it prints, who may operate it, its limits, and its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import struct
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from programs import JACKFIELD, HubProcess, Spawn, StartHub, need, wait_for
+
+
+def connect(hub: HubProcess, index: int = 0) -> socket.socket:
+    client = socket.create_connection(("127.0.0.1", hub.port(index)))
+    client.settimeout(10)
+    return client
+
+
+def ended(client: socket.socket) -> bool:
+    """Whether the other side ended the connection, in order or with a reset."""
+    try:
+        return client.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+class RawOperator:
+    """The control socket as anyone can open it: messages behind a u32 length."""
+
+    def __init__(self, hub: HubProcess) -> None:
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(10)
+        self.socket.connect(str(hub.control))
+
+    def send(self, message: bytes) -> None:
+        self.socket.sendall(struct.pack(">I", len(message)) + message)
+
+    def receive(self) -> dict[str, object]:
+        (length,) = struct.unpack(">I", self._exactly(4))
+        value: dict[str, object] = json.loads(self._exactly(length))
+        return value
+
+    def _exactly(self, count: int) -> bytes:
+        data = b""
+        while len(data) < count:
+            part = self.socket.recv(count - len(data))
+            if not part:
+                raise EOFError
+            data += part
+        return data
+
+
+# -------------------------------------------------------------------- start
+
+
+def test_the_start_says_how_to_join_and_how_to_pick(start_hub: StartHub, directory: Path) -> None:
+    hub = start_hub(
+        "tcp://127.0.0.1:0",
+        "udp://127.0.0.1:0",
+        f"unix://{directory}/a.sock",
+        f"unix+seqpacket://{directory}/s.sock",
+        "tcp://127.0.0.1:0,framing=u32",
+    )
+    shown = hub.out.decode()
+    for command in (
+        f"nc 127.0.0.1 {hub.port(0)}\n",
+        f"nc -u 127.0.0.1 {hub.port(1)}\n",
+        f"nc -U {directory}/a.sock\n",
+        f"socat - UNIX-CONNECT:{directory}/s.sock,type=5\n",
+        f"jackfield connect 'tcp://127.0.0.1:{hub.port(4)}?framing=u32'\n",
+        f"jackfield clients --control {hub.control}\n",
+        f"jackfield talk 1 --control {hub.control}\n",
+    ):
+        assert command in shown
+
+
+def test_where_jackfield_is_not_on_the_path_it_is_printed_as_started(directory: Path) -> None:
+    process = subprocess.Popen(
+        [JACKFIELD, "serve", "tcp://127.0.0.1:0,framing=u32", "--control", directory / "c.sock"],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PATH": "/usr/bin:/bin"},
+    )
+    assert process.stdout is not None
+    lines = [process.stdout.readline().decode() for _ in range(5)]
+    process.terminate()
+    process.communicate(timeout=10)
+    assert f" {JACKFIELD} connect tcp://" in lines[1].replace("'", "")
+    assert lines[3] == f"  {JACKFIELD} clients --control {directory}/c.sock\n"
+
+
+def test_the_printed_commands_work_as_printed(start_hub: StartHub, spawn: Spawn, directory: Path) -> None:
+    need("nc", "socat")
+    hub = start_hub(
+        "tcp://127.0.0.1:0",
+        "udp://127.0.0.1:0",
+        f"unix://{directory}/a.sock",
+        f"unix+dgram://{directory}/d.sock",
+        f"unix+seqpacket://{directory}/s.sock",
+        f"unix://@jackfield-test-{os.getpid()}",
+        f"unix+dgram://@jackfield-test-dgram-{os.getpid()}",
+        f"unix+seqpacket://@jackfield-test-seqpacket-{os.getpid()}",
+        "tcp://127.0.0.1:0,framing=netstring",
+    )
+    listing = hub.out.decode().split("See who is there")[0].splitlines()[1:]
+    listing = [line for line in listing if line.startswith("  ")]
+    assert len(listing) == 9
+    environment = {**os.environ, "PATH": f"{JACKFIELD.parent}:{os.environ['PATH']}"}
+    joined = []
+    for line in listing:
+        command = line.split(None, 1)[1].strip()
+        process = spawn("sh", "-c", f"exec {command}", environment=environment)
+        process.write(b"hello\n")
+        joined.append(process)
+        hub.joined(len(joined))
+    hub.do("broadcast", "welcome")
+    for process in joined:
+        process.seen(b"welcome")
+
+
+def test_json_lines(start_hub: StartHub) -> None:
+    with pytest.raises(AssertionError):
+        start_hub("--json", "not an address")
+    process = subprocess.Popen(
+        [JACKFIELD, "serve", "tcp://127.0.0.1:0", "--json", "--control", "/tmp/x" * 60],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert out == b""
+    assert err.startswith(b"jackfield: the control path ")
+    assert err.count(b"\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["tcp://127.0.0.1"], 2, b""),
+        (["tcp://*:7000"], 2, b"tcp://:7000"),
+        (["tcp://127.0.0.1:0?framming=line"], 2, b"framing"),
+        (["tcp://127.0.0.1:0?framing=lines"], 2, b""),
+        (["tcp://127.0.0.1:0,eol=dos"], 2, b"known are lf, crlf"),
+        (["tcp://127.0.0.1:0", "--queue", "5"], 2, b"64K"),
+        (["tcp://127.0.0.1:0", "--queue", "0B"], 2, b"--queue 0B: at least one byte"),
+        (["tcp://127.0.0.1:0", "--eol", "dos"], 2, b"known are"),
+        (["pair:"], 2, b"it can on tcp, udp"),
+        (["tcp://127.0.0.1:7", "tcp://127.0.0.1:7"], 2, b"given twice"),
+        (["tcp://203.0.113.7:0"], 1, b"203.0.113.7"),
+        (["unix:///nowhere/at/all.sock"], 1, b"/nowhere/at/all.sock"),
+    ],
+)
+def test_bad_addresses_are_one_line(arguments: list[str], code: int, says: bytes, directory: Path) -> None:
+    done = subprocess.run(
+        [JACKFIELD, "serve", *arguments, "--control", directory / "c.sock"], capture_output=True, timeout=20
+    )
+    assert done.returncode == code, done
+    assert done.stderr.startswith(b"jackfield: "), done.stderr
+    assert done.stderr.count(b"\n") == 1, done.stderr
+    assert says in done.stderr
+    assert list(directory.iterdir()) == [], "nothing is left behind"
+
+
+def test_an_address_in_use_names_itself_and_ends_the_others(hub: HubProcess, directory: Path) -> None:
+    done = subprocess.run(
+        [
+            JACKFIELD,
+            "serve",
+            f"unix://{directory}/u.sock",
+            hub.listening[0],
+            "--control",
+            directory / "c.sock",
+        ],
+        capture_output=True,
+        timeout=20,
+    )
+    assert done.returncode == 1
+    assert str(hub.port()).encode() in done.stderr
+    assert str(hub.pid).encode() in done.stderr, "who holds it is named"
+    assert not (directory / "u.sock").exists()
+
+
+# -------------------------------------------------------------------- the control socket
+
+
+def test_the_control_socket_is_private(hub: HubProcess) -> None:
+    assert stat.S_IMODE(hub.control.stat().st_mode) == 0o600
+    assert stat.S_IMODE(hub.control.parent.stat().st_mode) == 0o700
+
+
+def test_a_second_hub_is_told_of_the_first(hub: HubProcess) -> None:
+    done = hub.run("serve", "tcp://127.0.0.1:0")
+    assert done.returncode == 1
+    assert f"jackfield: a hub (pid {hub.pid}) is already running at {hub.control}".encode() in done.stderr
+    assert hub.clients() == []
+
+
+def test_a_killed_hub_is_replaced(start_hub: StartHub, directory: Path) -> None:
+    first = start_hub("tcp://127.0.0.1:0", control=directory / "hub.sock")
+    first.popen.kill()
+    first.wait()
+    assert first.control.is_socket()
+    assert first.run("clients").returncode == 3
+    second = start_hub("tcp://127.0.0.1:0", control=first.control)
+    assert second.clients() == []
+
+
+def test_someone_elses_socket_stays(directory: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(directory / "hub.sock"))
+        other.listen()
+        done = subprocess.run(
+            [JACKFIELD, "serve", "tcp://127.0.0.1:0", "--control", directory / "hub.sock"],
+            capture_output=True,
+            timeout=20,
+        )
+        assert done.returncode == 1
+        assert f"is in use by another program (pid {os.getpid()})".encode() in done.stderr
+        assert (directory / "hub.sock").is_socket()
+
+
+def test_the_control_option_wins(start_hub: StartHub, directory: Path) -> None:
+    hub = start_hub("tcp://127.0.0.1:0", control=directory / "one.sock")
+    for words in (["--control", str(hub.control), "clients"], ["clients", "--control", str(hub.control)]):
+        done = subprocess.run(
+            [JACKFIELD, *words],
+            capture_output=True,
+            timeout=20,
+            env={**os.environ, "JACKFIELD_CONTROL": "/nowhere"},
+        )
+        assert done.returncode == 0
+        assert done.stdout == b"No client is connected.\n"
+
+
+def test_without_a_hub(directory: Path) -> None:
+    for command in (
+        ["clients"],
+        ["talk", "1"],
+        ["send", "1", "x"],
+        ["logs"],
+        ["stop"],
+        ["kick", "1"],
+        ["status"],
+    ):
+        done = subprocess.run(
+            [JACKFIELD, *command, "--control", directory / "none"],
+            capture_output=True,
+            timeout=20,
+            stdin=subprocess.DEVNULL,
+        )
+        assert done.returncode == 3
+        assert done.stderr.startswith(b"jackfield: no hub at ")
+        assert b"jackfield serve" in done.stderr
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root to be somebody else")
+def test_another_user_is_no_operator(hub: HubProcess) -> None:
+    # As if the file system let them in: the hub looks at who it is itself.
+    hub.control.parent.parent.chmod(0o755)
+    hub.control.parent.chmod(0o755)
+    hub.control.chmod(0o666)
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setuid(65534)
+            raw = RawOperator(hub)
+            raw.send(b'{"id": 1, "op": "stop"}')
+            raw.receive()
+        except (EOFError, ConnectionError):
+            os._exit(42)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 42
+    hub.seen(rb" operator_refused uid=65534 ")
+    assert hub.clients() == []
+
+
+def test_garbage_from_an_operator_harms_nobody(hub: HubProcess) -> None:
+    with connect(hub) as client:
+        hub.joined(1)
+        raw = RawOperator(hub)
+        for garbage in (b"", b"{", b"\xff" * 100, b"[" * 50_000, b'{"id": 1}', b'{"id": 1, "op": "launch"}'):
+            raw.send(garbage)
+            assert raw.receive()["error"]["code"] == "bad_request"  # type: ignore[index]
+        raw.send(b'{"id": 5, "op": "send", "target": 3, "data": "x"}')
+        assert raw.receive()["id"] == 5
+        raw.send(b'{"id": 6, "op": "clients"}')
+        assert len(raw.receive()["event"]["clients"]) == 1  # type: ignore[index]
+        assert raw.receive() == {"id": 6, "ok": {"count": 1}}
+        oversized = RawOperator(hub)
+        oversized.socket.sendall(b"\xff\xff\xff\xff")
+        with pytest.raises((EOFError, ConnectionResetError)):
+            oversized.receive()
+        half = RawOperator(hub)
+        half.socket.sendall(b"\0\0\0\x10{")
+        half.socket.close()
+        vanished = RawOperator(hub)
+        vanished.send(b'{"id": 1, "op": "logs", "follow": true}')
+        vanished.socket.close()
+        hub.do("send", "1", "still here")
+        assert client.recv(100) == b"still here\n"
+
+
+def test_an_operator_that_does_not_read_is_disconnected(hub: HubProcess) -> None:
+    with connect(hub) as client:
+        hub.joined(1)
+        lazy = RawOperator(hub)
+        lazy.send(b'{"id": 1, "op": "talk", "target": "1"}')
+        hub.seen(rb" attached id=1 ")
+        client.settimeout(30)
+        for _ in range(64):
+            client.sendall(b"x" * 1_000_000)
+        hub.seen(rb" operator_dropped operator=pid:\d+ reason=", deadline=30)
+        hub.do("send", "1", "go on")
+        assert client.recv(100) == b"go on\n"
+
+
+# -------------------------------------------------------------------- limits
+
+
+def test_a_client_too_many_is_refused_and_logged(start_hub: StartHub) -> None:
+    hub = start_hub("tcp://127.0.0.1:0", "--max-clients", "2")
+    with connect(hub) as first, connect(hub):
+        hub.joined(2)
+        with connect(hub) as third:
+            reason = rb'"the hub has its 2 clients \(--max-clients\)"'
+            hub.seen(rb" refused protocol=tcp peer=127.0.0.1:\d+ reason=" + reason)
+            assert ended(third)
+        assert len(hub.clients()) == 2
+        first.close()
+        hub.seen(rb" left id=")
+        with connect(hub):
+            hub.joined(3)
+            assert len(hub.clients()) == 2
+
+
+def test_of_a_burst_the_earliest_stay(start_hub: StartHub) -> None:
+    hub = start_hub("tcp://127.0.0.1:0", "--max-clients", "5")
+    hub.popen.send_signal(signal.SIGSTOP)
+    clients = [connect(hub) for _ in range(10)]
+    hub.popen.send_signal(signal.SIGCONT)
+    assert all(ended(client) for client in clients[5:])
+    hub.do("broadcast", "stay")
+    for client in clients[:5]:
+        assert client.recv(100) == b"stay\n"
+    for client in clients:
+        client.close()
+
+
+def test_senders_of_datagrams_get_half_of_the_places(start_hub: StartHub) -> None:
+    hub = start_hub("tcp://127.0.0.1:0", "udp://127.0.0.1:0", "--max-clients", "4")
+    senders = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(4)]
+    for sender in senders:
+        sender.sendto(b"x", ("127.0.0.1", hub.port(1)))
+    hub.seen(rb' refused protocol=udp .*"senders of datagrams have their 2 places, half of all')
+    with connect(hub, 0), connect(hub, 0):
+        hub.joined(4)
+    for sender in senders:
+        sender.close()
+
+
+def test_a_flood_of_clients_leaves_the_operators_actions(hub: HubProcess) -> None:
+    with connect(hub):
+        hub.joined(1)
+        hub.do("rename", "1", "sensor")
+        for _ in range(400):
+            connect(hub).close()
+        hub.seen(rb" left id=401 ")
+        assert b" renamed id=1 name=sensor " in hub.do("logs", "-n", "1000")
+
+
+def test_the_longest_target_does_not_hold_up_the_end(hub: HubProcess) -> None:
+    clients = [connect(hub) for _ in range(300)]
+    hub.joined(300)
+    raw = RawOperator(hub)
+    for number in range(20):
+        target = ",".join(f"*t{n}x{number}*" for n in range(256))
+        raw.send(json.dumps({"id": number, "op": "clients", "target": f"*,{target}"[:4000]}).encode())
+    raw.send(json.dumps({"id": 99, "op": "kick", "target": "q" * 4_000_000}).encode())
+    started = time.monotonic()
+    assert hub.terminate() == 0
+    assert time.monotonic() - started < 1.5
+    for client in clients:
+        client.close()
+
+
+def test_a_lost_control_socket_is_told_with_the_way_on(hub: HubProcess) -> None:
+    hub.control.unlink()
+    for words, code in ((["stop"], 3), (["serve", "tcp://127.0.0.1:0"], 1)):
+        done = hub.run(*words)
+        assert done.returncode == code
+        assert (
+            f"a hub (pid {hub.pid}) runs, but its control socket {hub.control} is gone".encode()
+            in done.stderr
+        )
+        assert f"'kill {hub.pid}'".encode() in done.stderr
+
+
+def test_one_operator_too_many_is_told_so(hub: HubProcess) -> None:
+    idle = [RawOperator(hub) for _ in range(64)]
+    for operator in idle:
+        operator.send(b'{"id": 1, "op": "hello"}')
+        operator.receive()
+    done = hub.run("status")
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"jackfield: the hub has its 64 operators")
+    for operator in idle:
+        operator.socket.close()
+
+
+def test_few_descriptors_are_told_and_named_as_the_reason(start_hub: StartHub) -> None:
+    need("prlimit")
+    hub = start_hub("tcp://127.0.0.1:0", prefix=["prlimit", "--nofile=64:64"])
+    hub.seen(rb" limited max_clients=48 descriptors=64 ")
+    clients = [connect(hub) for _ in range(52)]
+    hub.joined(40)
+    assert json.loads(hub.do("status", "--json"))["max_clients"] == 48
+    for client in clients:
+        client.close()
+
+
+def test_a_listener_can_have_a_limit_of_its_own(start_hub: StartHub) -> None:
+    hub = start_hub("tcp://127.0.0.1:0,max_clients=1", "tcp://127.0.0.1:0")
+    with connect(hub, 0), connect(hub, 1), connect(hub, 1):
+        hub.joined(3)
+        with connect(hub, 0) as second:
+            hub.seen(
+                rb' refused protocol=tcp peer=\S+ reason="the listener has its 1 clients \(max_clients\)"'
+            )
+            assert ended(second)
+    assert json.loads(hub.do("status", "--json"))["refused"] == 1
+
+
+def test_more_connections_than_descriptors(start_hub: StartHub) -> None:
+    need("prlimit")
+    hub = start_hub("tcp://127.0.0.1:0", "--max-clients", "1000000", prefix=["prlimit", "--nofile=300:300"])
+    told = hub.seen(rb" limited max_clients=(\d+) descriptors=300 ")
+    clients = [connect(hub) for _ in range(500)]
+    most = int(told[1])
+    assert most < 300
+
+    def everyone_counted() -> bool:
+        status = json.loads(hub.do("status", "--json"))
+        return bool(status["clients"] == most and status["refused"] == 500 - most)
+
+    wait_for(everyone_counted, "every connection taken or refused")
+    hub.seen(rb" refused ")
+    for client in clients:
+        client.close()
+    wait_for(lambda: hub.out.count(b" left id=") == most, "everyone gone")
+    with connect(hub) as newcomer:
+        hub.joined(most + 1)
+        hub.do("broadcast", "room again")
+        assert newcomer.recv(100) == b"room again\n"
+
+
+def test_a_message_too_long_ends_its_client_alone(start_hub: StartHub) -> None:
+    hub = start_hub("tcp://127.0.0.1:0,framing=u32", "--max-message", "1K")
+    with connect(hub) as good, connect(hub) as bad:
+        hub.joined(2)
+        bad.sendall(b"\0\1\0\0")
+        hub.seen(rb" left id=2 name=tcp-2 protocol=tcp peer=\S+ reason=")
+        good.sendall(b"\0\0\0\2hi")
+        wait_for(lambda: hub.clients("1")[0]["bytes_in"], "the other's words")
+
+
+def test_a_thousand_clients_are_listed(hub: HubProcess) -> None:
+    clients = [connect(hub) for _ in range(1000)]
+    hub.joined(1000)
+    found = hub.clients()
+    assert [client["id"] for client in found] == list(range(found[0]["id"], found[0]["id"] + 1000))
+    assert json.loads(hub.do("broadcast", "x", "--json")) == {"sent": 1000, "dropped": 0}
+    for client in clients:
+        assert client.recv(10) == b"x\n"
+        client.close()
+
+
+# -------------------------------------------------------------------- the end
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_the_hub_within_a_second(hub: HubProcess, number: int) -> None:
+    with connect(hub) as client:
+        hub.joined(1)
+        hub.do("send", "1", "last words")
+        started = time.monotonic()
+        hub.popen.send_signal(number)
+        assert hub.wait() == 0
+        assert time.monotonic() - started < 1.0
+        assert client.recv(100) == b"last words\n"
+        assert client.recv(100) == b""
+    assert hub.err == b""
+    assert not hub.control.exists()
+    assert b" stopping reason=SIG" in hub.out
+
+
+def test_nohup(start_hub: StartHub) -> None:
+    hub = start_hub("tcp://127.0.0.1:0", prefix=["nohup"])
+    hub.popen.send_signal(signal.SIGHUP)
+    assert hub.clients() == []
+    assert hub.terminate() == 0
+
+
+def test_what_is_queued_is_delivered_before_the_end(start_hub: StartHub) -> None:
+    hub = start_hub("tcp://127.0.0.1:0", "--queue", "16M")
+    with connect(hub) as client:
+        hub.joined(1)
+        data = os.urandom(200_000) * 40
+        hub.do("send", "1", "-", data=data)
+        hub.popen.send_signal(signal.SIGTERM)
+        received = bytearray()
+        while part := client.recv(1 << 20):
+            received += part
+        assert received == data
+        assert hub.wait() == 0
+
+
+def test_a_client_that_does_not_read_does_not_hold_up_the_end(start_hub: StartHub) -> None:
+    hub = start_hub("tcp://127.0.0.1:0", "--queue", "16M")
+    with connect(hub):
+        hub.joined(1)
+        hub.do("send", "1", "-", data=b"x" * 10_000_000)
+        started = time.monotonic()
+        assert hub.terminate() == 0
+        assert time.monotonic() - started < 1.5
+        assert b"undelivered=1" in hub.out
+
+
+def test_under_load_a_signal_is_obeyed(hub: HubProcess, spawn: Spawn) -> None:
+    need("nc")
+    flood = spawn("sh", "-c", f"exec nc 127.0.0.1 {hub.port()} < /dev/zero")
+    hub.joined(1)
+    wait_for(lambda: hub.clients()[0]["bytes_in"] > 10_000_000, "a flood")
+    started = time.monotonic()
+    assert hub.terminate() == 0
+    assert time.monotonic() - started < 1.5
+    flood.end()
+
+
+def test_nobody_reads_the_log(start_hub: StartHub) -> None:
+    hub = start_hub("tcp://127.0.0.1:0")
+    assert hub.popen.stdout is not None
+    with connect(hub):
+        hub.joined(1)
+    # The reader of the log goes away; the hub does not.
+    process = subprocess.Popen(
+        f"{JACKFIELD} serve tcp://127.0.0.1:0 --control {hub.control}2 | head -n 1; exit ${{PIPESTATUS[0]}}",
+        shell=True,
+        executable="/bin/bash",
+        env=hub.environment,
+    )
+    hub.environment["JACKFIELD_CONTROL"] = f"{hub.control}2"
+    wait_for(lambda: hub.run("status").returncode == 0, "the hub without a reader")
+    for _ in range(3):
+        assert hub.run("kick", "all").returncode == 0
+    hub.do("stop")
+    assert process.wait(10) == 0

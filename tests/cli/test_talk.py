@@ -1,0 +1,226 @@
+"""A conversation at a terminal: the typed line survives, leaving leaves the client connected."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from programs import DEADLINE, JACKFIELD, HubProcess
+
+
+class Terminal:
+    """A program on a pseudo-terminal of 80 columns."""
+
+    def __init__(self, *command: str, environment: dict[str, str]) -> None:
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.execvpe(command[0], command, {**environment, "TERM": "xterm", "COLUMNS": "80", "LINES": "24"})
+        self.shown = b""
+        self.code: int | None = None
+
+    def type(self, keys: bytes) -> None:
+        os.write(self.fd, keys)
+
+    def seen(self, text: bytes) -> None:
+        """Wait until `text` was shown, and forget what came before its end."""
+        end = time.monotonic() + DEADLINE
+        while text not in self.shown:
+            if time.monotonic() > end:
+                raise AssertionError(f"{text!r} was not shown: {self.shown!r}")
+            if select.select([self.fd], [], [], 0.1)[0]:
+                try:
+                    data = os.read(self.fd, 65536)
+                except OSError:
+                    data = b""
+                if not data:
+                    raise AssertionError(f"{text!r} was not shown before the end: {self.shown!r}")
+                self.shown += data
+        self.shown = self.shown[self.shown.index(text) + len(text) :]
+
+    def wait(self) -> int:
+        """The exit code; the rest of what was shown is in `shown`."""
+        while self.code is None:
+            if select.select([self.fd], [], [], 0.05)[0]:
+                with contextlib.suppress(OSError):
+                    self.shown += os.read(self.fd, 65536)
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.code = os.waitstatus_to_exitcode(status)
+        return self.code
+
+    def end(self) -> None:
+        if self.code is None:
+            os.kill(self.pid, signal.SIGKILL)
+            self.wait()
+        os.close(self.fd)
+
+
+Open = Callable[..., Terminal]
+
+
+@pytest.fixture
+def terminal(hub: HubProcess) -> Iterator[Open]:
+    opened: list[Terminal] = []
+
+    def start(*words: str) -> Terminal:
+        opened.append(Terminal(str(JACKFIELD), *words, environment=hub.environment))
+        return opened[-1]
+
+    yield start
+    for one in opened:
+        one.end()
+
+
+@pytest.fixture
+def client(hub: HubProcess) -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", hub.port())) as connection:
+        connection.settimeout(DEADLINE)
+        hub.joined(1)
+        yield connection
+
+
+def test_talking(hub: HubProcess, client: socket.socket, terminal: Open) -> None:
+    talk = terminal("talk", "1")
+    talk.seen(b"Talking to tcp-1 (1, tcp 127.0.0.1:")
+    talk.seen(b"tcp-1> ")
+    talk.type(b"hello\r")
+    assert client.recv(100) == b"hello\n"
+    client.sendall(b"welcome\n")
+    talk.seen(b"< welcome")
+    talk.type(b"\x04")
+    talk.seen(b"Left tcp-1; it stays connected. Come back with: jackfield talk 1")
+    assert talk.wait() == 0
+    assert [c["name"] for c in hub.clients()] == ["tcp-1"]
+
+
+def test_what_comes_in_leaves_the_typed_line_whole(client: socket.socket, terminal: Open) -> None:
+    talk = terminal("talk", "1")
+    talk.seen(b"tcp-1> ")
+    talk.type(b"half a li")
+    talk.seen(b"half a li")
+    client.sendall(b"interruption\n")
+    talk.seen(b"\r\x1b[K\x1b[36m< interruption\x1b[0m\r\ntcp-1> half a li")
+    talk.type(b"ne\r")
+    assert client.recv(100) == b"half a line\n"
+
+
+def test_an_unfinished_line_is_shown_too(client: socket.socket, terminal: Open) -> None:
+    talk = terminal("talk", "1")
+    talk.seen(b"tcp-1> ")
+    client.sendall(b"login: ")
+    talk.seen(b"< login: ")
+
+
+def test_editing_and_history(client: socket.socket, terminal: Open) -> None:
+    talk = terminal("talk", "1", "--eol", "crlf")
+    talk.seen(b"tcp-1> ")
+    talk.type(b"opem\x7fn\r")
+    assert client.recv(100) == b"open\r\n"
+    talk.type(b"\x1b[A the door\r")
+    assert client.recv(100) == b"open the door\r\n"
+
+
+def test_hex(client: socket.socket, terminal: Open) -> None:
+    talk = terminal("talk", "1", "--hex")
+    talk.seen(b"tcp-1> ")
+    talk.type(b"de ad be ef\r")
+    assert client.recv(100) == b"\xde\xad\xbe\xef"
+    client.sendall(b"\x00\x1b[2J")
+    talk.seen(b"< 00000000  00 1b 5b 32 4a")
+    talk.seen(b"|..[2J|")
+    talk.type(b"nonsense\r")
+    talk.seen(b"not sent: 'n' at position 0 is not a hex digit")
+
+
+def test_the_client_cannot_steer_the_terminal(client: socket.socket, terminal: Open) -> None:
+    talk = terminal("talk", "1")
+    talk.seen(b"tcp-1> ")
+    client.sendall(b"\x1b]0;owned\x07\xff\xe2\x80\xaetxt\n")
+    talk.seen(rb"< \e]0;owned\x07\xff\u202etxt")
+
+
+def test_what_was_just_said_is_shown_on_attaching(
+    hub: HubProcess, client: socket.socket, terminal: Open
+) -> None:
+    first = terminal("talk", "1")
+    first.seen(b"tcp-1> ")
+    client.sendall(b"before you came\n")
+    first.seen(b"before you came")
+    second = terminal("attach", "1")
+    second.seen(b"\x1b[2m< before you came")
+
+
+def test_the_client_leaves(client: socket.socket, terminal: Open) -> None:
+    talk = terminal("talk", "1")
+    talk.seen(b"tcp-1> ")
+    client.sendall(b"bye")
+    client.close()
+    talk.seen(b"< bye")
+    talk.seen(b"tcp-1 left: ")
+    assert talk.wait() == 0
+
+
+def test_ctrl_c_restores_the_terminal(hub: HubProcess, client: socket.socket, terminal: Open) -> None:
+    import termios
+
+    talk = terminal("talk", "1")
+    before = termios.tcgetattr(talk.fd)
+    talk.seen(b"tcp-1> ")
+    talk.type(b"\x03")
+    assert talk.wait() == 130
+    assert b"Traceback" not in talk.shown
+    assert termios.tcgetattr(talk.fd)[3] == before[3]
+    assert len(hub.clients()) == 1
+
+
+def test_the_hub_goes(hub: HubProcess, client: socket.socket, terminal: Open) -> None:
+    talk = terminal("talk", "1")
+    talk.seen(b"tcp-1> ")
+    hub.popen.kill()
+    talk.seen(b"jackfield: the hub ended the connection")
+    assert talk.wait() == 3
+
+
+def test_colours_are_for_terminals_that_want_them(client: socket.socket, hub: HubProcess) -> None:
+    talk = Terminal(str(JACKFIELD), "talk", "1", environment={**hub.environment, "NO_COLOR": "1"})
+    try:
+        talk.seen(b"tcp-1> ")
+        client.sendall(b"plain\n")
+        talk.seen(b"\r\x1b[K< plain\r\n")
+    finally:
+        talk.end()
+
+
+def test_watching_and_the_live_table(hub: HubProcess, client: socket.socket, terminal: Open) -> None:
+    watch = terminal("clients", "--watch")
+    watch.seen(b"1 client")
+    watch.seen(b"tcp-1")
+    hub.do("rename", "1", "door")
+    watch.seen(b"door")
+    watch.type(b"\x03")
+    assert watch.wait() == 130
+
+
+def test_the_hubs_table(hub: HubProcess, terminal: Open) -> None:
+    control = str(hub.control.with_name("second.sock"))
+    live = terminal("serve", "tcp://127.0.0.1:0", "--control", control)
+    live.seen(b"Listening; join from another terminal:")
+    live.seen(b"nc 127.0.0.1 ")
+    live.seen(b"No client is connected. Join with: nc 127.0.0.1 ")
+    hub.environment["JACKFIELD_CONTROL"] = control
+    status = hub.do("status").decode()
+    port = int(status.partition("127.0.0.1:")[2].split()[0])
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        live.seen(b"tcp-1")
+        client.sendall(b"x" * 3000)
+        live.seen(b"2.9K")
+    live.type(b"\x03")
+    assert live.wait() == 0
+    assert b"Traceback" not in live.shown

@@ -1,0 +1,47 @@
+"""Fixtures for every test: loops, short directories, real peers' programs. The helpers stand in `support`."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import support
+
+# A shell's background jobs are deaf to Ctrl-C, and so would be every program that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that use up ports come last: what they leave in TIME_WAIT is in the way for a minute."""
+    items.sort(key=lambda item: item.path.name == "test_descriptors.py")
+
+
+@pytest.fixture(params=["selector", "asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> support.Runner:
+    """Runs a coroutine on each loop in turn: Jackfield's own, asyncio's, uvloop."""
+    return support.Runner(request.param)
+
+
+@pytest.fixture
+def run_here() -> support.Runner:
+    """Runs a coroutine on Jackfield's loop alone, where the loop makes no difference."""
+    return support.Runner("selector")
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """An empty directory with a short path: a Unix socket's path has 107 bytes at most."""
+    made = tempfile.mkdtemp(prefix="jf-", dir="/tmp")
+    yield Path(made)
+    shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.fixture
+def peer_program() -> Callable[[str], str]:
+    """``peer_program(name)``: the path of a real peer's program; missing, the test skips, and fails on CI."""
+    return support.peer_program

@@ -1,0 +1,90 @@
+"""What the operating commands print."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jackfield.cli.views import clients_table, counted, status_lines
+from jackfield.hub.display import width_of
+
+NOW = 1795176000.0
+
+
+def client(**changes: Any) -> dict[str, Any]:
+    return {
+        "id": 1,
+        "name": "tcp-1",
+        "protocol": "tcp",
+        "local": "127.0.0.1:7000",
+        "peer": "127.0.0.1:40122",
+        "since": "2026-11-20T11:59:00.000Z",
+        "bytes_in": 5,
+        "bytes_out": 2048,
+        "queued": 0,
+        "dropped": 0,
+        "framing": "none",
+        **changes,
+    }
+
+
+def test_the_table() -> None:
+    lines = clients_table(
+        [client(), client(id=12, name="door", protocol="unix+seqpacket", peer="pid:7")], now=NOW, width=80
+    )
+    assert lines == [
+        "ID  NAME   PROTO      LOCAL           PEER             SINCE  IN   OUT  QUEUED",
+        " 1  tcp-1  tcp        127.0.0.1:7000  127.0.0.1:40122  1m00s   5  2.0K       0",
+        "12  door   seqpacket  127.0.0.1:7000  pid:7            1m00s   5  2.0K       0",
+    ]
+
+
+def test_drops_are_shown_when_there_are_some() -> None:
+    lines = clients_table([client(dropped=3)], now=NOW, width=100)
+    assert lines[0].endswith("QUEUED  DROPPED")
+    assert lines[1].endswith("0        3")
+
+
+def test_the_widest_client_fits_80_columns() -> None:
+    wide = client(
+        id=123456,
+        name="a-name-of-sixty-four-characters-" * 2,
+        protocol="unix+seqpacket",
+        local="/run/user/1000/some/very/long/path/to/a/socket",
+        peer="[2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff]:65535",
+        bytes_in=999 << 40,
+        bytes_out=999 << 40,
+        queued=999 << 20,
+    )
+    assert max(map(width_of, clients_table([wide], now=NOW, width=80))) <= 80
+    assert "[2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff]:65535" in clients_table([wide], now=NOW, width=None)[1]
+
+
+def test_a_hostile_path_is_harmless() -> None:
+    lines = clients_table([client(peer="/tmp/\x1b]0;owned\x07")], now=NOW, width=None)
+    assert "\x1b" not in "".join(lines)
+
+
+def test_status() -> None:
+    status = {
+        "pid": 7,
+        "version": "0.1",
+        "since": "2026-11-20T11:00:00.000Z",
+        "clients": 2,
+        "joined": 3,
+        "refused": 0,
+        "max_clients": 100,
+        "queue_limit": 1 << 20,
+        "message_limit": 1 << 16,
+        "listeners": [{"address": "tcp://127.0.0.1:7000", "framing": "none", "ending": "lf"}],
+    }
+    assert status_lines(status, now=NOW) == [
+        "hub 0.1, pid 7, up 1h00m",
+        "clients 2 of at most 100; joined 3, refused 0",
+        "limits: 1.0M queued per client, 64K per message",
+        "listening on:",
+        "  tcp://127.0.0.1:7000  framing none, typed lines end with lf",
+    ]
+
+
+def test_counting() -> None:
+    assert [counted(n) for n in (0, 1, 2)] == ["0 clients", "1 client", "2 clients"]
