@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import namespaces
 import pytest
 import support
 
@@ -45,3 +46,10 @@ def directory() -> Iterator[Path]:
 def peer_program() -> Callable[[str], str]:
     """``peer_program(name)``: the path of a real peer's program; missing, the test skips, and fails on CI."""
     return support.peer_program
+
+
+@pytest.fixture
+def network() -> Iterator[namespaces.Network]:
+    """Network namespaces of the test's own: see `namespaces`."""
+    with namespaces.Network() as made:
+        yield made
