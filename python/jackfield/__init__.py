@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         AddressNotAvailable as AddressNotAvailable,
         AlreadyWaiting as AlreadyWaiting,
         Attempt as Attempt,
+        ChannelBusy as ChannelBusy,
         ChannelClosed as ChannelClosed,
         ChannelLost as ChannelLost,
         ConnectFailed as ConnectFailed,
@@ -72,8 +73,8 @@ _HOMES = {
     "_channel": "Channel Credentials Statistics",
     "_connect": "connect pair",
     "_errors": (
-        "AccessDenied AddressInUse AddressNotAvailable AlreadyWaiting Attempt ChannelClosed ChannelLost "
-        "ConnectFailed ConnectRefused ConnectTimedOut EndOfStream FramingError HostUnreachable "
+        "AccessDenied AddressInUse AddressNotAvailable AlreadyWaiting Attempt ChannelBusy ChannelClosed "
+        "ChannelLost ConnectFailed ConnectRefused ConnectTimedOut EndOfStream FramingError HostUnreachable "
         "InvalidAddress InvalidFrame InvalidFraming InvalidOption JackfieldError ListenFailed "
         "MessageTooLarge NameNotResolved NotSupported QueueFull TimedOut TooManyOpenFiles TruncatedFrame"
     ),

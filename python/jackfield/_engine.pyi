@@ -143,6 +143,9 @@ class Reactor:
     def close_link(self, id: int, timeout: float | None = None) -> None: ...
     def is_closed(self, id: int) -> bool: ...
     def local(self, id: int, protocol: str) -> Address: ...
+    def detach(self, id: int) -> int:
+        """Take the descriptor out of a link, which is closed then. Raises ChannelBusy, NotSupported."""
+
     def link_fd(self, id: int) -> int | None: ...
     def clients(self, id: int) -> tuple[int, int]:
         """A listener's (clients now, refused)."""
@@ -202,6 +205,14 @@ class Channel:
 
     def fileno(self) -> int:
         """The descriptor. Raises ChannelClosed."""
+
+    def detach(self) -> int:
+        """Take the descriptor out of the channel, which is closed then; the connection goes on.
+
+        The descriptor is the caller's, and still non-blocking. What is queued leaves first, as far as the
+        kernel takes it at once. Raises ChannelBusy, and the channel goes on, when received or queued bytes
+        would be lost; NotSupported for a peer of a datagram listener; ChannelClosed, ChannelLost.
+        """
 
     def _facts(self) -> tuple[str, Address, Address, tuple[int, int, int] | None, _Statistics] | None: ...
     def _is_flushed(self) -> bool: ...

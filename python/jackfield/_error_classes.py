@@ -296,5 +296,9 @@ class AlreadyWaiting(JackfieldError, RuntimeError):
     """Another coroutine is waiting in the same call of this channel; one at a time."""
 
 
+class ChannelBusy(JackfieldError, RuntimeError):
+    """The channel holds bytes, or waits for something, that the call would lose; it goes on unchanged."""
+
+
 class NotSupported(JackfieldError):
     """This transport cannot do that."""

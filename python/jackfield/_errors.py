@@ -17,6 +17,7 @@ from jackfield._error_classes import (
     AddressNotAvailable,
     AlreadyWaiting,
     Attempt,
+    ChannelBusy,
     ChannelClosed,
     ChannelLost,
     ConnectFailed,
@@ -50,6 +51,7 @@ __all__ = [
     "AddressNotAvailable",
     "AlreadyWaiting",
     "Attempt",
+    "ChannelBusy",
     "ChannelClosed",
     "ChannelLost",
     "ConnectFailed",
@@ -119,7 +121,7 @@ def from_engine(kind: str, facts: Mapping[str, object]) -> JackfieldError:
     """The error for what happened on a channel.
 
     ``kind`` is one of closed, end, lost, too_large, invalid_frame, truncated, queue_full, timed_out,
-    already_waiting, not_supported. ``facts`` may have protocol, local, peer (Address), errno, message,
+    already_waiting, busy, not_supported. ``facts`` may have protocol, local, peer (Address), errno, message,
     limit, size, position (bytes), timeout (seconds) and operation ("receive", "send" ...); each
     may be missing or None.
     """
@@ -277,6 +279,11 @@ def _already_waiting(facts: _Facts) -> JackfieldError:
     )
 
 
+def _busy(facts: _Facts) -> JackfieldError:
+    what = f"{facts.operation}()" if facts.operation else "this"
+    return ChannelBusy(f"{facts.channel} cannot do {what} now: {facts.message or 'it is in use'}")
+
+
 def _not_supported(facts: _Facts) -> JackfieldError:
     what = f"{facts.operation}()" if facts.operation else "this"
     said = f": {facts.message}" if facts.message else ""
@@ -295,5 +302,6 @@ _WRITERS: dict[str, Callable[[_Facts], JackfieldError]] = {
     "timed_out": _timed_out,
     "accept_failed": _accept_failed,
     "already_waiting": _already_waiting,
+    "busy": _busy,
     "not_supported": _not_supported,
 }

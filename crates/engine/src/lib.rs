@@ -6,7 +6,7 @@
 //! | [`queue`] | what one link still has to send; pure |
 //! | [`link`] | the data of one end of a conversation |
 //! | [`reactor`] | the links, epoll, deadlines, and the order in which things happen |
-//! | `receive`, `transmit`, `lifecycle`, [`group`] | the reactor's rules, one concern a file |
+//! | `receive`, `transmit`, `lifecycle`, `handover`, [`group`] | the reactor's rules, one concern a file |
 //! | [`sys`] | system calls; the only `unsafe` |
 //!
 //! The reactor is pulled: [`reactor::Reactor::wait`] looks at the kernel, [`reactor::Reactor::next_event`] says what
@@ -15,6 +15,7 @@
 
 pub mod frame;
 pub mod group;
+mod handover;
 mod lifecycle;
 pub mod link;
 pub mod queue;
@@ -23,6 +24,7 @@ mod receive;
 pub mod sys;
 mod transmit;
 
+pub use handover::DetachError;
 pub use lifecycle::{Ending, OpenOptions, SocketOption};
 pub use link::{Body, Config, Counters, Fault, Host, Kind, LinkId, Plain, PlainBody, want};
 pub use queue::WhenFull;

@@ -432,7 +432,7 @@ impl<H: Host> Reactor<H> {
         self.drop_socket(id);
     }
 
-    fn drop_socket(&mut self, id: LinkId) {
+    pub(crate) fn drop_socket(&mut self, id: LinkId) {
         if self.rx_owner == id {
             self.rx_owner = LinkId::NONE;
             (self.rx_from, self.rx_to) = (0, 0);

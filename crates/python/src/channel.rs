@@ -14,6 +14,7 @@ use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyResourceWarning, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyTuple};
+use std::os::fd::IntoRawFd;
 use std::rc::Rc;
 
 /// A snapshot of all that is known of a link.
@@ -151,6 +152,22 @@ pub fn send(
     Py::new(py, Operation::with(core, id, usize::MAX, Job::Send(data.unbind()), timeout, owner))
 }
 
+/// Takes the descriptor out of a link; it is the caller's then.
+pub fn detach(core: &SharedCore, py: Python<'_>, id: LinkId) -> PyResult<i32> {
+    let mut reactor = core.reactor()?;
+    let facts = match reactor.detach(id) {
+        Ok(fd) => {
+            drop(reactor);
+            core.touched(py)?;
+            return Ok(fd.into_raw_fd());
+        }
+        Err(error) => Facts::detach_error(&error),
+    };
+    let facts = facts.of_link(&reactor, id).operation("detach");
+    drop(reactor);
+    Err(factory::error(py, facts))
+}
+
 /// One connected end; see the library's `Channel`.
 #[pyclass(subclass, frozen, module = "jackfield._engine")]
 pub struct Channel {
@@ -171,7 +188,7 @@ impl Channel {
     }
 
     /// The link has another owner now.
-    pub fn detach(&self) {
+    pub fn disown(&self) {
         self.detached.store(true, std::sync::atomic::Ordering::Relaxed);
     }
 
@@ -334,6 +351,11 @@ impl Channel {
     fn fileno(&self, py: Python<'_>) -> PyResult<i32> {
         let fd = self.core.reactor()?.raw_fd(self.id);
         fd.ok_or_else(|| factory::error(py, Facts::closed().operation("fileno")))
+    }
+
+    /// Takes the descriptor out of the channel, which is closed then; the connection goes on with its new owner.
+    fn detach(&self, py: Python<'_>) -> PyResult<i32> {
+        detach(&self.core, py, self.id)
     }
 
     /// `(protocol, local, peer, credentials, statistics, fault)`, or None once closed.

@@ -205,6 +205,11 @@ impl Reactor {
         }
     }
 
+    /// Takes the descriptor out of a link, which is closed then; see `Channel.detach`.
+    fn detach(&self, py: Python<'_>, id: u64) -> PyResult<i32> {
+        crate::channel::detach(&self.core, py, LinkId(id))
+    }
+
     /// The descriptor, or None once closed.
     fn link_fd(&self, id: u64) -> PyResult<Option<i32>> {
         Ok(self.core.reactor()?.raw_fd(LinkId(id)))

@@ -371,7 +371,7 @@ impl Group {
         let (core, id) = channel.link();
         let joined = self.take(py, core, id)?;
         if joined {
-            channel.detach();
+            channel.disown();
         }
         Ok(joined)
     }

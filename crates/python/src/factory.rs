@@ -3,7 +3,7 @@
 use crate::core::PyHost;
 use jackfield_engine::frame::FrameError;
 use jackfield_engine::sys::address::SocketAddress;
-use jackfield_engine::{Fault, Kind, LinkId, Reactor, SendError};
+use jackfield_engine::{DetachError, Fault, Kind, LinkId, Reactor, SendError};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -92,6 +92,25 @@ impl Facts {
                 "this peer sent from a Unix datagram socket without a name, so there is no address to answer to; \
                  the peer must bind its socket first",
             ),
+        }
+    }
+
+    pub fn detach_error(error: &DetachError) -> Facts {
+        let busy = |message: &str| Facts::new("busy").text("message", message);
+        match error {
+            DetachError::Closed => Facts::closed(),
+            DetachError::Fault(fault) => Facts::fault(fault),
+            DetachError::Connecting => busy("it is still connecting"),
+            DetachError::Grouped => busy("a group owns it"),
+            DetachError::Unclaimed => busy("bytes were received that nobody has taken yet; receive them first"),
+            DetachError::Queued { bytes, messages } => {
+                busy(&format!("{bytes} bytes of {messages} messages wait to be sent; await flush() first"))
+            }
+            DetachError::Shared => Facts::new("not_supported").text(
+                "message",
+                "the peers of a datagram listener share one socket, and have no descriptor of their own",
+            ),
+            DetachError::Kernel(error) => Facts::new("lost").errno(error.0),
         }
     }
 
