@@ -8,6 +8,7 @@ use crate::reactor::{Reactor, Side, Slot};
 use crate::sys::address::SocketAddress;
 use crate::sys::epoll::{EDGE, IN, OUT, PRI, RDHUP};
 use crate::sys::socket::{self, Credentials};
+use crate::sys::tcp_info::TcpInfo;
 use crate::sys::{Errno, Result, io};
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
@@ -583,6 +584,12 @@ impl<H: Host> Reactor<H> {
             return None;
         }
         socket::credentials(link.fd.as_ref()?.as_fd())
+    }
+
+    /// What the kernel knows of a TCP connection; `None` on other links, and once closed.
+    pub fn tcp_info(&self, id: LinkId) -> Option<TcpInfo> {
+        let link = self.get(id).filter(|link| link.kind == Kind::Tcp)?;
+        TcpInfo::of(link.borrow_fd()?).ok()
     }
 
     /// What passed through.

@@ -8,6 +8,7 @@ pub mod epoll;
 pub mod io;
 pub mod limits;
 pub mod socket;
+pub mod tcp_info;
 
 use std::fmt;
 
