@@ -3,7 +3,7 @@
 use crate::core::{Core, SharedCore};
 use crate::endpoint;
 use crate::factory::{self, Facts};
-use crate::operation::{self, Job, Operation};
+use crate::operation::{self, Job, Operation, Target};
 use crate::raw::{self, GilCell};
 use jackfield_engine::frame::Framer;
 use jackfield_engine::sys::address::SocketAddress;
@@ -149,7 +149,7 @@ pub fn send(
             Err(error) => return Py::new(py, Operation::new(core, id, Job::Failed(Some(error)))),
         }
     }
-    Py::new(py, Operation::with(core, id, usize::MAX, Job::Send(data.unbind()), timeout, owner))
+    Py::new(py, Operation::with(core, Target::Link(id, Job::Send(data.unbind())), timeout, owner))
 }
 
 /// Takes the descriptor out of a link; it is the caller's then.
@@ -195,7 +195,7 @@ impl Channel {
     fn operation(slf: &Bound<'_, Self>, job: Job, timeout: Option<f64>) -> PyResult<Py<Operation>> {
         let this = slf.get();
         let owner = Some(slf.clone().into_any().unbind());
-        Py::new(slf.py(), Operation::with(&this.core, this.id, usize::MAX, job, timeout, owner))
+        Py::new(slf.py(), Operation::with(&this.core, Target::Link(this.id, job), timeout, owner))
     }
 
     fn divided(slf: &Bound<'_, Self>, framing: &str, max: usize, timeout: Option<f64>) -> PyResult<Py<Operation>> {

@@ -31,6 +31,17 @@ pub struct Waiters {
     pub send: Option<Box<Senders>>,
 }
 
+impl Waiters {
+    /// Sets who waits for what arrives; false if somebody else does already.
+    pub fn receive_with(&mut self, operation: Py<Operation>) -> bool {
+        if self.receive.as_ref().is_some_and(|other| !other.is(&operation)) {
+            return false;
+        }
+        self.receive = Some(operation);
+        true
+    }
+}
+
 /// Who waits to send or to have sent, in their order.
 #[derive(Default)]
 pub struct Senders {
@@ -414,11 +425,8 @@ impl Core {
         }
     }
 
-    /// Takes an operation off the lists of its link or its group.
-    pub fn forget_any(&self, id: LinkId, group: usize, operation: &Py<Operation>) {
-        if group == usize::MAX {
-            return self.forget(id, operation);
-        }
+    /// The same for a group.
+    pub fn forget_in_group(&self, group: usize, operation: &Py<Operation>) {
         let read = self.group_slot(group, |waiters| {
             if let Some(senders) = &mut waiters.send {
                 senders.queue.retain(|sender| !sender.is(operation));

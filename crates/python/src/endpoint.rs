@@ -3,7 +3,7 @@
 use crate::channel::when_full;
 use crate::core::{Core, SharedCore, os_error};
 use crate::factory::{self, Facts};
-use crate::operation::{Job, Operation};
+use crate::operation::{Job, Operation, Target};
 use crate::raw::Shared;
 use jackfield_engine::frame::Framer;
 use jackfield_engine::sys::limits;
@@ -160,8 +160,8 @@ impl Reactor {
         let bind = bind.map(factory::socket_address).transpose()?;
         let how = OpenOptions { kind: config.kind, options: &config.options, bind: bind.as_ref(), backlog: 0 };
         let id = self.core.reactor()?.connect(&to, &how, &config.config).map_err(os_error)?;
-        let job = Job::Connect;
-        Ok((id.0, Py::new(py, Operation::with(&self.core, id, usize::MAX, job, timeout, None))?))
+        let target = Target::Link(id, Job::Connect);
+        Ok((id.0, Py::new(py, Operation::with(&self.core, target, timeout, None))?))
     }
 
     /// Binds and listens; gives the listener's id.
@@ -180,8 +180,8 @@ impl Reactor {
     /// An operation that accepts: ends with `wrap(id)`.
     #[pyo3(signature = (listener, wrap, timeout=None))]
     fn accept(&self, py: Python<'_>, listener: u64, wrap: Py<PyAny>, timeout: Option<f64>) -> PyResult<Py<Operation>> {
-        let job = Job::Accept(wrap);
-        Py::new(py, Operation::with(&self.core, LinkId(listener), usize::MAX, job, timeout, None))
+        let target = Target::Link(LinkId(listener), Job::Accept(wrap));
+        Py::new(py, Operation::with(&self.core, target, timeout, None))
     }
 
     /// Closes a link; see `Channel.close`.

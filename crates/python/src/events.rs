@@ -3,13 +3,14 @@
 use crate::channel::{self, LinkFacts};
 use crate::core::SharedCore;
 use crate::factory::{self, Facts};
-use crate::operation::{Broadcast, Job, Operation};
+use crate::operation::{Broadcast, GroupJob, Job, Operation, Target};
 use crate::raw::GilCell;
 use jackfield_engine::LinkId;
 use jackfield_engine::group::GroupTake;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple};
+use std::rc::Rc;
 
 /// A handle on one member of a group: made anew for each event, equal by `id`.
 #[pyclass(frozen, module = "jackfield")]
@@ -338,8 +339,8 @@ impl Group {
         })
     }
 
-    fn operation(&self, py: Python<'_>, job: Job, timeout: Option<f64>) -> PyResult<Py<Operation>> {
-        Py::new(py, Operation::with(&self.core, LinkId::NONE, self.index, job, timeout, None))
+    fn operation(&self, py: Python<'_>, job: GroupJob, timeout: Option<f64>) -> PyResult<Py<Operation>> {
+        Py::new(py, Operation::with(&self.core, Target::Group(self.index, job), timeout, None))
     }
 }
 
@@ -381,19 +382,19 @@ impl Group {
     }
 
     fn __anext__(&self, py: Python<'_>) -> PyResult<Py<Operation>> {
-        self.operation(py, Job::GroupNext, None)
+        self.operation(py, GroupJob::Next, None)
     }
 
     /// The next event. A cancelled receive has taken nothing.
     #[pyo3(signature = (timeout=None))]
     fn receive(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<Operation>> {
-        self.operation(py, Job::GroupReceive, timeout)
+        self.operation(py, GroupJob::Receive, timeout)
     }
 
     /// The events that are there, at least one and at most `max_events`.
     #[pyo3(signature = (max_events=1024, timeout=None))]
     fn receive_many(&self, py: Python<'_>, max_events: usize, timeout: Option<f64>) -> PyResult<Py<Operation>> {
-        self.operation(py, Job::GroupMany(max_events.max(1)), timeout)
+        self.operation(py, GroupJob::ReceiveMany(max_events.max(1)), timeout)
     }
 
     /// Queues a message for all members, or for those of `to`; gives for how many. Raises QueueFull when the policy is to
@@ -429,10 +430,10 @@ impl Group {
     ) -> PyResult<Py<Operation>> {
         let broadcast = self.prepare(data, to, when_full)?;
         if self.core.reactor()?.group_waits(self.index, broadcast.policy) {
-            return self.operation(py, Job::Broadcast(Box::new(broadcast)), None);
+            return self.operation(py, GroupJob::Broadcast(Rc::new(broadcast)), None);
         }
         let queued = queue_for_all(&self.core, py, self.index, &broadcast)?;
-        self.operation(py, if self.core.spend() { Job::Counted(queued) } else { Job::Taken(queued) }, None)
+        self.operation(py, if self.core.spend() { GroupJob::Counted(queued) } else { GroupJob::Taken(queued) }, None)
     }
 
     /// Queues a message for one member. Raises QueueFull.
