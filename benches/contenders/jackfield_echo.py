@@ -18,4 +18,4 @@ async def main() -> None:
         await listener.serve(echo)
 
 
-jackfield.run(main)
+jackfield.run(main, busy_poll=words.busy_poll)

@@ -17,4 +17,4 @@ async def main() -> None:
                 break
 
 
-jackfield.run(main)
+jackfield.run(main, busy_poll=words.busy_poll)

@@ -60,13 +60,13 @@ def _python(program: str, *flags: str, roles: dict[str, str] | None = None) -> C
     return command
 
 
-def _jackfield(**roles: str) -> Command:
+def _jackfield(*flags: str, **roles: str) -> Command:
     """Jackfield has one small file per role."""
     files = {"receive-many": "receive", "bulk": "receive", "send-each": "send", "send-gathered": "send"}
 
     def command(role: str, address: str, size: int, seconds: float) -> list[str]:
         role = roles.get(role, "echo" if role == "memory" else role)
-        return _python(f"jackfield_{files.get(role, role)}.py")(role, address, size, seconds)
+        return _python(f"jackfield_{files.get(role, role)}.py", *flags)(role, address, size, seconds)
 
     return command
 
@@ -78,6 +78,7 @@ def _hub(role: str, address: str, size: int, seconds: float) -> list[str]:
 MMAP = "--raise-mmap-threshold"
 C = Contender("c", "C", _c)
 JACKFIELD = Contender("jackfield", "jackfield", _jackfield())
+JACKFIELD_BUSY = Contender("jackfield-busy", "jackfield busy_poll=100us", _jackfield("--busy-poll", "100us"))
 JACKFIELD_MANY = Contender("jackfield-many", "jackfield receive_many", _jackfield(receive="receive-many"))
 JACKFIELD_GROUP = Contender("jackfield-group", "jackfield, in a group", _jackfield(memory="group"))
 JACKFIELD_HUB = Contender("jackfield-hub", "jackfield serve (hub)", _hub, is_hub=True)

@@ -84,7 +84,7 @@ def _trips(base: Setting) -> Iterable[Measurement]:
                 1,
                 round_trip,
                 replace(base, transport=transport, load_core=load_core),
-                (who.C, who.JACKFIELD, *who.peers(transport)),
+                (who.C, who.JACKFIELD, who.JACKFIELD_BUSY, *who.peers(transport)),
                 lower_is_better=True,
                 left_out=_left_out(transport),
             )

@@ -34,6 +34,7 @@ TARGETS = (
     _aim("request-tcp", "jackfield", 1.3, "uvloop"),
     _bar("trip-one-core-tcp", "jackfield", 1.0, "uvloop", at_most=True),
     _aim("trip-one-core-tcp", "jackfield", 1.15, "c", at_most=True),
+    _bar("trip-two-cores-tcp", "jackfield-busy", 0.6, "uvloop", at_most=True),
     _bar("send-each-tcp", "jackfield", 5.0, "uvloop"),
     _bar("send-each-tcp", "jackfield", 1.3, "pyzmq"),
     _bar("send-each-tcp", "jackfield", 1.3, "pyzmq-both"),

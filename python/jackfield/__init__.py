@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jackfield._address import Address as Address
+    from jackfield._busy_poll import BusyPollStatistics as BusyPollStatistics
     from jackfield._channel import Channel as Channel, Credentials as Credentials, Statistics as Statistics
     from jackfield._connect import connect as connect, pair as pair
     from jackfield._errors import (
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
         listen as listen,
     )
     from jackfield._loop import (
+        EventLoop as EventLoop,
         new_event_loop as new_event_loop,
         raise_open_files as raise_open_files,
         run as run,
@@ -70,6 +72,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "_address": "Address",
+    "_busy_poll": "BusyPollStatistics",
     "_channel": "Channel Credentials Statistics",
     "_connect": "connect pair",
     "_errors": (
@@ -81,7 +84,7 @@ _HOMES = {
     "_framing": "Framing",
     "_group": "AcceptFailed Event Group Joined Left Member Message",
     "_listen": "Listener ListenerStatistics listen",
-    "_loop": "new_event_loop raise_open_files run",
+    "_loop": "EventLoop new_event_loop raise_open_files run",
     "_options": "Keepalive Options",
     "_when_full": "WhenFull",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import asyncio
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -110,9 +110,10 @@ class Channel(_engine.Channel):
         if timeout is None:
             await self.send(data)
             return await self.receive()
-        started = time.monotonic()
+        clock = asyncio.get_running_loop().time
+        started = clock()
         await self.send(data, timeout)
-        return await self.receive(max(0.0, round(timeout - (time.monotonic() - started), 3)))
+        return await self.receive(max(0.0, round(timeout - (clock() - started), 3)))
 
     async def __aenter__(self) -> Self:
         return self

@@ -102,7 +102,13 @@ class Operation(Coroutine[Any, Any, Any]):
 class Reactor:
     """One event loop's reactor, and how links are opened."""
 
-    def __new__(cls) -> Self: ...
+    def __new__(cls, *, busy_poll: float | None = None, stepped: bool = False) -> Self: ...
+    def time(self) -> float:
+        """The reactor's clock in seconds; a stepped one begins with 0."""
+
+    def busy_poll_statistics(self) -> tuple[int, int, float, int, bool] | None:
+        """Spins, hits, seconds spent, pauses, whether it pauses now; None without busy polling."""
+
     def __len__(self) -> int:
         """How many links there are, listeners included."""
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import functools
 import select
 import selectors
 import signal
@@ -20,6 +21,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any, TypeVar
 
 from jackfield import _engine
+from jackfield._busy_poll import BusyPollStatistics, read_busy_poll
 from jackfield._errors import from_engine
 from jackfield._transports import as_address
 
@@ -36,8 +38,8 @@ _REACTORS: dict[asyncio.AbstractEventLoop, _engine.Reactor] = {}
 class ReactorSelector(selectors.BaseSelector):
     """The reactor in the shape of ``selectors.BaseSelector``."""
 
-    def __init__(self) -> None:
-        self.reactor = _engine.Reactor()
+    def __init__(self, *, busy_poll: float | None = None, stepped: bool = False) -> None:
+        self.reactor = _engine.Reactor(busy_poll=busy_poll, stepped=stepped)
         self._keys: dict[int, selectors.SelectorKey] = {}
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
@@ -98,11 +100,12 @@ class ReactorSelector(selectors.BaseSelector):
 
 
 class EventLoop(asyncio.SelectorEventLoop):
-    """The standard library's selector loop on Jackfield's reactor."""
+    """The standard library's selector loop on Jackfield's reactor; see ``new_event_loop``."""
 
-    def __init__(self) -> None:
-        selector = ReactorSelector()
+    def __init__(self, *, busy_poll: float | None = None, stepped: bool = False) -> None:
+        selector = ReactorSelector(busy_poll=busy_poll, stepped=stepped)
         super().__init__(selector)
+        self._busy_poll = busy_poll
         # With a look at asyncio's own lists the reactor need not come back when they are empty. Both are
         # private: if a future version moves them, the reactor comes back after every turn, which is slower
         # and as correct.
@@ -116,22 +119,33 @@ class EventLoop(asyncio.SelectorEventLoop):
         self._on_signal.setblocking(False)
         self.add_reader(self._signalled, self._drain_signals)
 
+    def busy_poll_statistics(self) -> BusyPollStatistics | None:
+        """What polling before sleeping did so far; None if ``busy_poll`` is off."""
+        found = self._reactor.busy_poll_statistics()
+        if found is None or self._busy_poll is None:
+            return None
+        return BusyPollStatistics(self._busy_poll, *found)
+
     def stop(self) -> None:
+        """As in asyncio: what is ready still runs, then ``run_forever`` returns."""
         super().stop()
         self._reactor.interrupt()
 
     def run_forever(self) -> None:
+        """As in asyncio: run until ``stop``."""
         # A signal that arrives just before the native wait must end that wait, or Ctrl-C would be lost.
         with self._woken_by_signals():
             super().run_forever()
 
     def remove_signal_handler(self, sig: int) -> bool:
+        """As in asyncio."""
         removed = super().remove_signal_handler(sig)
         if self.is_running() and threading.current_thread() is threading.main_thread():
             self._own_wakeup_fd()
         return removed
 
     def close(self) -> None:
+        """As in asyncio; every channel of the loop is gone."""
         if not self.is_running() and not self.is_closed():
             self.remove_reader(self._signalled)
             self._signalled.close()
@@ -165,26 +179,34 @@ class EventLoop(asyncio.SelectorEventLoop):
                 signal.set_wakeup_fd(current, warn_on_full_buffer=False)
 
 
-def new_event_loop() -> asyncio.AbstractEventLoop:
-    """A new event loop with Jackfield's reactor inside: ``asyncio.Runner(loop_factory=new_event_loop)``."""
-    return EventLoop()
+def new_event_loop(*, busy_poll: float | str | None = None) -> EventLoop:
+    """A new event loop with Jackfield's reactor inside: ``asyncio.Runner(loop_factory=new_event_loop)``.
+
+    ``busy_poll`` is for how long (seconds, or text such as ``50us``) the loop polls before it lets its core
+    sleep, with the GIL released; None is off. It saves the time that waking a core takes and costs
+    processor time: see docs/architecture.md. It backs off by itself while it does not pay, which
+    ``loop.busy_poll_statistics()`` shows. Raises ``ValueError`` beyond a second, or for other text.
+    """
+    return EventLoop(busy_poll=read_busy_poll(busy_poll))
 
 
 def run(
     main: Callable[[], Coroutine[Any, Any, T]] | Coroutine[Any, Any, T],
     *,
     debug: bool | None = None,
+    busy_poll: float | str | None = None,
 ) -> T:
     """Run ``main`` (a coroutine, or a coroutine function without arguments) to its end and give its result.
 
     As ``asyncio.run``, on Jackfield's event loop: Ctrl-C cancels the main task, and what is left over is
-    cancelled and awaited.
+    cancelled and awaited. ``busy_poll`` is that of ``new_event_loop``.
     """
     if asyncio._get_running_loop() is not None:
         raise RuntimeError(
             "jackfield.run cannot be called from a running event loop; await the coroutine instead"
         )
-    with asyncio.Runner(debug=debug, loop_factory=new_event_loop) as runner:
+    loop_factory = functools.partial(new_event_loop, busy_poll=busy_poll)
+    with asyncio.Runner(debug=debug, loop_factory=loop_factory) as runner:
         if isinstance(main, Coroutine):
             return runner.run(main)
         if callable(main):

@@ -149,6 +149,17 @@ def test_unsafe_stays_in_its_places() -> None:
     assert [name_of(path) for path in found if not any(path.is_relative_to(place) for place in allowed)] == []
 
 
+def test_the_clock_is_read_in_one_place() -> None:
+    """Deadlines follow the reactor's clock, which may be one that steps: nobody asks the kernel beside it."""
+    allowed = {"crates/engine/src/clock.rs", "crates/engine/src/wait.rs", "crates/engine/src/sys/mod.rs"}
+    found = {
+        name_of(path)
+        for path in ROOT.glob("crates/*/src/**/*.rs")
+        if re.search(r"\bmonotonic_ns\(\)|Instant::now", path.read_text())
+    }
+    assert found == allowed
+
+
 def test_unsafe_is_explained_where_it_stands() -> None:
     """Blocks and implementations; what a declaration asks of its callers, its documentation says."""
     unexplained = []

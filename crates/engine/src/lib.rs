@@ -6,6 +6,8 @@
 //! | [`queue`] | what one link still has to send; pure |
 //! | [`link`] | the data of one end of a conversation |
 //! | [`reactor`] | the links, epoll, deadlines, and the order in which things happen |
+//! | [`clock`], `wait` | time that passes or steps, and waiting for it |
+//! | [`busy_poll`] | whether to poll before sleeping; pure |
 //! | `receive`, `transmit`, `lifecycle`, `handover`, [`group`] | the reactor's rules, one concern a file |
 //! | [`sys`] | system calls; the only `unsafe` |
 //!
@@ -13,6 +15,8 @@
 //! its owner asked to hear of, and messages are claimed one by one. It calls nobody back, so that its owner may do
 //! anything between two calls.
 
+pub mod busy_poll;
+pub mod clock;
 pub mod frame;
 pub mod group;
 mod handover;
@@ -23,7 +27,9 @@ pub mod reactor;
 mod receive;
 pub mod sys;
 mod transmit;
+mod wait;
 
+pub use clock::Clock;
 pub use handover::DetachError;
 pub use lifecycle::{Ending, OpenOptions, SocketOption};
 pub use link::{Body, Config, Counters, Fault, Host, Kind, LinkId, Plain, PlainBody, want};

@@ -5,12 +5,14 @@
 //! the middle loses nothing. Registration is edge-triggered: the flags of a link, not the kernel, remember that
 //! it is readable.
 
+use crate::busy_poll::BusyPoll;
+use crate::clock::Clock;
 use crate::group::Group;
 use crate::lifecycle::Ending;
 use crate::link::{Host, Kind, Link, LinkId, flag, want};
 use crate::queue::OutQueue;
+use crate::sys::Result;
 use crate::sys::epoll::{self, Epoll, Report, Timer};
-use crate::sys::{Result, monotonic_ns};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::os::fd::RawFd;
@@ -78,7 +80,7 @@ pub struct Reactor<H: Host> {
     timer: Timer,
     /// What the timer is armed for, when a foreign loop watches this reactor.
     timer_at: u64,
-    reports: Vec<Report>,
+    pub(crate) reports: Vec<Report>,
     pub(crate) slots: Vec<Slot<H>>,
     pub(crate) free: Vec<u32>,
     pub(crate) live: usize,
@@ -90,7 +92,7 @@ pub struct Reactor<H: Host> {
     pub(crate) parked: usize,
     pub(crate) ready: VecDeque<LinkId>,
     /// Links that have had their share of this turn; see [`Reactor::put_off`].
-    put_off: Vec<LinkId>,
+    pub(crate) put_off: Vec<LinkId>,
     pub(crate) dirty: Vec<LinkId>,
     dirty_spare: Vec<LinkId>,
     /// Empty ones; as boxes they move between here and the links without being copied.
@@ -107,12 +109,21 @@ pub struct Reactor<H: Host> {
     /// For every deadline there is an entry of its time or an earlier one; entries outlive deadlines taken back.
     deadlines: BinaryHeap<Reverse<(u64, Timed)>>,
     pub(crate) ending: Ending,
+    pub(crate) clock: Clock,
+    /// Polling before sleeping, if it was asked for.
+    pub(crate) busy_poll: Option<BusyPoll>,
+    /// The clock at the last wait.
     pub(crate) now: u64,
 }
 
 impl<H: Host> Reactor<H> {
-    /// A reactor without links.
+    /// A reactor without links, on the kernel's clock.
     pub fn new() -> Result<Reactor<H>> {
+        Reactor::on_clock(Clock::Kernel)
+    }
+
+    /// A reactor without links whose deadlines follow `clock`.
+    pub fn on_clock(clock: Clock) -> Result<Reactor<H>> {
         let epoll = Epoll::new()?;
         let timer = Timer::new()?;
         epoll.add(timer.raw(), epoll::IN | epoll::EDGE, u64::MAX)?;
@@ -142,7 +153,9 @@ impl<H: Host> Reactor<H> {
             foreign: Vec::new(),
             deadlines: BinaryHeap::new(),
             ending: Ending::default(),
-            now: monotonic_ns(),
+            clock,
+            busy_poll: None,
+            now: clock.now(),
         })
     }
 
@@ -166,14 +179,14 @@ impl<H: Host> Reactor<H> {
         self.live == 0
     }
 
-    /// The time of the current turn, in monotonic nanoseconds.
+    /// The time of the current turn, in nanoseconds of its clock.
     pub fn now(&self) -> u64 {
         self.now
     }
 
     /// The clock, read anew.
     pub fn tick(&mut self) -> u64 {
-        self.now = monotonic_ns();
+        self.now = self.clock.now();
         self.now
     }
 
@@ -214,57 +227,7 @@ impl<H: Host> Reactor<H> {
         !self.dirty.is_empty() || !self.pending_groups.is_empty()
     }
 
-    /// Waits for news at most `timeout_ns` (`None` is for ever, less if a deadline is nearer) and files it.
-    ///
-    /// `release` wraps the wait itself when it may really wait, so that an owner can let go of locks meanwhile. Gives
-    /// whether anything happened.
-    pub fn wait(
-        &mut self,
-        timeout_ns: Option<u64>,
-        release: impl FnOnce(&mut dyn FnMut() -> Result<usize>) -> Result<usize>,
-    ) -> Result<bool> {
-        let timeout_ns = self.bounded_timeout(timeout_ns);
-        let (epoll, reports) = (&self.epoll, &mut self.reports);
-        let count = if timeout_ns == Some(0) {
-            epoll.wait(reports, timeout_ns)?
-        } else {
-            release(&mut || epoll.wait(reports, timeout_ns))?
-        };
-        self.now = monotonic_ns();
-        // Level-triggered: what was not taken since the last time is reported again.
-        self.foreign.clear();
-        for id in std::mem::take(&mut self.put_off) {
-            if let Some(link) = self.get_mut(id) {
-                link.set(flag::READABLE);
-                self.notify(id);
-            }
-        }
-        for index in 0..count {
-            let Report { events, u64: token } = self.reports[index];
-            self.file(token, events);
-        }
-        let expired = self.expire();
-        Ok(count > 0 || expired)
-    }
-
-    /// The wait that deadlines and unfinished work allow.
-    fn bounded_timeout(&mut self, timeout_ns: Option<u64>) -> Option<u64> {
-        if self.is_busy() || self.is_dirty() {
-            return Some(0);
-        }
-        if timeout_ns == Some(0) {
-            return timeout_ns;
-        }
-        match self.next_deadline() {
-            None => timeout_ns,
-            Some(at) => {
-                let left = at.saturating_sub(monotonic_ns());
-                Some(timeout_ns.map_or(left, |timeout| timeout.min(left)))
-            }
-        }
-    }
-
-    fn file(&mut self, token: u64, events: u32) {
+    pub(crate) fn file(&mut self, token: u64, events: u32) {
         if token == u64::MAX {
             self.timer_at = 0;
             return;
@@ -495,7 +458,7 @@ impl<H: Host> Reactor<H> {
         Ok(())
     }
 
-    fn expire(&mut self) -> bool {
+    pub(crate) fn expire(&mut self) -> bool {
         let mut any = false;
         while let Some(Reverse((at, whose))) = self.deadlines.peek().copied() {
             if at > self.now {

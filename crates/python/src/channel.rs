@@ -7,7 +7,6 @@ use crate::operation::{self, Job, Operation, Target};
 use crate::raw::{self, GilCell};
 use jackfield_engine::frame::Framer;
 use jackfield_engine::sys::address::SocketAddress;
-use jackfield_engine::sys::monotonic_ns;
 use jackfield_engine::sys::socket::Credentials;
 use jackfield_engine::{Counters, LinkId, Reactor, WhenFull};
 use pyo3::buffer::PyBuffer;
@@ -44,7 +43,7 @@ impl LinkFacts {
             counters: reactor.counters(id)?,
             queued: reactor.queued_of(id),
             since: reactor.since(id)?,
-            now: monotonic_ns(),
+            now: reactor.clock().now(),
         })
     }
 
@@ -71,11 +70,6 @@ impl LinkFacts {
 
 fn wall_clock() -> f64 {
     jackfield_engine::sys::realtime_ns() as f64 / 1e9
-}
-
-/// Now plus `timeout` seconds in monotonic nanoseconds; 0 for none.
-pub fn deadline(timeout: Option<f64>) -> u64 {
-    timeout.map_or(0, |seconds| monotonic_ns() + (seconds.clamp(0.0, 1e9) * 1e9) as u64)
 }
 
 /// The policy by its name.
@@ -329,8 +323,10 @@ impl Channel {
     #[pyo3(signature = (timeout=None))]
     fn close(slf: &Bound<'_, Self>, timeout: Option<f64>) -> PyResult<Py<Operation>> {
         let this = slf.get();
-        let deadline = deadline(timeout);
-        this.core.reactor()?.close(this.id, deadline);
+        let mut reactor = this.core.reactor()?;
+        let deadline = reactor.clock().after(timeout);
+        reactor.close(this.id, deadline);
+        drop(reactor);
         this.core.touched(slf.py())?;
         Channel::operation(slf, Job::Closed(deadline), None)
     }

@@ -5,8 +5,8 @@
 
 use crate::operation::Operation;
 use crate::raw::{BytesBody, BytesLoan, SameThread, Shared};
-use jackfield_engine::sys::{Errno, monotonic_ns};
-use jackfield_engine::{Event, Host, LinkId, Reactor, Side, want};
+use jackfield_engine::sys::Errno;
+use jackfield_engine::{Clock, Event, Host, LinkId, Reactor, Side, want};
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -82,9 +82,9 @@ pub fn os_error(error: Errno) -> PyErr {
 }
 
 impl Core {
-    pub fn new() -> PyResult<Core> {
+    pub fn new(clock: Clock) -> PyResult<Core> {
         Ok(Core {
-            reactor: RefCell::new(Reactor::new().map_err(os_error)?),
+            reactor: RefCell::new(Reactor::on_clock(clock).map_err(os_error)?),
             waiters: RefCell::default(),
             group_waiters: RefCell::default(),
             orphans: RefCell::default(),
@@ -253,7 +253,7 @@ impl Core {
         let deadline = match timeout {
             None => None,
             Some(seconds) if seconds <= 0.0 => Some(0),
-            Some(seconds) => Some(monotonic_ns() + (seconds.min(1e9) * 1e9) as u64),
+            Some(seconds) => Some(self.reactor()?.clock().after(Some(seconds))),
         };
         let timers = self.timers_state(py);
         self.adopt_orphans();
@@ -264,7 +264,7 @@ impl Core {
                 let timeout_ns = match deadline {
                     None => None,
                     Some(0) => Some(0),
-                    Some(at) => Some(at.saturating_sub(monotonic_ns())),
+                    Some(at) => Some(at.saturating_sub(reactor.clock().now())),
                 };
                 let wait = |wait: &mut dyn FnMut() -> Result<usize, Errno>| {
                     let call = SameThread(wait);
@@ -279,11 +279,12 @@ impl Core {
             reactor.flush();
             let foreign = reactor.take_foreign();
             let busy = reactor.is_busy() || reactor.is_dirty();
+            let is_due = deadline.is_some_and(|at| at <= reactor.clock().now());
             drop(reactor);
             if !foreign.is_empty() || self.asyncio_is_busy(py, &timers)? {
                 return Ok(foreign);
             }
-            if deadline.is_some_and(|at| at <= monotonic_ns()) && (!busy || deadline == Some(0)) {
+            if is_due && (!busy || deadline == Some(0)) {
                 return Ok(foreign);
             }
             if !happened && deadline.is_none() && self.kick.borrow().is_some() {

@@ -7,7 +7,7 @@ use crate::operation::{Job, Operation, Target};
 use crate::raw::Shared;
 use jackfield_engine::frame::Framer;
 use jackfield_engine::sys::limits;
-use jackfield_engine::{Config, LinkId, OpenOptions, SocketOption};
+use jackfield_engine::{Clock, Config, LinkId, OpenOptions, SocketOption};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -81,9 +81,28 @@ impl Reactor {
 
 #[pymethods]
 impl Reactor {
+    /// `busy_poll`: seconds to poll before each sleep, as long as that pays. `stepped`: time does not pass, it steps
+    /// to the next deadline when nothing else happens.
     #[new]
-    fn new() -> PyResult<Reactor> {
-        Ok(Reactor { core: Shared::new(Core::new()?) })
+    #[pyo3(signature = (*, busy_poll=None, stepped=false))]
+    fn new(busy_poll: Option<f64>, stepped: bool) -> PyResult<Reactor> {
+        let clock = if stepped { Clock::Stepped(0) } else { Clock::Kernel };
+        let core = Core::new(clock)?;
+        core.reactor()?.set_busy_poll(busy_poll.map(|seconds| (seconds.clamp(0.0, 1.0) * 1e9) as u64));
+        Ok(Reactor { core: Shared::new(core) })
+    }
+
+    /// The reactor's clock in seconds; a stepped one begins with 0.
+    fn time(&self) -> PyResult<f64> {
+        Ok(self.core.reactor()?.clock().shown() as f64 / 1e9)
+    }
+
+    /// `(spins, hits, seconds spent, pauses, whether it pauses now)`; None without busy polling.
+    fn busy_poll_statistics(&self) -> PyResult<Option<(u64, u64, f64, u64, bool)>> {
+        let found = self.core.reactor()?.busy_poll();
+        Ok(found.map(|(so_far, is_paused)| {
+            (so_far.spins, so_far.hits, so_far.spent_ns as f64 / 1e9, so_far.pauses, is_paused)
+        }))
     }
 
     /// Readable when a turn has something to do; for foreign loops.
@@ -187,7 +206,10 @@ impl Reactor {
     /// Closes a link; see `Channel.close`.
     #[pyo3(signature = (id, timeout=None))]
     fn close_link(&self, py: Python<'_>, id: u64, timeout: Option<f64>) -> PyResult<()> {
-        self.core.reactor()?.close(LinkId(id), crate::channel::deadline(timeout));
+        let mut reactor = self.core.reactor()?;
+        let deadline = reactor.clock().after(timeout);
+        reactor.close(LinkId(id), deadline);
+        drop(reactor);
         self.core.touched(py)
     }
 

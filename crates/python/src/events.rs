@@ -111,7 +111,10 @@ impl Member {
     /// the group as soon as this returns.
     #[pyo3(signature = (timeout=None))]
     fn close(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
-        self.core.reactor()?.close(self.id, channel::deadline(timeout));
+        let mut reactor = self.core.reactor()?;
+        let deadline = reactor.clock().after(timeout);
+        reactor.close(self.id, deadline);
+        drop(reactor);
         self.core.touched(py)
     }
 
@@ -245,7 +248,8 @@ pub fn next(py: Python<'_>, core: &SharedCore, group: usize) -> PyResult<Option<
             let last = LinkFacts::of(&reactor, id);
             let idle = reactor.is_idle(id);
             let facts = fault.map(|fault| Facts::fault(&fault).of_link(&reactor, id));
-            reactor.close(id, channel::deadline(Some(LEAVE_SECONDS)));
+            let deadline = reactor.clock().after(Some(LEAVE_SECONDS));
+            reactor.close(id, deadline);
             drop(reactor);
             let error = facts.map(|facts| factory::error(py, facts));
             let reason = match &error {
@@ -484,7 +488,10 @@ impl Group {
     /// Ends the group: what is queued for its members is still delivered, for at most `timeout` seconds. Gives an
     /// operation for each link that is not gone yet.
     fn _close(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Vec<Py<Operation>>> {
-        let links = self.core.reactor()?.close_group(self.index, channel::deadline(timeout));
+        let mut reactor = self.core.reactor()?;
+        let deadline = reactor.clock().after(timeout);
+        let links = reactor.close_group(self.index, deadline);
+        drop(reactor);
         self.core.touched(py)?;
         links.into_iter().map(|id| Py::new(py, Operation::new(&self.core, id, Job::Closed(0)))).collect()
     }

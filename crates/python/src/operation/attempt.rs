@@ -6,7 +6,6 @@ use crate::events;
 use crate::factory::{self, Facts};
 use crate::raw;
 use jackfield_engine::frame::Framer;
-use jackfield_engine::sys::monotonic_ns;
 use jackfield_engine::{LinkId, Payload, Queued, Take, WhenFull};
 use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration};
 use pyo3::prelude::*;
@@ -147,9 +146,10 @@ impl Operation {
                     (None, None) if reactor.kind(id).is_none() => true,
                     (None, None) => return Ok(Attempt::Wait),
                 };
+                let late = deadline != 0 && reactor.clock().now() >= deadline;
                 drop(reactor);
                 // A close that another call cut short is still a close; only its own deadline is worth an error.
-                if !complete && deadline != 0 && monotonic_ns() >= deadline {
+                if !complete && late {
                     let facts = Facts::new("timed_out").operation("close");
                     return Err(factory::error(py, facts));
                 }

@@ -3,7 +3,6 @@
 use super::{GroupJob, Job, Operation, Phase, Target};
 use crate::factory::{self, Facts};
 use crate::raw;
-use jackfield_engine::sys::monotonic_ns;
 use jackfield_engine::{LinkId, Side, want};
 use pyo3::prelude::*;
 
@@ -20,7 +19,7 @@ impl Operation {
         if state.deadline == 0
             && let Some(timeout) = state.timeout
         {
-            state.deadline = monotonic_ns() + (timeout.clamp(0.0, 1e9) * 1e9) as u64;
+            state.deadline = self.core.reactor()?.clock().after(Some(timeout));
         }
         let deadline = state.deadline;
         let registered = match &state.target {
