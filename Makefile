@@ -6,11 +6,12 @@ ADDRESSES ?= tcp://127.0.0.1:7000 udp://127.0.0.1:7000 unix:///tmp/jackfield.soc
 SERVE ?=
 PYTEST ?=
 BENCH ?=
+SOAK ?=
 
 BIN := .venv/bin
 NATIVE := Cargo.toml Cargo.lock pyproject.toml $(shell find crates -name '*.rs' -o -name Cargo.toml)
 
-.PHONY: help run setup test test-rust test-python check format bench fuzz docs clean
+.PHONY: help run setup test test-rust test-python check format bench soak fuzz docs clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -46,6 +47,9 @@ format: setup  ## put Rust and Python into shape
 
 bench: .venv/installed .venv/bench  ## measure beside C and the peers: BENCH="--only request-tcp" narrows it
 	$(BIN)/python -m benches $(BENCH)
+
+soak: .venv/installed  ## 11,000 connections for five minutes: SOAK="--seconds 60 --idle 1000" makes it less
+	$(BIN)/python benches/soak.py $(SOAK)
 
 fuzz: setup  ## fuzz for some minutes: JACKFIELD_FUZZ_SECONDS=600 says how long for each target
 	JACKFIELD_FUZZ_SECONDS=$${JACKFIELD_FUZZ_SECONDS:-60} cargo test --release --package jackfield-engine --test fuzz_smoke -- --nocapture

@@ -1,7 +1,8 @@
 """Starting, pinning, awaiting and ending the programs of one run.
 
-Every program is pinned to one core, dies with the suite (PR_SET_PDEATHSIG), is ended by its own pid, and
-every wait on it has a deadline. Whatever goes wrong becomes a ContenderFailed with the program's last words.
+Every program is pinned to the core or cores that it is given, dies with the suite (PR_SET_PDEATHSIG), is
+ended by its own pid, and every wait on it has a deadline. Whatever goes wrong becomes a ContenderFailed with
+the program's last words.
 """
 
 import ctypes
@@ -32,13 +33,13 @@ class ContenderFailed(Exception):
 class Program:
     """One running program with its output."""
 
-    def __init__(self, argv: Sequence[str], core: int) -> None:
+    def __init__(self, argv: Sequence[str], *cores: int) -> None:
         self.name = Path(argv[1] if "python" in Path(argv[0]).name else argv[0]).name
         self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the program
 
         def prepare() -> None:
             _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-            os.sched_setaffinity(0, {core})
+            os.sched_setaffinity(0, cores)
 
         try:
             self.process = subprocess.Popen(
@@ -132,8 +133,8 @@ class Run:
         for program in reversed(self._programs):
             program.end()
 
-    def start(self, argv: Sequence[str], core: int) -> Program:
-        program = Program(argv, core)
+    def start(self, argv: Sequence[str], *cores: int) -> Program:
+        program = Program(argv, *cores)
         self._programs.append(program)
         return program
 

@@ -1,0 +1,1 @@
+"""The programs and the judgement of the soak; `benches/soak.py` starts them."""
