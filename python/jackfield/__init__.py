@@ -56,6 +56,7 @@ if TYPE_CHECKING:
         Member as Member,
         Message as Message,
     )
+    from jackfield._keepalive import Keepalive as Keepalive
     from jackfield._listen import (
         Listener as Listener,
         ListenerStatistics as ListenerStatistics,
@@ -67,7 +68,8 @@ if TYPE_CHECKING:
         raise_open_files as raise_open_files,
         run as run,
     )
-    from jackfield._options import Keepalive as Keepalive, Options as Options
+    from jackfield._option_table import OptionFacts as OptionFacts, option_table as option_table
+    from jackfield._options import Options as Options
     from jackfield._when_full import WhenFull as WhenFull
 
 _HOMES = {
@@ -83,9 +85,11 @@ _HOMES = {
     ),
     "_framing": "Framing",
     "_group": "AcceptFailed Event Group Joined Left Member Message",
+    "_keepalive": "Keepalive",
     "_listen": "Listener ListenerStatistics listen",
     "_loop": "EventLoop new_event_loop raise_open_files run",
-    "_options": "Keepalive Options",
+    "_option_table": "OptionFacts option_table",
+    "_options": "Options",
     "_when_full": "WhenFull",
 }
 """Each module and the names it is the home of; type checkers read the block above, and a test compares."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from jackfield import _engine
 from jackfield._address import Address
-from jackfield._errors import ChannelClosed, EndOfStream
+from jackfield._errors import ChannelClosed, EndOfStream, NotSupported
 from jackfield._framing import Framing
+from jackfield._kernel_options import KernelOptions
 from jackfield._options import Options
 from jackfield._transports import Setup
 
@@ -49,7 +50,7 @@ class Statistics(NamedTuple):
     """Seconds since 1970 when something last left; None for never."""
 
 
-class Channel(_engine.Channel):
+class Channel(_engine.Channel, KernelOptions):
     """One end of a conversation, whatever the transport: messages in, messages out, in order.
 
     ``async for message in channel`` receives until the peer ends its side. A channel is an async context
@@ -94,12 +95,29 @@ class Channel(_engine.Channel):
 
     @property
     def options(self) -> Options:
-        """The options that it was opened with."""
+        """The options that it was opened with; ``kernel_options()`` has what the kernel made of them."""
         return self._setup.options
 
     def statistics(self) -> Statistics:
         """What passed through, and what waits now. Raises ``ChannelClosed`` if it was never read before."""
         return self._known(fresh=True)[4]
+
+    def set_option(self, name: str, value: Any) -> Any:
+        if self._setup.listening and self._setup.is_datagram:
+            raise NotSupported(
+                f"cannot set {name}= of one peer of a datagram listener: its peers share one socket",
+                hint="set it on the listener",
+                peer=self.peer,
+            )
+        return super().set_option(name, value)
+
+    set_option.__doc__ = KernelOptions.set_option.__doc__
+
+    def _protocol(self) -> str:
+        return self._setup.protocol
+
+    def _whose(self) -> Address:
+        return self.peer
 
     async def request(self, data: bytes, timeout: float | None = None) -> bytes:
         """Send a message and receive the next one: for peers that answer each message once, in order.

@@ -15,7 +15,9 @@ from jackfield._address import Address
 from jackfield._channel import Channel
 from jackfield._errors import Attempt, ConnectTimedOut, JackfieldError, TimedOut, from_os_error
 from jackfield._loop import current_reactor
-from jackfield._options import OptionFields, Options, bind_address
+from jackfield._option_values import bind_address
+from jackfield._options import OptionFields, Options
+from jackfield._socket_options import opening_settings
 from jackfield._transports import RawAddress, Setup, as_address, prepare, resolve
 
 T = TypeVar("T", bound=Any)
@@ -68,8 +70,11 @@ def pair(**options: Unpack[OptionFields]) -> tuple[Channel, Channel]:
     address = Address.parse("pair:")
     setup = prepare(address, Options().merge(**options), listening=False)
     reactor = current_reactor()
-    one, two = reactor.pair(setup.config(0))
-    return Channel(reactor, setup, one), Channel(reactor, setup, two)
+    ends = reactor.pair(setup.config(0))
+    for level, number, value in opening_settings(setup.options, "pair", 0, listening=False):
+        for end in ends:
+            reactor.write_option(end, level, number, value)
+    return Channel(reactor, setup, ends[0]), Channel(reactor, setup, ends[1])
 
 
 async def _connect(setup: Setup) -> Channel:

@@ -152,6 +152,12 @@ class Reactor:
     def detach(self, id: int) -> int:
         """Take the descriptor out of a link, which is closed then. Raises ChannelBusy, NotSupported."""
 
+    def read_option(self, id: int, level: int, number: int, size: int) -> bytes:
+        """One of a socket's options (getsockopt(2)). Raises OSError, ChannelClosed."""
+
+    def write_option(self, id: int, level: int, number: int, value: bytes) -> None:
+        """Set one of a socket's options (setsockopt(2)). Raises OSError, ChannelClosed."""
+
     def link_fd(self, id: int) -> int | None: ...
     def clients(self, id: int) -> tuple[int, int]:
         """A listener's (clients now, refused)."""
@@ -220,6 +226,8 @@ class Channel:
         would be lost; NotSupported for a peer of a datagram listener; ChannelClosed, ChannelLost.
         """
 
+    def _read_option(self, level: int, number: int, size: int, /) -> bytes: ...
+    def _write_option(self, level: int, number: int, value: bytes, /) -> None: ...
     def _facts(self) -> tuple[str, Address, Address, tuple[int, int, int] | None, _Statistics] | None: ...
     def _is_flushed(self) -> bool: ...
 

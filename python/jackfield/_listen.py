@@ -27,6 +27,7 @@ from jackfield._errors import (
     from_os_error,
 )
 from jackfield._holders import unix_state
+from jackfield._kernel_options import KernelOptions
 from jackfield._loop import current_reactor
 from jackfield._options import OptionFields, Options
 from jackfield._transports import RawAddress, Setup, prepare, resolve
@@ -66,8 +67,10 @@ def listen(address: Address | str, **options: Unpack[OptionFields]) -> Opening[L
     return Opening(lambda: _listen(setup))
 
 
-class Listener:
+class Listener(KernelOptions):
     """Accepts channels: ``async for``, ``accept()``, ``serve(handler)`` or ``into(group)``."""
+
+    _listens = True
 
     def __init__(self, reactor: _engine.Reactor, link: int, setup: Setup) -> None:
         self._reactor = reactor
@@ -100,7 +103,8 @@ class Listener:
 
     @property
     def options(self) -> Options:
-        """The options that it was opened with; its channels have the same."""
+        """The options that it was opened with; its channels have the same. ``kernel_options()`` has what the
+        kernel made of them."""
         return self._setup.options
 
     @property
@@ -230,6 +234,18 @@ class Listener:
             with contextlib.suppress(OSError):
                 os.unlink(self._address.path or "")
         self._file = None
+
+    def _protocol(self) -> str:
+        return self._setup.protocol
+
+    def _whose(self) -> Address:
+        return self._address
+
+    def _read_option(self, level: int, number: int, size: int, /) -> bytes:
+        return self._reactor.read_option(self._link, level, number, size)
+
+    def _write_option(self, level: int, number: int, value: bytes, /) -> None:
+        self._reactor.write_option(self._link, level, number, value)
 
     async def __aenter__(self) -> Self:
         return self

@@ -1,32 +1,25 @@
 """Options: everything that can be set on a channel or listener, by name, in code and in addresses alike.
 
-One field of ``Options`` is one name in an address; the table ``_KINDS`` says how its text is read and
-checked. In text, units are mandatory (``5s``, ``4M``); in code, times are seconds and sizes bytes as numbers,
-or the same text. ``None`` means off where an option can be off (or the kernel's choice), and
-otherwise its default.
+One field of ``Options`` is one name in an address; ``_option_values`` says how its text is read and checked,
+``_socket_options`` what it means to the kernel. In text, units are mandatory (``5s``, ``4M``); in code, times
+are seconds and sizes bytes as numbers, or the same text. ``None`` means off where an option can be off (or
+the kernel's choice), and otherwise its default.
 """
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from jackfield._address import Address
 from jackfield._address_form import format_options
-from jackfield._errors import InvalidFraming, InvalidOption, JackfieldError
+from jackfield._errors import InvalidFraming, InvalidOption
 from jackfield._framing import Framing
-from jackfield._units import (
-    UnitError,
-    format_bytes,
-    format_seconds,
-    read_bytes,
-    read_integer,
-    read_seconds,
-    read_switch,
-)
+from jackfield._keepalive import Keepalive
+from jackfield._option_values import KINDS, OFF
+from jackfield._units import UnitError, format_bytes, format_seconds, read_bytes, read_seconds, read_switch
 from jackfield._when_full import WhenFull
 
 if TYPE_CHECKING:
@@ -40,45 +33,6 @@ SCHEME_OPTIONS = {
     "pty": ("argv",),
 }
 """Options that belong to one transport: they stay in the address, and the transport reads them there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Keepalive:
-    """How a vanished peer of an idle connection is found: after ``idle`` seconds of silence, ``probes``
-    questions ``interval`` seconds apart. Text: ``60s/5s/3``. The kernel counts in whole seconds."""
-
-    idle: int = 60
-    interval: int = 5
-    probes: int = 3
-
-    def __post_init__(self) -> None:
-        for name, value, largest in (
-            ("idle", self.idle, 32767),
-            ("interval", self.interval, 32767),
-            ("probes", self.probes, 127),
-        ):
-            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= largest:
-                unit = "" if name == "probes" else " seconds"
-                message = f"{name} is {value}, and must be a whole number from 1 to {largest}{unit}"
-                raise InvalidOption("keepalive", value, message, "write for example 60s/5s/3")
-
-    @classmethod
-    def parse(cls, text: str) -> Keepalive:
-        """Read ``60s/5s/3``. Raises ``InvalidOption``."""
-        parts = text.split("/")
-        try:
-            if len(parts) != 3:
-                raise UnitError(f"{text!r} is not idle/interval/probes", "write for example 60s/5s/3, or no")
-            idle, interval = read_seconds(parts[0]), read_seconds(parts[1])
-            whole = idle == int(idle) and interval == int(interval)
-            if not whole:
-                raise UnitError("the kernel counts keepalive in whole seconds", "write for example 60s/5s/3")
-            return cls(int(idle), int(interval), read_integer(parts[2]))
-        except UnitError as error:
-            raise InvalidOption("keepalive", text, error.message, error.hint) from None
-
-    def __str__(self) -> str:
-        return f"{self.idle}s/{self.interval}s/{self.probes}"
 
 
 class OptionFields(TypedDict, total=False):
@@ -99,6 +53,24 @@ class OptionFields(TypedDict, total=False):
     device: str | None
     dscp: int | str | None
     mark: int | str | None
+    priority: int | str | None
+    ttl: int | str | None
+    mtu_discover: str | None
+    v6only: bool | str | None
+    freebind: bool | str | None
+    transparent: bool | str | None
+    user_timeout: float | str | None
+    congestion: str | None
+    quickack: bool | str | None
+    cork: bool | str | None
+    notsent_low_water: int | str | None
+    max_segment: int | str | None
+    max_pacing_rate: int | str | None
+    syn_retries: int | str | None
+    defer_accept: float | str | None
+    fastopen: int | str | None
+    incoming_cpu: int | str | None
+    kernel_busy_poll: float | str | None
     connect_timeout: float | str | None
     backlog: int | str | None
     idle_timeout: float | str | None
@@ -120,7 +92,7 @@ class Options:
     when_full: WhenFull = WhenFull.WAIT
     nodelay: bool = True
     """Send small TCP segments at once (TCP_NODELAY)."""
-    keepalive: Keepalive | None = Keepalive()
+    keepalive: Keepalive | None = Keepalive()  # noqa: RUF009 - frozen, like a number
     """How vanished peers are found (TCP); ``None`` is off."""
     reuse_address: bool | None = None
     """SO_REUSEADDR; ``None`` sets it where it is right: on TCP listeners."""
@@ -141,6 +113,43 @@ class Options:
     """Differentiated services, 0 to 63; in text also ``EF``, ``CS0``-``CS7``, ``AF11``-``AF43``."""
     mark: int | None = None
     """Mark for routing and firewall rules (SO_MARK), 0 to 2**32 - 1."""
+    priority: int | None = None
+    """Queueing priority of what is sent, 0 to 6; more needs CAP_NET_ADMIN (SO_PRIORITY)."""
+    ttl: int | None = None
+    """Hops that packets may take, 1 to 255 (IP_TTL, IPV6_UNICAST_HOPS)."""
+    mtu_discover: str | None = None
+    """Path MTU discovery: ``dont``, ``want``, ``do``, ``probe``, ``interface`` or ``omit``, with the meanings
+    that ip(7) has for IP_MTU_DISCOVER."""
+    v6only: bool | None = None
+    """Whether an IPv6 socket keeps to IPv6; ``None``: only if its host is given (IPV6_V6ONLY)."""
+    freebind: bool | None = None
+    """Bind to an address that this machine does not have yet (IP_FREEBIND)."""
+    transparent: bool | None = None
+    """Bind to foreign addresses, for proxies; needs CAP_NET_ADMIN (IP_TRANSPARENT)."""
+    user_timeout: float | None = None
+    """Seconds that sent data may stay unacknowledged before the connection is lost (TCP_USER_TIMEOUT)."""
+    congestion: str | None = None
+    """Congestion control: ``cubic``, ``bbr``, ``reno`` ... (TCP_CONGESTION)."""
+    quickack: bool | None = None
+    """Acknowledge at once instead of a little later; the kernel may leave this mode (TCP_QUICKACK)."""
+    cork: bool | None = None
+    """Send full segments only, for at most 200 ms, until it is set to False (TCP_CORK)."""
+    notsent_low_water: int | None = None
+    """Bytes not yet sent above which the kernel takes no more: less delay (TCP_NOTSENT_LOWAT)."""
+    max_segment: int | None = None
+    """Bytes of the longest segment, before connecting (TCP_MAXSEG)."""
+    max_pacing_rate: int | None = None
+    """Bytes a second that the kernel sends at most (SO_MAX_PACING_RATE)."""
+    syn_retries: int | None = None
+    """How often a connection attempt is repeated before the kernel gives up (TCP_SYNCNT)."""
+    defer_accept: float | None = None
+    """Seconds that a listener waits for a client's first bytes before it is accepted (TCP_DEFER_ACCEPT)."""
+    fastopen: int | None = None
+    """A listener takes data in the first packet, of so many clients at once (TCP_FASTOPEN)."""
+    incoming_cpu: int | None = None
+    """The processor whose packets a listener of a reuse_port group prefers (SO_INCOMING_CPU)."""
+    kernel_busy_poll: float | None = None
+    """Seconds that the kernel polls the network device before a receive sleeps (SO_BUSY_POLL)."""
     connect_timeout: float | None = 10.0
     """Seconds for connecting, with names and all attempts; ``None`` is as long as the kernel waits."""
     backlog: int = 4096
@@ -156,7 +165,7 @@ class Options:
 
     def __post_init__(self) -> None:
         for name, value in self.items():
-            object.__setattr__(self, name, _checked(name, value))
+            object.__setattr__(self, name, checked(name, value))
 
     @classmethod
     def from_address(cls, address: Address) -> Options:
@@ -166,10 +175,9 @@ class Options:
         for name, value in address.options:
             if name in own:
                 continue
-            if name not in _KINDS:
-                raise _unknown(name, value, address)
+            check_name(name, value, address)
             try:
-                read = _checked(name, value)
+                read = checked(name, value)
             except InvalidOption as error:
                 raise InvalidOption(name, value, error.message, error.hint, address=address) from None
             except InvalidFraming as error:
@@ -184,8 +192,7 @@ class Options:
         Raises ``InvalidOption``, also for a name that does not exist.
         """
         for name, value in options.items():
-            if name not in _KINDS:
-                raise _unknown(name, value, None)
+            check_name(name, value)
         return replace(self, **options)  # type: ignore[arg-type]  # text is read by __post_init__
 
     def items(self) -> list[tuple[str, Any]]:
@@ -195,35 +202,25 @@ class Options:
     def to_query(self) -> str:
         """Every option that differs from its default, as in an address: ``framing=u32&nodelay=no``."""
         changed = [(name, value) for name, value in self.items() if value != _DEFAULTS[name]]
-        return format_options(tuple((name, _text(name, value)) for name, value in changed))
+        return format_options(tuple((name, text(name, value)) for name, value in changed))
 
 
-def bind_address(scheme: str, text: str) -> Address:
-    """The ``bind`` option as an address of the scheme; a missing port is 0. Raises ``InvalidAddress``."""
-    if text.startswith(("/", "@")):
-        return Address(scheme, path=text)
-    bare_ipv6 = text.count(":") > 1 and not text.startswith("[")
-    host = f"[{text}]" if bare_ipv6 else text
-    has_port = ":" in host.rpartition("]")[2]
-    return Address.parse(f"{scheme}://{host}" if has_port else f"{scheme}://{host}:0")
+# Reading and writing -----------------------------------------------------------------------------
 
 
-_OFF = frozenset({"off", "no", "none", "false"})
+def check_name(name: str, value: object, address: Address | None = None) -> None:
+    """Raise ``InvalidOption`` if there is no such option, naming the nearest one."""
+    if name in KINDS:
+        return
+    near = get_close_matches(name.replace("-", "_").lower(), KINDS, n=1)
+    hint = f"did you mean {near[0]}" if near else f"the options are {', '.join(KINDS)}"
+    raise InvalidOption(name, value, "there is no such option", hint, address=address)
 
 
-# Reading and checking -----------------------------------------------------------------------------
-
-
-def _unknown(name: str, value: object, address: Address | None) -> InvalidOption:
-    near = get_close_matches(name.replace("-", "_").lower(), _KINDS, n=1)
-    hint = f"did you mean {near[0]}" if near else f"the options are {', '.join(_KINDS)}"
-    return InvalidOption(name, value, "there is no such option", hint, address=address)
-
-
-def _checked(name: str, value: Any) -> Any:
+def checked(name: str, value: Any) -> Any:
     """The value of an option, read if it is text, and within its limits."""
-    kind = _KINDS[name]
-    if value is None or (kind.can_be_off and isinstance(value, str) and value.lower() in _OFF):
+    kind = KINDS[name]
+    if value is None or (kind.can_be_off and isinstance(value, str) and value.lower() in OFF):
         return None if kind.can_be_off else _DEFAULTS[name]
     if value == "" and kind.read is not read_switch and name != "keepalive":
         raise InvalidOption(name, value, "its value is missing", f"write {name}={kind.example}")
@@ -234,14 +231,14 @@ def _checked(name: str, value: Any) -> Any:
         raise InvalidOption(name, value, error.message, error.hint) from None
 
 
-def _text(name: str, value: object) -> str:
+def text(name: str, value: object) -> str:
     if value is None:
         return "off"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, tuple):
         return ",".join(value)
-    read = _KINDS[name].read
+    read = KINDS[name].read
     if read is read_seconds and isinstance(value, (int, float)):
         return format_seconds(value)
     if read is read_bytes and isinstance(value, int):
@@ -249,164 +246,4 @@ def _text(name: str, value: object) -> str:
     return str(value)
 
 
-class _Kind:
-    """How one option is read from text and checked, and whether ``off`` and ``no`` mean None."""
-
-    def __init__(
-        self,
-        read: Callable[[str], Any],
-        check: Callable[[Any], Any],
-        example: str,
-        *,
-        can_be_off: bool = True,
-    ) -> None:
-        self.read = read
-        self.check = check
-        self.example = example
-        self.can_be_off = can_be_off
-
-
-def _whole(smallest: int, largest: int, form: Callable[[int], str] = str) -> Callable[[Any], int]:
-    limits = f"from {form(smallest)} to {form(largest)}"
-
-    def check(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise UnitError(f"{value!r} is not a whole number", f"give a number {limits}")
-        if not smallest <= value <= largest:
-            raise UnitError(
-                f"{form(value) if value >= 0 else value} is outside its limits", f"give a number {limits}"
-            )
-        return value
-
-    return check
-
-
-def _seconds(smallest: float, largest: float) -> Callable[[Any], float]:
-    limits = f"give a time from {format_seconds(smallest)} to {format_seconds(largest)}"
-
-    def check(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise UnitError(f"{value!r} is not a time in seconds", limits)
-        if not smallest <= value <= largest:
-            raise UnitError(f"{value:g} s is outside its limits", limits)
-        return float(value)
-
-    return check
-
-
-def _size(smallest: int, largest: int, *, can_be_off: bool = True) -> _Kind:
-    return _Kind(read_bytes, _whole(smallest, largest, format_bytes), "4M", can_be_off=can_be_off)
-
-
-def _switch(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise UnitError(f"{value!r} is neither True nor False", "give True or False")
-    return value
-
-
-def _framing(value: Any) -> Framing:
-    return value if isinstance(value, Framing) else Framing(_plain(value))
-
-
-def _plain(value: Any) -> str:
-    if not isinstance(value, str):
-        raise UnitError(f"{value!r} is not text", "give a str")
-    return value
-
-
-def _when_full(value: Any) -> WhenFull:
-    try:
-        return WhenFull(value)
-    except ValueError:
-        near = get_close_matches(str(value).lower(), list(WhenFull), n=1)
-        hint = f"did you mean {near[0]}" if near else f"write one of {', '.join(WhenFull)}"
-        raise UnitError(f"{value!r} is no policy for a full queue", hint) from None
-
-
-def _read_keepalive(text: str) -> Keepalive:
-    return Keepalive() if text.lower() in ("", "yes", "on", "true") else Keepalive.parse(text)
-
-
-def _keepalive(value: Any) -> Keepalive | None:
-    if isinstance(value, bool):
-        return Keepalive() if value else None
-    if not isinstance(value, Keepalive):
-        raise UnitError(f"{value!r} is not a Keepalive", "give Keepalive(60, 5, 3), '60s/5s/3' or None")
-    return value
-
-
-def _bind(value: Any) -> str:
-    text = _plain(value)
-    try:
-        bind_address("unix" if text.startswith(("/", "@")) else "tcp", text)
-    except JackfieldError as error:
-        hint = "write host, host:port, :port, /path or @name, such as 192.168.1.5:0"
-        raise UnitError(error.message, hint) from None
-    return text
-
-
-def _device(value: Any) -> str:
-    text = _plain(value)
-    if (
-        not 1 <= len(text.encode("utf-8", "surrogateescape")) <= 15
-        or "/" in text
-        or not text.isprintable()
-        or " " in text
-    ):
-        raise UnitError(
-            f"{text!r} is not a network interface", "write a name such as eth0 (ip link lists them)"
-        )
-    return text
-
-
-def _read_dscp(text: str) -> int:
-    upper = text.upper()
-    if upper == "EF":
-        return 46
-    if len(upper) == 3 and upper[:2] == "CS" and upper[2] in "01234567":
-        return 8 * int(upper[2])
-    if len(upper) == 4 and upper[:2] == "AF" and upper[2] in "1234" and upper[3] in "123":
-        return 8 * int(upper[2]) + 2 * int(upper[3])
-    return read_integer(text)
-
-
-def _allow(value: Any) -> tuple[str, ...]:
-    networks = []
-    for part in [value] if isinstance(value, str) else value:
-        try:
-            networks.append(str(ipaddress.ip_network(_plain(part))))
-        except ValueError as error:
-            if isinstance(error, UnitError):
-                raise
-            hint = "write for example 192.168.1.0/24"
-            if "host bits" in str(error):
-                network = ipaddress.ip_network(part, strict=False)
-                hint = f"write {network} for the network, or {part.partition('/')[0]} for one host"
-            raise UnitError(f"{part!r} is not a network", hint) from None
-    return tuple(networks)
-
-
 _DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(Options)}
-_KINDS: dict[str, _Kind] = {
-    "framing": _Kind(_plain, _framing, "u32", can_be_off=False),
-    "max_message": _size(1, 2**40, can_be_off=False),
-    "high_water": _size(1, 2**40, can_be_off=False),
-    "when_full": _Kind(_plain, _when_full, "wait", can_be_off=False),
-    "nodelay": _Kind(read_switch, _switch, "yes", can_be_off=False),
-    "keepalive": _Kind(_read_keepalive, _keepalive, "60s/5s/3"),
-    "reuse_address": _Kind(read_switch, _switch, "yes", can_be_off=False),
-    "reuse_port": _Kind(read_switch, _switch, "yes", can_be_off=False),
-    "send_buffer": _size(1, 2**31 - 1),
-    "receive_buffer": _size(1, 2**31 - 1),
-    "linger": _Kind(read_seconds, _seconds(0, 65535), "5s"),
-    "bind": _Kind(_plain, _bind, "192.168.1.5"),
-    "device": _Kind(_plain, _device, "eth0"),
-    "dscp": _Kind(_read_dscp, _whole(0, 63), "46"),
-    "mark": _Kind(read_integer, _whole(0, 2**32 - 1), "1"),
-    "connect_timeout": _Kind(read_seconds, _seconds(1e-6, 86400), "5s"),
-    "backlog": _Kind(read_integer, _whole(1, 2**31 - 1), "4096", can_be_off=False),
-    "idle_timeout": _Kind(read_seconds, _seconds(1e-3, 31536000), "60s"),
-    "max_clients": _Kind(read_integer, _whole(1, 2**31 - 1), "1000"),
-    "access": _Kind(_plain, _plain, "plain"),
-    "allow": _Kind(lambda text: tuple(filter(None, text.split(","))), _allow, "192.168.1.0/24"),
-}

@@ -1,8 +1,7 @@
 """The transports that exist: what an address means to the kernel.
 
 A transport knows its address family and socket kind, which framing it starts from, and how an ``Address``
-becomes what the engine binds or connects to. Options become socket options here, once for connecting and
-listening alike.
+becomes what the engine binds or connects to.
 """
 
 from __future__ import annotations
@@ -17,7 +16,9 @@ from dataclasses import dataclass
 from jackfield import _engine
 from jackfield._address import Address
 from jackfield._errors import NotSupported
+from jackfield._kernel_options import check_options
 from jackfield._options import SCHEME_OPTIONS, Options
+from jackfield._socket_options import opening_settings
 
 RawAddress = tuple[str, int, int] | bytes | None
 """What the engine takes: ``(host, port, scope)``, a Unix name in bytes (abstract: behind a NUL), or None."""
@@ -68,52 +69,22 @@ class Setup:
             idle_timeout=options.idle_timeout if self.listening and self.is_datagram else None,
             max_clients=options.max_clients,
             kind=_KINDS[self.protocol],
-            options=self._socket_options(family),
+            options=self._settings(family),
             backlog=options.backlog,
         )
 
-    def _socket_options(self, family: int) -> list[tuple[int, int, bytes]]:
-        options = self.options
-        chosen: list[tuple[int, int, int | bytes]] = []
-        tcp = self.protocol == "tcp"
-        reuse = options.reuse_address if options.reuse_address is not None else tcp and self.listening
-        if reuse:
-            chosen.append((socket.SOL_SOCKET, socket.SO_REUSEADDR, 1))
-        if options.reuse_port:
-            chosen.append((socket.SOL_SOCKET, socket.SO_REUSEPORT, 1))
-        if tcp and options.nodelay:
-            chosen.append((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1))
-        if tcp and options.keepalive is not None:
-            chosen += [
-                (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-                (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, options.keepalive.idle),
-                (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, options.keepalive.interval),
-                (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, options.keepalive.probes),
-            ]
-        if options.send_buffer is not None:
-            chosen.append((socket.SOL_SOCKET, socket.SO_SNDBUF, options.send_buffer))
-        if options.receive_buffer is not None:
-            chosen.append((socket.SOL_SOCKET, socket.SO_RCVBUF, options.receive_buffer))
-        if options.device is not None:
-            chosen.append((socket.SOL_SOCKET, socket.SO_BINDTODEVICE, options.device.encode() + b"\0"))
-        if options.mark is not None:
-            chosen.append((socket.SOL_SOCKET, socket.SO_MARK, struct.pack("I", options.mark)))
-        if options.dscp is not None and family == socket.AF_INET:
-            chosen.append((socket.IPPROTO_IP, socket.IP_TOS, options.dscp << 2))
-        if family == socket.AF_INET6:
-            if options.dscp is not None:
-                chosen.append((socket.IPPROTO_IPV6, socket.IPV6_TCLASS, options.dscp << 2))
-            if self.listening and self.address.host is None:
-                # `tcp://:7000` is any address of either family.
-                chosen.append((socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0))
-        return [
-            (level, name, value if isinstance(value, bytes) else struct.pack("i", value))
-            for level, name, value in chosen
-        ]
+    def _settings(self, family: int) -> list[tuple[int, int, bytes]]:
+        options, listening = self.options, self.listening
+        settings = opening_settings(options, self.protocol, family, listening=listening)
+        if family == socket.AF_INET6 and listening and self.address.host is None and options.v6only is None:
+            # `tcp://:7000` is any address of either family.
+            settings.append((socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, struct.pack("i", 0)))
+        return settings
 
 
 def prepare(address: Address, options: Options, *, listening: bool) -> Setup:
-    """Check that the transport exists and the options fit it. Raises ``NotSupported``."""
+    """Check that the transport exists and the options fit it. Raises ``NotSupported``, ``InvalidOption``,
+    ``AccessDenied``."""
     verb = "listen on" if listening else "connect to"
     if address.scheme not in _KINDS or (listening and address.scheme == "pair"):
         known = ", ".join(f"{scheme}:" for scheme in _KINDS if not (listening and scheme == "pair"))
@@ -149,6 +120,7 @@ def prepare(address: Address, options: Options, *, listening: bool) -> Setup:
             hint="use a unicast address",
             address=address,
         )
+    check_options(options, address, listening=listening)
     return Setup(address, options, listening)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -12,7 +13,7 @@ from programs import JACKFIELD
 
 COMMANDS = [
     "serve", "status", "stop", "logs", "clients", "talk", "send", "broadcast", "rename", "kick",
-    "connect", "listen", "version", "ls", "attach",
+    "connect", "listen", "options", "version", "ls", "attach",
 ]  # fmt: skip
 
 
@@ -115,3 +116,12 @@ def test_closed_standard_streams(closed: str) -> None:
         ["sh", "-c", f"{JACKFIELD} clients --control /nowhere/hub.sock {closed}"], timeout=20
     )
     assert done.returncode == 3
+
+
+def test_options_lists_every_option() -> None:
+    done = run("options")
+    assert done.returncode == 0
+    assert re.search(r"^keepalive +60s/5s/3 +How vanished peers are found", done.stdout, re.MULTILINE)
+    listed = {entry["name"]: entry for entry in json.loads(run("options", "--json").stdout)}
+    assert listed["ttl"]["constants"] == "IP_TTL, IPV6_UNICAST_HOPS"
+    assert listed["send_buffer"]["changeable"] is True

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from jackfield._address import Address
 from jackfield._errors import InvalidFraming, InvalidOption
 from jackfield._framing import Framing
-from jackfield._options import _KINDS, Keepalive, OptionFields, Options, bind_address
+from jackfield._keepalive import Keepalive
+from jackfield._option_values import KINDS, bind_address
+from jackfield._options import OptionFields, Options
 from jackfield._units import format_bytes, format_seconds, read_bytes, read_seconds
 from jackfield._when_full import WhenFull
 
@@ -36,7 +38,7 @@ def test_defaults() -> None:
 
 def test_every_field_has_a_kind_and_a_keyword() -> None:
     names = [name for name, _ in Options().items()]
-    assert names == list(_KINDS)
+    assert names == list(KINDS)
     assert names == list(OptionFields.__annotations__)
 
 
@@ -223,7 +225,7 @@ def test_seconds_come_back(seconds: float) -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.sampled_from(sorted(_KINDS)), st.text(max_size=12))
+@given(st.sampled_from(sorted(KINDS)), st.text(max_size=12))
 def test_any_text_is_a_value_or_an_error(name: str, text: str) -> None:
     options = None
     with contextlib.suppress(InvalidOption, InvalidFraming):

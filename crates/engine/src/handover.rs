@@ -1,9 +1,9 @@
-//! Sockets that go to somebody else: a link gives its descriptor away, whole or not at all.
+//! A link's socket as others see it: taken out of the link, whole or not at all; its options read and set.
 
 use crate::link::{Fault, Host, Kind, LinkId, flag};
 use crate::reactor::Reactor;
-use crate::sys::{Errno, socket};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use crate::sys::{Errno, Result, socket};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// Why a link keeps its descriptor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,5 +77,22 @@ impl<H: Host> Reactor<H> {
         }
         self.drop_socket(id);
         Ok(fd)
+    }
+
+    /// Reads one of the socket's options, at most `size` bytes (getsockopt(2)).
+    pub fn read_option(&self, id: LinkId, level: i32, name: i32, size: usize) -> Result<Vec<u8>> {
+        socket::option_bytes(self.borrow_fd(id)?, level, name, size)
+    }
+
+    /// Sets one of the socket's options (setsockopt(2)).
+    pub fn write_option(&self, id: LinkId, level: i32, name: i32, value: &[u8]) -> Result<()> {
+        socket::set_option_bytes(self.borrow_fd(id)?, level, name, value)
+    }
+
+    /// The socket; a datagram peer has its listener's.
+    fn borrow_fd(&self, id: LinkId) -> Result<BorrowedFd<'_>> {
+        let link = self.get(id).ok_or(Errno(libc::EBADF))?;
+        let own = link.borrow_fd();
+        own.or_else(|| self.get(link.parent)?.borrow_fd()).ok_or(Errno(libc::EBADF))
     }
 }

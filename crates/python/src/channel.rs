@@ -1,6 +1,6 @@
 //! One link as a Python object: the hot calls, and the facts that the library dresses up.
 
-use crate::core::{Core, SharedCore};
+use crate::core::{Core, SharedCore, os_error};
 use crate::endpoint;
 use crate::factory::{self, Facts};
 use crate::operation::{self, Job, Operation, Target};
@@ -160,6 +160,33 @@ pub fn detach(core: &SharedCore, py: Python<'_>, id: LinkId) -> PyResult<i32> {
     let facts = facts.of_link(&reactor, id).operation("detach");
     drop(reactor);
     Err(factory::error(py, facts))
+}
+
+/// Reads a socket option, of which `option` is the level and the number.
+pub fn read_option<'py>(
+    core: &SharedCore,
+    py: Python<'py>,
+    id: LinkId,
+    option: (i32, i32),
+    size: usize,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let reactor = core.reactor()?;
+    if reactor.raw_fd(id).is_none() {
+        drop(reactor);
+        return Err(factory::error(py, Facts::closed().operation("kernel_options")));
+    }
+    let value = reactor.read_option(id, option.0, option.1, size.min(256)).map_err(os_error)?;
+    Ok(PyBytes::new(py, &value))
+}
+
+/// Sets a socket option.
+pub fn write_option(core: &SharedCore, py: Python<'_>, id: LinkId, option: (i32, i32), value: &[u8]) -> PyResult<()> {
+    let reactor = core.reactor()?;
+    if reactor.raw_fd(id).is_none() {
+        drop(reactor);
+        return Err(factory::error(py, Facts::closed().operation("set_option")));
+    }
+    reactor.write_option(id, option.0, option.1, value).map_err(os_error)
 }
 
 /// One connected end; see the library's `Channel`.
@@ -352,6 +379,24 @@ impl Channel {
     /// Takes the descriptor out of the channel, which is closed then; the connection goes on with its new owner.
     fn detach(&self, py: Python<'_>) -> PyResult<i32> {
         detach(&self.core, py, self.id)
+    }
+
+    /// One of the socket's options as bytes (getsockopt(2)). Raises OSError, ChannelClosed.
+    #[pyo3(signature = (level, number, size, /))]
+    fn _read_option<'py>(
+        &self,
+        py: Python<'py>,
+        level: i32,
+        number: i32,
+        size: usize,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        read_option(&self.core, py, self.id, (level, number), size)
+    }
+
+    /// Sets one of the socket's options (setsockopt(2)). Raises OSError, ChannelClosed.
+    #[pyo3(signature = (level, number, value, /))]
+    fn _write_option(&self, py: Python<'_>, level: i32, number: i32, value: &[u8]) -> PyResult<()> {
+        write_option(&self.core, py, self.id, (level, number), value)
     }
 
     /// `(protocol, local, peer, credentials, statistics, fault)`, or None once closed.

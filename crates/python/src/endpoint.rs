@@ -10,7 +10,7 @@ use jackfield_engine::sys::limits;
 use jackfield_engine::{Clock, Config, LinkId, OpenOptions, SocketOption};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyBytes, PyList};
 use std::rc::Rc;
 
 /// What the links of one listener or one connection have in common; shared by reference.
@@ -230,6 +230,23 @@ impl Reactor {
     /// Takes the descriptor out of a link, which is closed then; see `Channel.detach`.
     fn detach(&self, py: Python<'_>, id: u64) -> PyResult<i32> {
         crate::channel::detach(&self.core, py, LinkId(id))
+    }
+
+    /// One of a socket's options as bytes (getsockopt(2)). Raises OSError.
+    fn read_option<'py>(
+        &self,
+        py: Python<'py>,
+        id: u64,
+        level: i32,
+        number: i32,
+        size: usize,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        crate::channel::read_option(&self.core, py, LinkId(id), (level, number), size)
+    }
+
+    /// Sets one of a socket's options (setsockopt(2)). Raises OSError.
+    fn write_option(&self, py: Python<'_>, id: u64, level: i32, number: i32, value: &[u8]) -> PyResult<()> {
+        crate::channel::write_option(&self.core, py, LinkId(id), (level, number), value)
     }
 
     /// The descriptor, or None once closed.

@@ -455,6 +455,19 @@ def version(as_json: Json = False) -> None:
     command(as_json=as_json)
 
 
+@app.command()
+def options(as_json: Json = False) -> None:
+    """List every option of addresses and channels: default, meaning, example.
+
+    \b
+    Example:
+      jackfield options
+    """
+    from .options import options as command
+
+    command(as_json=as_json)
+
+
 app.command("ls", hidden=True, help=clients.__doc__)(clients)
 app.command("attach", hidden=True, no_args_is_help=True, help=talk.__doc__)(talk)
 

@@ -124,6 +124,16 @@ pub fn option(fd: BorrowedFd<'_>, level: i32, name: i32) -> Result<i32> {
     Ok(value)
 }
 
+/// Reads an option of any form, at most `size` bytes of it.
+pub fn option_bytes(fd: BorrowedFd<'_>, level: i32, name: i32, size: usize) -> Result<Vec<u8>> {
+    let mut value = vec![0; size];
+    let mut length = size as libc::socklen_t;
+    // SAFETY: the pointer and the length describe `value`; the kernel writes no more than `length` bytes.
+    check(unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, value.as_mut_ptr().cast(), &mut length) })?;
+    value.truncate(length as usize);
+    Ok(value)
+}
+
 /// Takes the pending error (SO_ERROR), if there is one.
 pub fn take_error(fd: BorrowedFd<'_>) -> Option<Errno> {
     match option(fd, libc::SOL_SOCKET, libc::SO_ERROR) {
