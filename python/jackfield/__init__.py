@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jackfield._address import Address as Address
     from jackfield._busy_poll import BusyPollStatistics as BusyPollStatistics
+    from jackfield._causes import Cause as Cause
     from jackfield._channel import Channel as Channel, Credentials as Credentials, Statistics as Statistics
     from jackfield._connect import connect as connect, pair as pair
     from jackfield._errors import (
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "_address": "Address",
     "_busy_poll": "BusyPollStatistics",
+    "_causes": "Cause",
     "_channel": "Channel Credentials Statistics",
     "_connect": "connect pair",
     "_errors": (

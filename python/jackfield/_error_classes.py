@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from jackfield._address import Address
+    from jackfield._causes import Cause
     from jackfield._holders import Holder
 
 
@@ -38,6 +39,9 @@ class Attempt:
             said = _ERRNO_WORDS.get(number, errno_names.errorcode[number])
         else:
             said = str(self.error) or type(self.error).__name__
+        offender = getattr(self.error, "offender", None)
+        if offender is not None and offender != self.address.host:
+            said += f" by {offender}"
         after = "" if self.elapsed is None else f" after {self.elapsed:.3g} s"
         return f"{self.address.endpoint}: {said}{after}"
 
@@ -88,6 +92,10 @@ class JackfieldError(Exception):
     """The operating system's error number; negative for name resolution (EAI_*)."""
     offender: str | None
     """The host that said no, where the network tells it."""
+    icmp: tuple[int, int] | None
+    """Type and code of the ICMP message that said no (RFC 792; of ICMPv6 over IPv6, RFC 4443)."""
+    cause: Cause | None
+    """What happened, in one word."""
 
     def __init__(
         self,
@@ -101,6 +109,8 @@ class JackfieldError(Exception):
         stage: str | None = None,
         errno: int | None = None,
         offender: str | None = None,
+        icmp: tuple[int, int] | None = None,
+        cause: Cause | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -112,6 +122,8 @@ class JackfieldError(Exception):
         self.stage = stage
         self.errno = errno
         self.offender = offender
+        self.icmp = icmp
+        self.cause = cause
 
     def __str__(self) -> str:
         return f"{self.message}; {self.hint}" if self.hint else self.message
@@ -208,7 +220,7 @@ class ConnectTimedOut(ConnectFailed, TimeoutError):
 
 
 class HostUnreachable(ConnectFailed):
-    """No way there: no route, a router said no, or no such host on the local link."""
+    """No way there: no route, a router or a filter said no, or no such host on the local link."""
 
 
 class NameNotResolved(ConnectFailed):

@@ -41,6 +41,7 @@ from jackfield._error_classes import (
     TruncatedFrame,
 )
 from jackfield._os_errors import from_os_error
+from jackfield._verdicts import gather, judge
 
 if TYPE_CHECKING:
     from jackfield._address import Address
@@ -91,6 +92,9 @@ class _Facts:
         self.limit = _integer(facts.get("limit"))
         self.size = _integer(facts.get("size"))
         self.position = _integer(facts.get("position"))
+        self.offender = _text(facts.get("offender"))
+        kind, code = _integer(facts.get("icmp_type")), _integer(facts.get("icmp_code"))
+        self.icmp = None if kind is None or code is None else (kind, code)
         timeout = facts.get("timeout")
         self.timeout = float(timeout) if isinstance(timeout, (int, float)) else None
 
@@ -132,6 +136,7 @@ def from_engine(kind: str, facts: Mapping[str, object]) -> JackfieldError:
     error.peer = known.peer
     error.stage = known.operation
     error.errno = known.errno
+    error.offender, error.icmp = known.offender, known.icmp
     for name in ("size", "limit", "position", "timeout"):
         if hasattr(type(error), name):
             setattr(error, name, getattr(known, name))
@@ -152,12 +157,26 @@ def _end(facts: _Facts) -> JackfieldError:
 
 
 def _lost(facts: _Facts) -> JackfieldError:
+    if facts.protocol == "udp" and facts.peer is not None and facts.peer.host:
+        told = _not_delivered(facts, facts.peer.host, facts.peer.port or 0)
+        if told is not None:
+            return told
     said, hint = _LOST.get(facts.errno or 0, ("", None))
-    if facts.errno == errno_names.ECONNREFUSED and facts.protocol == "udp":
-        said, hint = "the host answered that the port is closed", "start the program at the other end"
     if not said:
         said = facts.message or (os.strerror(facts.errno) if facts.errno else "the connection broke")
     return ChannelLost(f"{facts.channel} is lost: {said}", hint=hint)
+
+
+def _not_delivered(facts: _Facts, host: str, port: int) -> JackfieldError | None:
+    """A datagram was refused on its way, or did not leave; the channel goes on."""
+    evidence = gather(
+        protocol="udp", host=host, port=port, errno=facts.errno, icmp=facts.icmp, offender=facts.offender
+    )
+    verdict = judge(evidence)
+    if verdict is None:
+        return None
+    message = f"a datagram of {facts.channel} is lost: {verdict.said}"
+    return ChannelLost(message, hint=verdict.hint, cause=verdict.cause)
 
 
 _LOST: dict[int, tuple[str, str | None]] = {

@@ -150,7 +150,8 @@ def test_a_closed_port_is_told_and_the_channel_goes_on(run: Runner) -> None:
         await channel.send(b"is anybody there?")
         with pytest.raises(jackfield.ChannelLost) as caught:
             await channel.receive(5.0)
-        assert "port is closed" in str(caught.value)
+        assert caught.value.cause is jackfield.Cause.PORT_CLOSED
+        assert f"nothing on this machine is bound to UDP port {port}" in str(caught.value)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain:
             plain.settimeout(5)
             plain.bind(("127.0.0.1", port))

@@ -114,7 +114,7 @@ def test_facts_and_pickling() -> None:
         ("lost", {"errno": errno.ETIMEDOUT}, "ChannelLost", "vanished"),
         ("lost", {"errno": errno.EPIPE}, "ChannelLost", "reads no more"),
         ("lost", {"errno": errno.EIO}, "ChannelLost", "Input/output error"),
-        ("lost", {"errno": errno.ECONNREFUSED, "protocol": "udp"}, "ChannelLost", "the port is closed"),
+        ("lost", {"errno": errno.ECONNREFUSED, "protocol": "udp"}, "ChannelLost", "the port 7000 is closed"),
         ("lost", {"message": "the line fell"}, "ChannelLost", "the line fell"),
         ("lost", {}, "ChannelLost", "the connection broke"),
         (
@@ -257,11 +257,17 @@ def test_refused_elsewhere_lists_the_attempts() -> None:
     [
         (TimeoutError(), "ConnectTimedOut", "no answer"),
         (OSError(errno.ETIMEDOUT, "x"), "ConnectTimedOut", "accept queue is full"),
-        (OSError(errno.EHOSTUNREACH, "x"), "HostUnreachable", "no such host on the local link"),
+        (OSError(errno.EHOSTUNREACH, "x"), "HostUnreachable", "nobody said why"),
         (OSError(errno.ENETUNREACH, "x"), "HostUnreachable", "no route"),
         (OSError(errno.ENETDOWN, "x"), "HostUnreachable", "interface is down"),
-        (OSError(errno.EACCES, "x"), "AccessDenied", "firewall rule of this machine"),
-        (OSError(errno.EADDRNOTAVAIL, "x"), "AddressNotAvailable", "no local address or port"),
+        (OSError(errno.EACCES, "x"), "AccessDenied", "or it is a broadcast address"),
+        (OSError(errno.EPERM, "x"), "AccessDenied", "a firewall rule of this machine drops"),
+        (OSError(errno.EADDRNOTAVAIL, "no match"), "AddressNotAvailable", "no match"),
+        (
+            OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL)),
+            "AddressNotAvailable",
+            "local ports (",
+        ),
         (OSError(errno.EADDRINUSE, "x"), "AddressInUse", "no local port is free"),
         (OSError(errno.ENFILE, "x"), "TooManyOpenFiles", "fs.file-max"),
         (OSError(errno.EAFNOSUPPORT, "x"), "ConnectFailed", "such as IPv6"),
@@ -277,8 +283,9 @@ def test_connecting(cause: OSError, expected: str, says: str) -> None:
 
 
 def test_timed_out_says_how_long() -> None:
-    attempts = [Attempt(PEER, TimeoutError(), 10.0)]
-    error = from_os_error(TimeoutError(), stage="connect", address=PEER, attempts=attempts)
+    silence = TimeoutError()
+    attempts = [Attempt(PEER, silence, 10.0)]
+    error = from_os_error(silence, stage="connect", address=PEER, attempts=attempts)
     assert "no answer within 10 s" in str(error)
 
 

@@ -9,7 +9,7 @@ use crate::sys::address::SocketAddress;
 use crate::sys::epoll::{EDGE, IN, OUT, PRI, RDHUP};
 use crate::sys::socket::{self, Credentials};
 use crate::sys::tcp_info::TcpInfo;
-use crate::sys::{Errno, Result, io};
+use crate::sys::{Errno, Result, icmp, io};
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::rc::Rc;
@@ -68,8 +68,13 @@ impl<H: Host> Reactor<H> {
             // Autobind: without a name of its own nobody could answer it (unix(7)).
             socket::bind(fd.as_fd(), &SocketAddress::Unnamed)?;
         }
+        // While connecting, and for datagrams always: see `finish_connect`.
+        icmp::keep_errors(fd.as_fd(), to.family(), true);
         let done = socket::connect(fd.as_fd(), to)?;
         let kind = kind_of(to.family(), how.kind);
+        if done && kind == Kind::Tcp {
+            icmp::keep_errors(fd.as_fd(), to.family(), false);
+        }
         if kind == Kind::Seqpacket {
             socket::set_option(fd.as_fd(), libc::SOL_SOCKET, libc::SO_PASSCRED, 1)?;
         }
@@ -82,11 +87,11 @@ impl<H: Host> Reactor<H> {
     }
 
     /// The outcome of connecting, once [`crate::Event::Connected`] came.
-    pub fn connected(&self, id: LinkId) -> std::result::Result<(), Errno> {
+    pub fn connected(&self, id: LinkId) -> std::result::Result<(), Fault> {
         match self.get(id).map(|link| link.fault.as_deref()) {
             Some(None) => Ok(()),
-            Some(Some(Fault::Lost(error))) => Err(*error),
-            _ => Err(Errno(libc::ECANCELED)),
+            Some(Some(fault)) => Err(fault.clone()),
+            None => Err(Fault::Lost(Errno(libc::ECANCELED))),
         }
     }
 
@@ -95,10 +100,20 @@ impl<H: Host> Reactor<H> {
         if !link.has(flag::CONNECTING) {
             return;
         }
-        link.unset(flag::CONNECTING);
-        if let Some(error) = link.borrow_fd().and_then(socket::take_error) {
-            link.fail(Fault::Lost(error));
+        let error = link.borrow_fd().and_then(socket::take_error);
+        // An ICMP message that came between the handshake's end and this moment harms an established connection as
+        // little as a later one.
+        let established = error.is_none() || link.borrow_fd().is_some_and(|fd| socket::peer_address(fd).is_ok());
+        match error {
+            Some(error) if !established => link.fail(Fault::Lost(error)),
+            _ => {
+                // From now on one forged message could end the connection.
+                if let (Kind::Tcp, Some(fd)) = (link.kind, link.borrow_fd()) {
+                    icmp::keep_errors(fd, link.peer.family(), false);
+                }
+            }
         }
+        link.unset(flag::CONNECTING);
         self.mark_dirty(id);
     }
 

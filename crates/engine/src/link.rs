@@ -8,6 +8,7 @@ use crate::group::Membership;
 use crate::queue::{OutQueue, WhenFull};
 use crate::sys::Errno;
 use crate::sys::address::SocketAddress;
+use crate::sys::icmp::{self, IcmpError};
 use std::collections::{HashMap, VecDeque};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -283,6 +284,8 @@ impl Counters {
 pub enum Fault {
     /// The connection broke.
     Lost(Errno),
+    /// The connection, or a packet, was refused by an ICMP message: its sender is known.
+    Refused(IcmpError),
     /// What the peer sent is not in the framing.
     Frame(FrameError),
     /// Its queue was full and its policy is [`WhenFull::Disconnect`].
@@ -417,9 +420,23 @@ impl<H: Host> Link<H> {
 
     /// The first fault stays: it is the cause, later ones follow from it.
     pub fn fail(&mut self, fault: Fault) {
+        let fault = match fault {
+            // Only these two have a queue of ICMP messages behind the error number.
+            Fault::Lost(error) if self.kind == Kind::Datagram || self.has(flag::CONNECTING) => self.refusal(error),
+            fault => fault,
+        };
         if self.fault.is_none() {
             self.fault = Some(Box::new(fault));
         }
+    }
+
+    /// The error with its sender, if the network has told.
+    fn refusal(&self, error: Errno) -> Fault {
+        let told = match self.peer {
+            SocketAddress::Ip { .. } => self.borrow_fd().and_then(|fd| icmp::take_errors(fd, error)),
+            _ => None,
+        };
+        told.map_or(Fault::Lost(error), Fault::Refused)
     }
 
     /// Nothing more can be sent. What the peer said before it went is often the reason, so a connection is still
@@ -450,6 +467,7 @@ impl<H: Host> Link<H> {
     /// whose bytes are not in the framing can still be sent to.
     #[inline]
     pub fn is_broken(&self) -> bool {
-        matches!(self.fault.as_deref(), Some(Fault::Lost(_) | Fault::TooSlow)) && self.kind != Kind::Datagram
+        matches!(self.fault.as_deref(), Some(Fault::Lost(_) | Fault::Refused(_) | Fault::TooSlow))
+            && self.kind != Kind::Datagram
     }
 }

@@ -4,6 +4,7 @@ mod stepper;
 
 use jackfield_engine::frame::FrameError;
 use jackfield_engine::sys::address::SocketAddress;
+use jackfield_engine::sys::icmp::IcmpError;
 use jackfield_engine::sys::{Errno, io, socket};
 use jackfield_engine::*;
 use std::net::UdpSocket;
@@ -125,7 +126,8 @@ fn a_refused_datagram_is_an_error_once_and_costs_no_other_packet() {
     let peer = udp();
     let address = peer.local_addr().expect("bound");
     let id = connected(&mut stepper, &peer, &config("none"));
-    let refused = Fault::Lost(Errno(libc::ECONNREFUSED));
+    let refused =
+        Fault::Refused(IcmpError { errno: Errno(libc::ECONNREFUSED), offender: address.ip(), icmp_type: 3, code: 3 });
     let local = tcp_address(&stepper.reactor.local(id).expect("bound"));
     drop(peer);
     assert_eq!(stepper.send(id, "nobody there"), Ok(Queued::Yes));

@@ -34,8 +34,30 @@ fn connecting_tells_its_outcome_once() {
     let refused = stepper.reactor.connect(&address, &how(libc::SOCK_STREAM), &shared).expect("a link");
     stepper.reactor.want(refused, want::CONNECT);
     stepper.expect(Event::Connected(refused));
-    assert_eq!(stepper.reactor.connected(refused), Err(Errno(libc::ECONNREFUSED)));
+    assert_eq!(stepper.reactor.connected(refused), Err(Fault::Lost(Errno(libc::ECONNREFUSED))));
     stepper.close_all(&[id, accepted, refused]);
+}
+
+/// One forged ICMP message could end an established connection if its socket kept them.
+#[test]
+fn icmp_messages_are_kept_while_connecting_only() {
+    let mut stepper = Stepper::new();
+    let shared = config("none");
+    let listener = stepper.reactor.listen(&loopback(), &how(libc::SOCK_STREAM), &shared).expect("a listener");
+    let address = stepper.reactor.local(listener).expect("bound");
+    let kept = |stepper: &Stepper, id| {
+        let fd = stepper.reactor.raw_fd(id).expect("open");
+        // SAFETY: the link keeps the descriptor open during the call.
+        socket::option(unsafe { BorrowedFd::borrow_raw(fd) }, libc::IPPROTO_IP, libc::IP_RECVERR)
+    };
+    let id = stepper.reactor.connect(&address, &how(libc::SOCK_STREAM), &shared).expect("a link");
+    assert_eq!(kept(&stepper, id), Ok(1));
+    stepper.reactor.want(id, want::CONNECT);
+    stepper.expect(Event::Connected(id));
+    assert_eq!(kept(&stepper, id), Ok(0));
+    let datagrams = stepper.reactor.connect(&address, &how(libc::SOCK_DGRAM), &shared).expect("a link");
+    assert_eq!(kept(&stepper, datagrams), Ok(1));
+    stepper.close_all(&[id, datagrams, listener]);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Errors and addresses as the library knows them: the boundary gives facts, the library's factories make objects.
 
-use crate::core::PyHost;
+use crate::core::{PyHost, os_error};
 use jackfield_engine::frame::FrameError;
+use jackfield_engine::sys::Errno;
 use jackfield_engine::sys::address::SocketAddress;
 use jackfield_engine::{DetachError, Fault, Kind, LinkId, Reactor, SendError};
 use pyo3::exceptions::PyRuntimeError;
@@ -54,6 +55,11 @@ impl Facts {
     pub fn fault(fault: &Fault) -> Facts {
         match fault {
             Fault::Lost(error) => Facts::new("lost").errno(error.0),
+            Fault::Refused(refusal) => Facts::new("lost")
+                .errno(refusal.errno.0)
+                .text("offender", &refusal.offender.to_string())
+                .number("icmp_type", i64::from(refusal.icmp_type))
+                .number("icmp_code", i64::from(refusal.code)),
             Fault::TooSlow => Facts::new("lost").text(
                 "message",
                 "it was disconnected because it did not read fast enough and its queue was full (when_full=disconnect)",
@@ -158,6 +164,22 @@ impl Facts {
             self.values.push(("peer", Value::Address(protocol, peer.clone())));
         }
         self
+    }
+}
+
+/// Why connecting failed, as OSError; what an ICMP message said stands in its `offender` and `icmp`.
+pub fn connect_error(py: Python<'_>, fault: &Fault) -> PyErr {
+    match fault {
+        Fault::Refused(refusal) => {
+            let error = os_error(refusal.errno);
+            let value = error.value(py);
+            let told = value
+                .setattr("offender", refusal.offender.to_string())
+                .and_then(|()| value.setattr("icmp", (refusal.icmp_type, refusal.code)));
+            told.err().unwrap_or(error)
+        }
+        Fault::Lost(error) => os_error(*error),
+        _ => os_error(Errno(libc::ECANCELED)),
     }
 }
 

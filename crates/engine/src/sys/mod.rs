@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod epoll;
+pub mod icmp;
 pub mod io;
 pub mod limits;
 pub mod socket;

@@ -588,6 +588,7 @@ impl Line {
             Err(Fault::Lost(error)) => {
                 assert!(self.disturbed && error == Errno(libc::ECONNRESET), "{error:?}");
             }
+            Err(Fault::Refused(error)) => panic!("no network is between the two: {error:?}"),
             Err(Fault::TooSlow) => {}
         }
     }

@@ -130,10 +130,10 @@ impl Operation {
                     return Ok(Attempt::Wait);
                 }
                 let mut reactor = core.reactor()?;
-                if let Err(error) = reactor.connected(id) {
+                if let Err(fault) = reactor.connected(id) {
                     // Nobody else knows of the link: it goes with the failure.
                     reactor.abort(id);
-                    return Err(crate::core::os_error(error));
+                    return Err(factory::connect_error(py, &fault));
                 }
                 Ok(Attempt::Done(py.None()))
             }
