@@ -42,6 +42,8 @@ if TYPE_CHECKING:
         MessageTooLarge as MessageTooLarge,
         NameNotResolved as NameNotResolved,
         NotSupported as NotSupported,
+        PeerStalled as PeerStalled,
+        PeerVanished as PeerVanished,
         QueueFull as QueueFull,
         TimedOut as TimedOut,
         TooManyOpenFiles as TooManyOpenFiles,
@@ -83,7 +85,8 @@ _HOMES = {
         "AccessDenied AddressInUse AddressNotAvailable AlreadyWaiting Attempt ChannelBusy ChannelClosed "
         "ChannelLost ConnectFailed ConnectRefused ConnectTimedOut EndOfStream FramingError HostUnreachable "
         "InvalidAddress InvalidFrame InvalidFraming InvalidOption JackfieldError ListenFailed "
-        "MessageTooLarge NameNotResolved NotSupported QueueFull TimedOut TooManyOpenFiles TruncatedFrame"
+        "MessageTooLarge NameNotResolved NotSupported PeerStalled PeerVanished QueueFull TimedOut "
+        "TooManyOpenFiles TruncatedFrame"
     ),
     "_framing": "Framing",
     "_group": "AcceptFailed Event Group Joined Left Member Message",

@@ -7,7 +7,7 @@ seconds, ``timeout=None`` waits for ever; ids are those of links and never used 
 import asyncio
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from contextvars import Context
-from typing import Any, Protocol, Self, TypeAlias, TypeVar, final
+from typing import Any, Literal, Protocol, Self, TypeAlias, TypeVar, final
 
 from typing_extensions import disjoint_base
 
@@ -33,6 +33,9 @@ _T = TypeVar("_T")
 
 _RawAddress: TypeAlias = tuple[str, int, int] | bytes | None
 """``(host, port, scope)``, a Unix name as bytes (abstract: behind a NUL), or no name."""
+
+_Until: TypeAlias = Literal["queued", "sent", "peer_kernel", "received", "stored"]
+"""How far a message must have come."""
 
 _Statistics: TypeAlias = tuple[int, int, int, int, int, int, int, int, float, float | None, float | None]
 """In the order of the library's ``Statistics``."""
@@ -66,6 +69,7 @@ class LinkConfig:
         max_message: int,
         high_water: int,
         when_full: str,
+        vanished_after: float | None,
         idle_timeout: float | None,
         max_clients: int | None,
         kind: int,
@@ -193,11 +197,24 @@ class Channel:
     def receive_until(self, separator: bytes, timeout: float | None = None) -> Coroutine[Any, Any, bytes]:
         """The bytes before ``separator``, which is taken away, of a stream without framing."""
 
-    def send(self, data: _Data, timeout: float | None = None) -> Coroutine[Any, Any, None]:
-        """Queue a message: at once when there is room, else once there is."""
+    def send(
+        self, data: _Data, timeout: float | None = None, *, until: _Until | None = None
+    ) -> Coroutine[Any, Any, None]:
+        """Queue a message: at once when there is room, else once there is.
 
-    def send_many(self, messages: Iterable[_Data], timeout: float | None = None) -> Coroutine[Any, Any, None]:
-        """Queue several messages in order. A cancelled call has queued a first part of them."""
+        ``until`` waits for more: "sent" until this machine's kernel has taken it, "peer_kernel" until the
+        peer's kernel has acknowledged it. Cancelled or timed out in that time, the message leaves all the
+        same; before, while it waits for room, nothing was queued. "received" and "stored" need a peer that
+        says so: ``NotSupported`` on plain transports. Raises ``ChannelLost``, ``TimedOut``, ``PeerStalled``.
+        """
+
+    def send_many(
+        self, messages: Iterable[_Data], timeout: float | None = None, *, until: _Until | None = None
+    ) -> Coroutine[Any, Any, None]:
+        """Queue several messages in order. A cancelled call has queued a first part of them.
+
+        ``until`` is that of ``send``, for all of them.
+        """
 
     def send_nowait(self, data: _Data) -> None:
         """Queue a message, or raise QueueFull."""
@@ -205,8 +222,11 @@ class Channel:
     def send_eof(self) -> None:
         """End our side once everything queued has left; receiving goes on."""
 
-    def flush(self, timeout: float | None = None) -> Coroutine[Any, Any, None]:
-        """Wait until the kernel has taken everything queued."""
+    def flush(
+        self, timeout: float | None = None, *, until: _Until | None = None
+    ) -> Coroutine[Any, Any, None]:
+        """Wait until the kernel has taken everything queued; with ``until="peer_kernel"`` until the peer's
+        kernel has acknowledged what was queued when it was called."""
 
     def close(self, timeout: float | None = None) -> Coroutine[Any, Any, None]:
         """Start to close: what is queued is still delivered, for at most ``timeout`` seconds. Awaited, it

@@ -263,7 +263,28 @@ class EndOfStream(JackfieldError, EOFError):
 
 
 class ChannelLost(JackfieldError, ConnectionResetError):
-    """The world ended the channel: a reset, a vanished peer, a dead network."""
+    """The world ended the channel: a reset, a vanished peer, a dead network.
+
+    What became of the messages that were queued: those of ``messages_out`` that are not ``unknown`` were
+    acknowledged by the peer's kernel, which does not say that its program read them.
+    """
+
+    certainly_unsent: int | None = None
+    """Messages of which no byte was handed to this machine's kernel: the peer has seen none of them."""
+    unknown: int | None = None
+    """Messages that the kernel took, whole or in part, and that the peer's kernel did not acknowledge whole:
+    they may have arrived, or not."""
+
+
+class PeerVanished(ChannelLost):
+    """The peer's machine, or the way to it, is gone: it answers neither data nor probes."""
+
+    silent: float | None = None
+    """Seconds in which nothing was heard of it."""
+    unanswered: int | None = None
+    """Retransmissions and probes that it did not answer."""
+    unacknowledged: int | None = None
+    """Bytes that it did not acknowledge."""
 
 
 class FramingError(JackfieldError, ValueError):
@@ -302,6 +323,15 @@ class TimedOut(JackfieldError, TimeoutError):
     """A wait ended after ``timeout`` seconds; nothing is lost and the channel goes on."""
 
     timeout: float | None = None
+
+
+class PeerStalled(TimedOut):
+    """A send, flush or close ran out of time because the peer lives and does not read."""
+
+    stalled: float | None = None
+    """Seconds since this machine's kernel took something for it last."""
+    waiting: int | None = None
+    """Bytes that wait for it, here and in the kernel."""
 
 
 class AlreadyWaiting(JackfieldError, RuntimeError):

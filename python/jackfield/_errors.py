@@ -35,11 +35,14 @@ from jackfield._error_classes import (
     MessageTooLarge,
     NameNotResolved,
     NotSupported,
+    PeerStalled,
+    PeerVanished,
     QueueFull,
     TimedOut,
     TooManyOpenFiles,
     TruncatedFrame,
 )
+from jackfield._life_errors import counted, note_loss, stalled, vanished
 from jackfield._os_errors import from_os_error
 from jackfield._verdicts import gather, judge
 
@@ -70,6 +73,8 @@ __all__ = [
     "MessageTooLarge",
     "NameNotResolved",
     "NotSupported",
+    "PeerStalled",
+    "PeerVanished",
     "QueueFull",
     "TimedOut",
     "TooManyOpenFiles",
@@ -83,6 +88,7 @@ class _Facts:
     """What the engine knows, each fact of its type or None."""
 
     def __init__(self, facts: Mapping[str, object]) -> None:
+        self.all = facts
         self.local: Address | None = facts.get("local")  # type: ignore[assignment]
         self.peer: Address | None = facts.get("peer")  # type: ignore[assignment]
         self.protocol = _text(facts.get("protocol"))
@@ -124,10 +130,10 @@ def _integer(value: object) -> int | None:
 def from_engine(kind: str, facts: Mapping[str, object]) -> JackfieldError:
     """The error for what happened on a channel.
 
-    ``kind`` is one of closed, end, lost, too_large, invalid_frame, truncated, queue_full, timed_out,
-    already_waiting, busy, not_supported. ``facts`` may have protocol, local, peer (Address), errno, message,
-    limit, size, position (bytes), timeout (seconds) and operation ("receive", "send" ...); each
-    may be missing or None.
+    ``kind`` is one of closed, end, lost, vanished, stalled, too_large, invalid_frame, truncated, queue_full,
+    timed_out, already_waiting, busy, not_supported. ``facts`` may have protocol, local, peer (Address),
+    errno, message, limit, size, position (bytes), timeout (seconds) and operation ("receive", "send" ...),
+    and what ``_life_errors`` reads; each may be missing or None.
     """
     known = _Facts(facts)
     writer = _WRITERS.get(kind)
@@ -137,6 +143,8 @@ def from_engine(kind: str, facts: Mapping[str, object]) -> JackfieldError:
     error.stage = known.operation
     error.errno = known.errno
     error.offender, error.icmp = known.offender, known.icmp
+    if isinstance(error, ChannelLost):
+        note_loss(error, facts)
     for name in ("size", "limit", "position", "timeout"):
         if hasattr(type(error), name):
             setattr(error, name, getattr(known, name))
@@ -164,7 +172,15 @@ def _lost(facts: _Facts) -> JackfieldError:
     said, hint = _LOST.get(facts.errno or 0, ("", None))
     if not said:
         said = facts.message or (os.strerror(facts.errno) if facts.errno else "the connection broke")
-    return ChannelLost(f"{facts.channel} is lost: {said}", hint=hint)
+    return ChannelLost(f"{facts.channel} is lost: {said}{counted(facts.all)}", hint=hint)
+
+
+def _vanished(facts: _Facts) -> JackfieldError:
+    return vanished(facts.channel, facts.all)
+
+
+def _stalled(facts: _Facts) -> JackfieldError:
+    return stalled(facts.channel, facts.operation, facts.all)
 
 
 def _not_delivered(facts: _Facts, host: str, port: int) -> JackfieldError | None:
@@ -313,6 +329,8 @@ _WRITERS: dict[str, Callable[[_Facts], JackfieldError]] = {
     "closed": _closed,
     "end": _end,
     "lost": _lost,
+    "vanished": _vanished,
+    "stalled": _stalled,
     "too_large": _too_large,
     "invalid_frame": _invalid_frame,
     "unsendable": _unsendable,

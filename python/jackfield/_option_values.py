@@ -208,6 +208,7 @@ KINDS: dict[str, Kind] = {
     "when_full": Kind(_plain, _when_full, "wait", can_be_off=False),
     "nodelay": Kind(read_switch, _switch, "yes", can_be_off=False),
     "keepalive": Kind(_read_keepalive, _keepalive, "60s/5s/3"),
+    "vanished_after": Kind(read_seconds, _seconds(0.1, 86400), "30s"),
     "reuse_address": Kind(read_switch, _switch, "yes", can_be_off=False),
     "reuse_port": Kind(read_switch, _switch, "yes", can_be_off=False),
     "send_buffer": _size(1, 2**31 - 1),

@@ -44,6 +44,7 @@ class OptionFields(TypedDict, total=False):
     when_full: WhenFull | str | None
     nodelay: bool | str | None
     keepalive: Keepalive | bool | str | None
+    vanished_after: float | str | None
     reuse_address: bool | str | None
     reuse_port: bool | str | None
     send_buffer: int | str | None
@@ -93,7 +94,10 @@ class Options:
     nodelay: bool = True
     """Send small TCP segments at once (TCP_NODELAY)."""
     keepalive: Keepalive | None = Keepalive()  # noqa: RUF009 - frozen, like a number
-    """How vanished peers are found (TCP); ``None`` is off."""
+    """How vanished peers are found while nothing is under way (TCP); ``None`` is off."""
+    vanished_after: float | None = 30.0
+    """Seconds without a word from the peer, with data under way, after which it has vanished (TCP); ``None``
+    leaves it to the kernel, which takes minutes. A peer that lives and does not read is never given up."""
     reuse_address: bool | None = None
     """SO_REUSEADDR; ``None`` sets it where it is right: on TCP listeners."""
     reuse_port: bool = False

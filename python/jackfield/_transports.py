@@ -66,6 +66,7 @@ class Setup:
             max_message=options.max_message,
             high_water=options.high_water,
             when_full=str(options.when_full),
+            vanished_after=options.vanished_after,
             idle_timeout=options.idle_timeout if self.listening and self.is_datagram else None,
             max_clients=options.max_clients,
             kind=_KINDS[self.protocol],

@@ -279,7 +279,7 @@ def test_half_close() -> None:
 def test_full_queue() -> None:
     output = run_whole("full_queue")
     said = {
-        "wait": r"message (\d+) raised TimedOut; 6\d queued, 0 dropped",
+        "wait": r"message (\d+) raised PeerStalled; 6\d queued, 0 dropped",
         "reject": r"message (\d+) raised QueueFull; 6\d queued, 0 dropped",
         "drop_oldest": r"every send returned; 6\d queued, (\d+) dropped",
         "drop_newest": r"every send returned; 6\d queued, (\d+) dropped",

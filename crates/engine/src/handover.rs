@@ -64,6 +64,8 @@ impl<H: Host> Reactor<H> {
             return Err(DetachError::Queued { bytes: queue.bytes(), messages: queue.messages() });
         }
         let seqpacket = link.kind == Kind::Seqpacket;
+        self.probe_as_before(id);
+        let Some(link) = self.get_mut(id) else { return Err(DetachError::Closed) };
         let Some(fd) = link.fd.take() else { return Err(DetachError::Closed) };
         if let Err(error) = self.epoll.remove(fd.as_raw_fd()) {
             if let Some(link) = self.get_mut(id) {

@@ -8,7 +8,7 @@
 //! | [`reactor`] | the links, epoll, deadlines, and the order in which things happen |
 //! | [`clock`], `wait` | time that passes or steps, and waiting for it |
 //! | [`busy_poll`] | whether to poll before sleeping; pure |
-//! | `receive`, `transmit`, `lifecycle`, `handover`, [`group`] | the reactor's rules, one concern a file |
+//! | `receive`, `transmit`, `lifecycle`, `handover`, `supervise`, [`group`] | the reactor's rules, one concern a file |
 //! | [`sys`] | system calls; the only `unsafe` |
 //!
 //! The reactor is pulled: [`reactor::Reactor::wait`] looks at the kernel, [`reactor::Reactor::next_event`] says what
@@ -25,6 +25,7 @@ pub mod link;
 pub mod queue;
 pub mod reactor;
 mod receive;
+mod supervise;
 pub mod sys;
 mod transmit;
 mod wait;
@@ -36,4 +37,5 @@ pub use link::{Body, Config, Counters, Fault, Host, Kind, LinkId, Plain, PlainBo
 pub use queue::WhenFull;
 pub use reactor::{Event, Reactor, Side};
 pub use receive::Take;
+pub use supervise::{Loss, Passed, Silence, Stall};
 pub use transmit::{Payload, Queued, SendError};

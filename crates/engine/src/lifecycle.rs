@@ -5,6 +5,7 @@
 
 use crate::link::{Config, Counters, Fault, Host, Kind, Link, LinkId, flag};
 use crate::reactor::{Reactor, Side, Slot};
+use crate::supervise::Stall;
 use crate::sys::address::SocketAddress;
 use crate::sys::epoll::{EDGE, IN, OUT, PRI, RDHUP};
 use crate::sys::socket::{self, Credentials};
@@ -43,6 +44,8 @@ pub struct Ending {
     pub counters: Counters,
     /// The kernel took every message that was queued at the end.
     pub complete: bool,
+    /// The close ran out of time because the peer lives and does not read.
+    pub stall: Option<Stall>,
 }
 
 /// How a socket is opened.
@@ -351,6 +354,7 @@ impl<H: Host> Reactor<H> {
         let Some(link) = self.get_mut(id) else { return };
         link.deadlines[Side::Life as usize] = 0;
         if link.has(flag::CLOSING) {
+            self.note_stall(id);
             self.abort(id);
             return;
         }
@@ -426,6 +430,7 @@ impl<H: Host> Reactor<H> {
 
     pub(crate) fn finish_close(&mut self, id: LinkId) {
         self.abandon_queue(id);
+        self.probe_as_before(id);
         let Some(link) = self.get_mut(id) else { return };
         if matches!(link.kind, Kind::Tcp | Kind::UnixStream | Kind::Seqpacket)
             && link.fault.is_none()
@@ -499,7 +504,7 @@ impl<H: Host> Reactor<H> {
     pub(crate) fn release(&mut self, id: LinkId) {
         let slot = &mut self.slots[id.index()];
         if let Some(link) = slot.link.take() {
-            self.ending = Ending { counters: link.counters, complete: !link.has(flag::CUT_SHORT) };
+            self.ending = ending_of(&link);
         }
         // Generations 0 and MAX mean other things.
         slot.generation = if slot.generation >= u32::MAX - 1 { 1 } else { slot.generation + 1 };
@@ -561,7 +566,7 @@ impl<H: Host> Reactor<H> {
     /// How the link ended, once its socket is closed; `None` before, and when its [`crate::Event::Gone`] was taken.
     pub fn ended(&self, id: LinkId) -> Option<Ending> {
         let link = self.get(id).filter(|link| link.has(flag::GONE))?;
-        Some(Ending { counters: link.counters, complete: !link.has(flag::CUT_SHORT) })
+        Some(ending_of(link))
     }
 
     /// The kind; `None` if there is no such link.
@@ -664,6 +669,11 @@ impl<H: Host> Reactor<H> {
     pub fn wanted(&self, id: LinkId) -> u8 {
         self.get(id).map_or(0, |link| link.want)
     }
+}
+
+fn ending_of<H: Host>(link: &Link<H>) -> Ending {
+    let stall = link.watch.as_ref().and_then(|watch| watch.stall);
+    Ending { counters: link.counters, complete: !link.has(flag::CUT_SHORT), stall }
 }
 
 fn open(family: i32, how: &OpenOptions<'_>) -> Result<OwnedFd> {

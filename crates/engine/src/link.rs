@@ -6,6 +6,7 @@
 use crate::frame::{FrameError, Framer};
 use crate::group::Membership;
 use crate::queue::{OutQueue, WhenFull};
+use crate::supervise::{Silence, Watch};
 use crate::sys::Errno;
 use crate::sys::address::SocketAddress;
 use crate::sys::icmp::{self, IcmpError};
@@ -161,6 +162,8 @@ pub struct Config {
     pub high_water: usize,
     /// What happens beyond.
     pub when_full: WhenFull,
+    /// A TCP peer that acknowledges nothing for so long, with data under way, has vanished (0: never).
+    pub vanished_ns: u64,
     /// A datagram peer that was silent for so long is gone (0: never).
     pub idle_ns: u64,
     /// How many clients a listener holds at once; newcomers beyond are refused.
@@ -217,6 +220,10 @@ pub mod want {
     pub const FLUSH: u8 = 1 << 2;
     /// The outcome of connecting.
     pub const CONNECT: u8 = 1 << 3;
+    /// That what was queued has come as far as was asked for.
+    pub const PASSED: u8 = 1 << 4;
+    /// Any of those that share the sending side's deadline.
+    pub(crate) const SENDING: u8 = SEND | FLUSH | PASSED;
 }
 
 /// Where the next message lies in the unclaimed bytes.
@@ -286,6 +293,8 @@ pub enum Fault {
     Lost(Errno),
     /// The connection, or a packet, was refused by an ICMP message: its sender is known.
     Refused(IcmpError),
+    /// The peer answers nothing any more.
+    Vanished(Silence),
     /// What the peer sent is not in the framing.
     Frame(FrameError),
     /// Its queue was full and its policy is [`WhenFull::Disconnect`].
@@ -331,11 +340,13 @@ pub(crate) struct Link<H: Host> {
     pub parent: LinkId,
     pub membership: Option<Membership>,
     pub fault: Option<Box<Fault>>,
+    /// Only while data is under way.
+    pub watch: Option<Box<Watch>>,
     pub listener: Option<Box<ListenerPart>>,
     /// Wall-clock nanoseconds.
     pub since: u64,
     /// Monotonic nanoseconds, 0 for none, by [`crate::Side`].
-    pub deadlines: [u64; 4],
+    pub deadlines: [u64; 5],
 }
 
 impl<H: Host> Link<H> {
@@ -359,9 +370,10 @@ impl<H: Host> Link<H> {
             parent: LinkId::NONE,
             membership: None,
             fault: None,
+            watch: None,
             listener: kind.is_listener().then(Box::default),
             since: crate::sys::realtime_ns(),
-            deadlines: [0; 4],
+            deadlines: [0; 5],
         }
     }
 
@@ -441,11 +453,11 @@ impl<H: Host> Link<H> {
 
     /// Nothing more can be sent. What the peer said before it went is often the reason, so a connection is still
     /// received from until its end.
-    pub fn fail_sending(&mut self, error: Errno) {
+    pub fn fail_sending(&mut self, fault: Fault) {
         if self.fault.is_none() && matches!(self.kind, Kind::Tcp | Kind::UnixStream | Kind::Seqpacket) {
             self.set(flag::SENDING_FAILED | flag::READABLE);
         }
-        self.fail(Fault::Lost(error));
+        self.fail(fault);
     }
 
     /// Receiving failed.
@@ -467,7 +479,8 @@ impl<H: Host> Link<H> {
     /// whose bytes are not in the framing can still be sent to.
     #[inline]
     pub fn is_broken(&self) -> bool {
-        matches!(self.fault.as_deref(), Some(Fault::Lost(_) | Fault::Refused(_) | Fault::TooSlow))
+        let fault = self.fault.as_deref();
+        matches!(fault, Some(Fault::Lost(_) | Fault::Refused(_) | Fault::Vanished(_) | Fault::TooSlow))
             && self.kind != Kind::Datagram
     }
 }

@@ -104,6 +104,11 @@ impl<L: AsRef<[u8]>> OutQueue<L> {
         self.begun > 0
     }
 
+    /// Bytes of the oldest message that have left already.
+    pub fn begun(&self) -> usize {
+        self.begun
+    }
+
     /// Nothing waits.
     #[inline]
     pub fn is_empty(&self) -> bool {
@@ -203,11 +208,17 @@ impl<L: AsRef<[u8]>> OutQueue<L> {
     /// `count` bytes have left; gives how many messages became whole with them.
     #[inline]
     pub fn advance(&mut self, count: usize) -> usize {
+        self.advance_noting(count, |_| {})
+    }
+
+    /// The same, and tells the size on the wire of each message that became whole.
+    #[inline]
+    pub fn advance_noting(&mut self, count: usize, mut note: impl FnMut(u32)) -> usize {
         debug_assert!(count <= self.bytes);
         let mut whole = 0;
         if count == self.bytes {
             whole = self.sizes.len();
-            self.sizes.clear();
+            self.sizes.drain(..).for_each(note);
             self.begun = 0;
         } else {
             self.begun += count;
@@ -216,6 +227,7 @@ impl<L: AsRef<[u8]>> OutQueue<L> {
                     break;
                 }
                 self.begun -= *size as usize;
+                note(*size);
                 self.sizes.pop_front();
                 whole += 1;
             }

@@ -37,6 +37,8 @@ pub enum Side {
     Life,
     /// When a packet that found its receiver full is tried again.
     Retry,
+    /// When it is looked at whether the peer still acknowledges.
+    Watch,
 }
 
 /// What the owner of a link asked to hear of.
@@ -46,7 +48,7 @@ pub enum Event {
     Receivable(LinkId),
     /// The queue has room again, or the link cannot send any more.
     Sendable(LinkId),
-    /// The queue is empty, or the link cannot send any more.
+    /// The queue is empty, or what was queued has come as far as was asked for, or the link cannot send any more.
     Flushed(LinkId),
     /// Connecting came to an end; [`Reactor::connected`] tells which.
     Connected(LinkId),
@@ -328,7 +330,7 @@ impl<H: Host> Reactor<H> {
             self.drain_datagrams(id);
         }
         let link = self.get_mut(id)?;
-        let sending = link.want & (want::SEND | want::FLUSH);
+        let sending = link.want & want::SENDING;
         if link.want & want::RECEIVE != 0 {
             if self.available(id) {
                 let link = self.get_mut(id)?;
@@ -360,7 +362,7 @@ impl<H: Host> Reactor<H> {
         if link.want & want::SEND != 0 && (room || over) {
             link.want &= !want::SEND;
             link.deadlines[1] = 0;
-            if link.want & want::FLUSH != 0 {
+            if link.want & (want::FLUSH | want::PASSED) != 0 {
                 self.notify(id);
             }
             return Some(Event::Sendable(id));
@@ -372,7 +374,17 @@ impl<H: Host> Reactor<H> {
             }
             return Some(Event::Flushed(id));
         }
-        if link.want & (want::SEND | want::FLUSH) != 0 && due(link.deadlines[1], now) {
+        if link.want & want::PASSED != 0 && (link.is_broken() || self.has_passed(id)) {
+            self.forget_passed(id);
+            let link = self.get_mut(id)?;
+            link.deadlines[Side::Send as usize] = 0;
+            if link.want & want::SENDING != 0 {
+                self.notify(id);
+            }
+            return Some(Event::Flushed(id));
+        }
+        let link = self.get_mut(id)?;
+        if link.want & want::SENDING != 0 && due(link.deadlines[1], now) {
             link.deadlines[1] = 0;
             return Some(Event::Expired(id, Side::Send));
         }
@@ -400,7 +412,7 @@ impl<H: Host> Reactor<H> {
         if wants & (want::RECEIVE | want::CONNECT) != 0 {
             link.deadlines[0] = 0;
         }
-        if wants & (want::SEND | want::FLUSH) != 0 && link.want & (want::SEND | want::FLUSH) == 0 {
+        if wants & want::SENDING != 0 && link.want & want::SENDING == 0 {
             link.deadlines[1] = 0;
         }
     }
@@ -481,6 +493,7 @@ impl<H: Host> Reactor<H> {
                     self.set_deadline(id, Side::Retry, 0);
                     self.mark_dirty(id);
                 }
+                Timed::Link(id, Side::Watch) => self.watch_expired(id),
                 Timed::Link(id, Side::Receive | Side::Send) => self.notify(id),
             }
         }

@@ -8,6 +8,7 @@
 use crate::frame::{FrameError, Known, Step};
 use crate::link::{Body, Fault, Front, Host, Kind, Large, LinkId, flag};
 use crate::reactor::{PARKED_CAP, RECEIVE_BUFFER, RECEIVE_SIZE, Reactor};
+use crate::supervise;
 use crate::sys::address::{RawAddress, SocketAddress};
 use crate::sys::{Errno, io};
 use std::mem::MaybeUninit;
@@ -325,7 +326,9 @@ impl<H: Host> Reactor<H> {
             Err(error) => {
                 link.unset(flag::READABLE);
                 if !error.would_block() {
-                    link.fail_receiving(Fault::Lost(error));
+                    let fault = supervise::lost(link, error);
+                    link.fail_receiving(fault);
+                    self.count_loss(id);
                 }
             }
         }
@@ -457,6 +460,7 @@ impl<H: Host> Reactor<H> {
             Ok(packet) if packet.length == 0 && !packet.has_control => {
                 if link.has(flag::RESET) {
                     link.fail_receiving(Fault::Lost(Errno(libc::ECONNRESET)));
+                    self.count_loss(id);
                 } else {
                     link.set(flag::END);
                 }

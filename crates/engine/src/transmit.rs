@@ -8,6 +8,7 @@ use crate::frame::FrameError;
 use crate::link::{Fault, Host, Kind, Link, LinkId, flag, want};
 use crate::queue::{Burst, OutQueue, WhenFull};
 use crate::reactor::Reactor;
+use crate::supervise;
 use crate::sys::address::SocketAddress;
 use crate::sys::{Errno, io, socket};
 use std::net::IpAddr;
@@ -273,7 +274,10 @@ impl<H: Host> Reactor<H> {
                 Queued::Dropped
             }
             WhenFull::Disconnect => {
-                link.fail(Fault::TooSlow);
+                self.count_loss(id);
+                if let Some(link) = self.get_mut(id) {
+                    link.fail(Fault::TooSlow);
+                }
                 self.abandon_queue(id);
                 self.notify(id);
                 Queued::Disconnected
@@ -325,19 +329,17 @@ impl<H: Host> Reactor<H> {
             } else if let Some(link) = self.get_mut(id) {
                 link.out = Some(queue);
             }
-            if let Err(error) = outcome
-                && let Some(link) = self.get_mut(id)
-            {
-                link.fail_sending(error);
-                self.abandon_queue(id);
-                self.notify(id);
+            match (outcome, self.get(id)) {
+                (Err(error), Some(link)) => return self.lose(id, supervise::lost(link, error)),
+                (Ok(()), Some(link)) if link.watch.is_some() => self.supervise(id),
+                _ => {}
             }
         }
         self.transmitted(id);
     }
 
     /// What follows once bytes have left: waiters, half-close, close, the group's high-water count.
-    fn transmitted(&mut self, id: LinkId) {
+    pub(crate) fn transmitted(&mut self, id: LinkId) {
         let Some(link) = self.get_mut(id) else { return };
         let flushed = link.is_flushed();
         if flushed && link.has(flag::END_ASKED) && !link.has(flag::END_SENT) && !link.is_broken() {
@@ -350,12 +352,13 @@ impl<H: Host> Reactor<H> {
         let finished = link.has(flag::CLOSING) && (flushed || link.is_broken());
         let room = link.has_room();
         let waiting = link.want & (want::SEND | want::FLUSH) != 0;
+        let asked = link.want & want::PASSED != 0;
         if link.has(flag::ABOVE_HIGH_WATER) && room {
             self.check_high_water(id);
         }
         if finished {
             self.finish_close(id);
-        } else if waiting && (flushed || room) {
+        } else if waiting && (flushed || room) || asked && self.has_passed(id) {
             self.notify(id);
         }
     }
@@ -375,7 +378,13 @@ impl<H: Host> Reactor<H> {
             match result {
                 Ok(count) => {
                     link.counters.bytes_out += count as u64;
-                    link.counters.messages_out += queue.advance(count) as u64;
+                    let whole = if link.kind == Kind::Tcp {
+                        let watch = link.watch.get_or_insert_default();
+                        queue.advance_noting(count, |size| watch.note(size))
+                    } else {
+                        queue.advance(count)
+                    };
+                    link.counters.messages_out += whole as u64;
                     link.counters.last_out = now;
                     if queue.is_empty() {
                         return Ok(());

@@ -323,8 +323,14 @@ fn peers_beyond_the_limit_are_refused_and_counted() {
 fn an_idle_peer_ends_and_a_busy_one_does_not() {
     let mut stepper = Stepper::new();
     let framer = config("none").framer.clone();
-    let brief =
-        Rc::new(Config { framer, high_water: 1000, when_full: WhenFull::Wait, idle_ns: 30_000_000, max_clients: 10 });
+    let brief = Rc::new(Config {
+        framer,
+        high_water: 1000,
+        when_full: WhenFull::Wait,
+        vanished_ns: 0,
+        idle_ns: 30_000_000,
+        max_clients: 10,
+    });
     let (id, address) = listener(&mut stepper, &brief);
     let (quiet, busy) = (udp(), udp());
     quiet.send_to(b"once", address).expect("sent");

@@ -5,6 +5,7 @@ use crate::endpoint;
 use crate::factory::{self, Facts};
 use crate::operation::{self, Job, Operation, Target};
 use crate::raw::{self, GilCell};
+use crate::until::{self, Until};
 use jackfield_engine::frame::Framer;
 use jackfield_engine::sys::address::SocketAddress;
 use jackfield_engine::sys::socket::Credentials;
@@ -219,6 +220,25 @@ impl Channel {
         Py::new(slf.py(), Operation::with(&this.core, Target::Link(this.id, job), timeout, owner))
     }
 
+    /// Queues what there is room for now; the rest, and the wait for how far it comes, is the operation's.
+    fn send_until(
+        slf: &Bound<'_, Self>,
+        messages: Vec<Py<PyBytes>>,
+        acknowledged: bool,
+        timeout: Option<f64>,
+        name: &'static str,
+    ) -> PyResult<Py<Operation>> {
+        let (this, py) = (slf.get(), slf.py());
+        let mut until = Until { messages, next: 0, position: None, acknowledged, name };
+        if until.messages.is_empty() || !this.core.has_senders(this.id) {
+            match until.queue(&this.core, py, this.id) {
+                Ok(_) => {}
+                Err(error) => return Py::new(py, Operation::new(&this.core, this.id, Job::Failed(Some(error)))),
+            }
+        }
+        Channel::operation(slf, Job::Until(Box::new(until)), timeout)
+    }
+
     fn divided(slf: &Bound<'_, Self>, framing: &str, max: usize, timeout: Option<f64>) -> PyResult<Py<Operation>> {
         let this = slf.get();
         let framer = Framer::parse(framing, max).map_err(|error| PyValueError::new_err(error.to_string()))?;
@@ -308,18 +328,40 @@ impl Channel {
         Channel::divided(slf, &format!("delimiter:0x{hex}"), max, timeout)
     }
 
-    /// Queues a message: at once when there is room, else once there is. Cancelled while it waits, it has queued nothing.
-    #[pyo3(signature = (data, timeout=None))]
-    fn send(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>, timeout: Option<f64>) -> PyResult<Py<Operation>> {
+    /// Queues a message: at once when there is room, else once there is. Cancelled while it waits for room, it has queued
+    /// nothing. `until` waits for more: "sent" until this machine's kernel has taken the message, "peer_kernel" until the
+    /// peer's kernel has acknowledged it; cancelled or timed out in that time, the message leaves all the same.
+    #[pyo3(signature = (data, timeout=None, *, until=None))]
+    fn send(
+        slf: &Bound<'_, Self>,
+        data: &Bound<'_, PyAny>,
+        timeout: Option<f64>,
+        until: Option<&str>,
+    ) -> PyResult<Py<Operation>> {
         let this = slf.get();
+        if until.is_some()
+            && let Some(acknowledged) = until::read(&this.core, slf.py(), this.id, until, "send")?
+        {
+            return Channel::send_until(slf, vec![message(data)?.unbind()], acknowledged, timeout, "send");
+        }
         send(&this.core, slf.py(), this.id, data, timeout, Some(slf.clone().into_any().unbind()))
     }
 
     /// Queues several messages in order; waits while the queue is full. A cancelled call has queued a first part of them.
-    #[pyo3(signature = (messages, timeout=None))]
-    fn send_many(slf: &Bound<'_, Self>, messages: &Bound<'_, PyAny>, timeout: Option<f64>) -> PyResult<Py<Operation>> {
+    /// `until` is that of `send`, for all of them.
+    #[pyo3(signature = (messages, timeout=None, *, until=None))]
+    fn send_many(
+        slf: &Bound<'_, Self>,
+        messages: &Bound<'_, PyAny>,
+        timeout: Option<f64>,
+        until: Option<&str>,
+    ) -> PyResult<Py<Operation>> {
         let messages: PyResult<Vec<Py<PyBytes>>> =
             messages.try_iter()?.map(|item| message(&item?).map(Bound::unbind)).collect();
+        let this = slf.get();
+        if let Some(acknowledged) = until::read(&this.core, slf.py(), this.id, until, "send_many")? {
+            return Channel::send_until(slf, messages?, acknowledged, timeout, "send_many");
+        }
         Channel::operation(slf, Job::SendMany(messages?, 0), timeout)
     }
 
@@ -340,9 +382,14 @@ impl Channel {
         self.core.touched(py)
     }
 
-    /// Waits until the kernel has taken everything queued.
-    #[pyo3(signature = (timeout=None))]
-    fn flush(slf: &Bound<'_, Self>, timeout: Option<f64>) -> PyResult<Py<Operation>> {
+    /// Waits until the kernel has taken everything queued; with `until="peer_kernel"` until the peer's kernel has
+    /// acknowledged what was queued when it was called.
+    #[pyo3(signature = (timeout=None, *, until=None))]
+    fn flush(slf: &Bound<'_, Self>, timeout: Option<f64>, until: Option<&str>) -> PyResult<Py<Operation>> {
+        let this = slf.get();
+        if let Some(acknowledged) = until::read(&this.core, slf.py(), this.id, until, "flush")? {
+            return Channel::send_until(slf, Vec::new(), acknowledged, timeout, "flush");
+        }
         Channel::operation(slf, Job::Flush, timeout)
     }
 

@@ -46,8 +46,22 @@ impl Waiters {
 #[derive(Default)]
 pub struct Senders {
     pub queue: VecDeque<Py<Operation>>,
+    /// Who waits for what is queued already: later senders need not stand behind them.
+    pub watchers: VecDeque<Py<Operation>>,
     /// The nearest deadline of them, or an earlier one; 0 for none.
     deadline: u64,
+}
+
+impl Senders {
+    /// Everyone.
+    fn into_all(self) -> impl Iterator<Item = Py<Operation>> {
+        self.queue.into_iter().chain(self.watchers)
+    }
+
+    fn forget(&mut self, operation: &Py<Operation>) {
+        self.queue.retain(|waiting| !waiting.is(operation));
+        self.watchers.retain(|waiting| !waiting.is(operation));
+    }
 }
 
 /// See the module.
@@ -150,7 +164,7 @@ impl Core {
             let taken = std::mem::take(&mut *waiters.borrow_mut());
             for waiter in taken {
                 for operation in
-                    waiter.receive.into_iter().chain(waiter.send.into_iter().flat_map(|senders| senders.queue))
+                    waiter.receive.into_iter().chain(waiter.send.into_iter().flat_map(|senders| senders.into_all()))
                 {
                     operation.get().disown();
                 }
@@ -313,10 +327,11 @@ impl Core {
                 Event::Sendable(id) | Event::Flushed(id) => self.wake_senders(py, id, false)?,
                 Event::Expired(id, _) => self.wake_senders(py, id, true)?,
                 Event::Gone(id) => {
-                    let complete = self.reactor()?.ending().complete;
+                    let ending = self.reactor()?.ending();
                     self.slot(id, |waiters| {
-                        for operation in waiters.send.iter().flat_map(|senders| &senders.queue) {
-                            operation.get().set_ended(complete);
+                        let senders = waiters.send.iter();
+                        for operation in senders.flat_map(|senders| senders.queue.iter().chain(&senders.watchers)) {
+                            operation.get().set_ended(ending);
                         }
                     });
                     if let Some(operation) = self.take_receiver(id) {
@@ -349,13 +364,14 @@ impl Core {
         let senders = self.slot(id, |waiters| waiters.send.take());
         let Some(mut senders) = senders else { return Ok(()) };
         let now = self.reactor()?.now();
-        while let Some(operation) = senders.queue.pop_front() {
+        while let Some(operation) = senders.queue.pop_front().or_else(|| senders.watchers.pop_front()) {
             let late = expired && operation.get().is_late(now);
             if let Err(error) = Operation::wake(py, operation, late) {
                 self.slot(id, |waiters| {
                     // Those that were woken and wait again stand before those that were not.
                     let mut all = waiters.send.take().unwrap_or_default();
                     all.queue.append(&mut senders.queue);
+                    all.watchers.append(&mut senders.watchers);
                     waiters.send = Some(all);
                 });
                 return Err(error);
@@ -382,14 +398,26 @@ impl Core {
     /// Whether somebody waits to send on the link already.
     #[inline]
     pub fn has_senders(&self, id: LinkId) -> bool {
-        self.waiters.borrow().get(id.index()).is_some_and(|waiters| waiters.send.is_some())
+        self.waiters.borrow().get(id.index()).is_some_and(|waiters| match &waiters.send {
+            Some(senders) => !senders.queue.is_empty(),
+            None => false,
+        })
     }
 
-    /// Adds a waiting sender; the link's deadline is the nearest of all of them.
+    /// Adds who waits to send; the link's deadline is the nearest of all of them.
     pub fn add_sender(&self, id: LinkId, operation: Py<Operation>, wants: u8, deadline: u64) -> PyResult<()> {
+        self.add_waiter(id, wants, deadline, |senders| senders.queue.push_back(operation))
+    }
+
+    /// Adds who waits for what is queued already.
+    pub fn add_watcher(&self, id: LinkId, operation: Py<Operation>, wants: u8, deadline: u64) -> PyResult<()> {
+        self.add_waiter(id, wants, deadline, |senders| senders.watchers.push_back(operation))
+    }
+
+    fn add_waiter(&self, id: LinkId, wants: u8, deadline: u64, add: impl FnOnce(&mut Senders)) -> PyResult<()> {
         let nearest = self.slot(id, |waiters| {
             let senders = waiters.send.get_or_insert_default();
-            senders.queue.push_back(operation);
+            add(senders);
             if deadline != 0 && (senders.deadline == 0 || deadline < senders.deadline) {
                 senders.deadline = deadline;
             }
@@ -408,8 +436,8 @@ impl Core {
         let (receives, sends_left) = self.slot(id, |waiters| {
             let receives = waiters.receive.take_if(|waiting| waiting.is(operation)).is_some();
             let left = waiters.send.as_mut().map(|senders| {
-                senders.queue.retain(|waiting| !waiting.is(operation));
-                senders.queue.len()
+                senders.forget(operation);
+                senders.queue.len() + senders.watchers.len()
             });
             if left == Some(0) {
                 waiters.send = None;
@@ -421,7 +449,7 @@ impl Core {
                 reactor.unwant(id, want::RECEIVE | want::CONNECT);
             }
             if sends_left == Some(0) {
-                reactor.unwant(id, want::SEND | want::FLUSH);
+                reactor.unwant(id, want::SEND | want::FLUSH | want::PASSED);
             }
         }
     }

@@ -25,13 +25,14 @@ pub struct LinkConfig {
 #[pymethods]
 impl LinkConfig {
     #[new]
-    #[pyo3(signature = (*, framing, max_message, high_water, when_full, idle_timeout, max_clients, kind, options, backlog))]
+    #[pyo3(signature = (*, framing, max_message, high_water, when_full, vanished_after, idle_timeout, max_clients, kind, options, backlog))]
     #[expect(clippy::too_many_arguments, reason = "keyword-only, called by one place in the library")]
     fn new(
         framing: &str,
         max_message: usize,
         high_water: usize,
         when_full: &str,
+        vanished_after: Option<f64>,
         idle_timeout: Option<f64>,
         max_clients: Option<usize>,
         kind: i32,
@@ -44,6 +45,7 @@ impl LinkConfig {
             framer: Rc::new(framer),
             high_water: high_water.max(1),
             when_full: self::when_full(when_full)?,
+            vanished_ns: vanished_after.map_or(0, |seconds| (seconds.clamp(0.0, 1e9) * 1e9) as u64),
             idle_ns: idle_timeout.map_or(0, |seconds| (seconds.clamp(0.0, 1e9) * 1e9) as u64),
             max_clients: max_clients.unwrap_or(usize::MAX),
         };

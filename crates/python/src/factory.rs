@@ -4,7 +4,7 @@ use crate::core::{PyHost, os_error};
 use jackfield_engine::frame::FrameError;
 use jackfield_engine::sys::Errno;
 use jackfield_engine::sys::address::SocketAddress;
-use jackfield_engine::{DetachError, Fault, Kind, LinkId, Reactor, SendError};
+use jackfield_engine::{DetachError, Fault, Kind, LinkId, Reactor, SendError, Silence, Stall};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -60,12 +60,30 @@ impl Facts {
                 .text("offender", &refusal.offender.to_string())
                 .number("icmp_type", i64::from(refusal.icmp_type))
                 .number("icmp_code", i64::from(refusal.code)),
+            Fault::Vanished(silence) => Facts::vanished(silence),
             Fault::TooSlow => Facts::new("lost").text(
                 "message",
                 "it was disconnected because it did not read fast enough and its queue was full (when_full=disconnect)",
             ),
             Fault::Frame(error) => Facts::frame(error),
         }
+    }
+
+    fn vanished(silence: &Silence) -> Facts {
+        let facts = Facts::new("vanished").seconds("silent", silence.silent_ns);
+        let facts = facts.number("unanswered", i64::from(silence.unanswered));
+        let facts = facts.number("unacknowledged", silence.unacknowledged as i64);
+        if silence.errno == 0 { facts } else { facts.errno(silence.errno) }
+    }
+
+    /// A time-out while the peer lives and does not read.
+    pub fn stalled(stall: &Stall) -> Facts {
+        Facts::new("stalled").seconds("stalled", stall.since_ns).number("waiting", stall.waiting as i64)
+    }
+
+    fn seconds(mut self, name: &'static str, ns: u64) -> Facts {
+        self.values.push((name, Value::Seconds(ns as f64 / 1e9)));
+        self
     }
 
     pub fn frame(error: &FrameError) -> Facts {
@@ -151,9 +169,12 @@ impl Facts {
         self
     }
 
-    /// Adds the link's protocol and its two ends.
+    /// Adds the link's protocol and its two ends, and what became of the messages if it broke.
     pub fn of_link(mut self, reactor: &Reactor<PyHost>, id: LinkId) -> Facts {
         let Some(protocol) = protocol(reactor, id) else { return self };
+        if let Some(loss) = reactor.loss(id).filter(|_| matches!(self.kind, "lost" | "vanished")) {
+            self = self.number("certainly_unsent", loss.unsent as i64).number("unknown", loss.unknown as i64);
+        }
         self.values.push(("protocol", Value::Text(protocol.to_owned())));
         if let Some(local) = reactor.local(id) {
             self.values.push(("local", Value::Address(protocol, local)));

@@ -7,6 +7,7 @@ mod events;
 mod factory;
 mod operation;
 mod raw;
+mod until;
 
 use pyo3::prelude::*;
 

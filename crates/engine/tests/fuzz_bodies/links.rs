@@ -117,6 +117,7 @@ impl World {
             framer: framer.clone(),
             high_water: HIGH_WATER,
             when_full: POLICIES[policy % POLICIES.len()],
+            vanished_ns: 100_000_000,
             idle_ns: 0,
             max_clients: 0,
         });
@@ -590,6 +591,7 @@ impl Line {
             }
             Err(Fault::Refused(error)) => panic!("no network is between the two: {error:?}"),
             Err(Fault::TooSlow) => {}
+            Err(Fault::Vanished(silence)) => panic!("a Unix peer cannot vanish: {silence:?}"),
         }
     }
 

@@ -6,7 +6,7 @@ use crate::events;
 use crate::factory::{self, Facts};
 use crate::raw;
 use jackfield_engine::frame::Framer;
-use jackfield_engine::{LinkId, Payload, Queued, Take, WhenFull};
+use jackfield_engine::{Ending, LinkId, Payload, Queued, Take, WhenFull};
 use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
@@ -24,7 +24,7 @@ impl Operation {
                 {
                     *framer = self.divide(py, *id, own)?;
                 }
-                self.attempt_on_link(py, *id, job, phase, *ended)
+                self.attempt_on_link(py, *id, job, phase, ended.as_deref())
             }
             Target::Group(group, job) => {
                 let (group, job) = (*group, job.clone());
@@ -41,7 +41,7 @@ impl Operation {
         id: LinkId,
         job: &mut Job,
         phase: Phase,
-        ended: Option<bool>,
+        ended: Option<&Ending>,
     ) -> PyResult<Attempt> {
         let core = &self.core;
         match job {
@@ -94,7 +94,7 @@ impl Operation {
                 }
                 Ok(Attempt::Done(py.None()))
             }
-            Job::Flush if ended == Some(false) => {
+            Job::Flush if ended.is_some_and(|ending| !ending.complete) => {
                 let message = "the channel ended before everything queued had left";
                 Err(factory::error(py, Facts::closed().operation("flush").text("message", message)))
             }
@@ -107,6 +107,13 @@ impl Operation {
                     return Err(factory::error(py, facts));
                 }
                 Ok(if reactor.queued_of(id).1 == 0 { Attempt::Done(py.None()) } else { Attempt::Wait })
+            }
+            Job::Until(until) => {
+                if phase == Phase::New && until.next < until.messages.len() && core.has_senders(id) {
+                    return Ok(Attempt::Wait);
+                }
+                let done = until.queue(core, py, id)? && until.is_reached(core, py, id, ended)?;
+                Ok(if done { Attempt::Done(py.None()) } else { Attempt::Wait })
             }
             Job::Accept(wrap) => {
                 if core.spend() {
@@ -140,18 +147,18 @@ impl Operation {
             Job::Closed(deadline) => {
                 let deadline = *deadline;
                 let reactor = core.reactor()?;
-                let complete = match (ended, reactor.ended(id)) {
-                    (Some(complete), _) => complete,
-                    (None, Some(ending)) => ending.complete,
-                    (None, None) if reactor.kind(id).is_none() => true,
+                let (complete, stall) = match (ended, reactor.ended(id)) {
+                    (Some(ending), _) => (ending.complete, ending.stall),
+                    (None, Some(ending)) => (ending.complete, ending.stall),
+                    (None, None) if reactor.kind(id).is_none() => (true, None),
                     (None, None) => return Ok(Attempt::Wait),
                 };
                 let late = deadline != 0 && reactor.clock().now() >= deadline;
                 drop(reactor);
                 // A close that another call cut short is still a close; only its own deadline is worth an error.
                 if !complete && late {
-                    let facts = Facts::new("timed_out").operation("close");
-                    return Err(factory::error(py, facts));
+                    let facts = stall.map_or_else(|| Facts::new("timed_out"), |stall| Facts::stalled(&stall));
+                    return Err(factory::error(py, facts.operation("close")));
                 }
                 Ok(Attempt::Done(py.None()))
             }

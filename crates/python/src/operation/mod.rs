@@ -16,8 +16,9 @@ pub use attempt::send_bytes;
 
 use crate::core::SharedCore;
 use crate::raw::GilCell;
+use crate::until::Until;
 use jackfield_engine::frame::Framer;
-use jackfield_engine::{LinkId, WhenFull};
+use jackfield_engine::{Ending, LinkId, WhenFull};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -39,6 +40,8 @@ pub enum Job {
     SendMany(Vec<Py<PyBytes>>, usize),
     /// Wait until the queue is empty.
     Flush,
+    /// Queue messages, and wait until they have come as far as was asked for.
+    Until(Box<Until>),
     /// The next connection of a listener, given to the callable.
     Accept(Py<PyAny>),
     /// The outcome of connecting.
@@ -65,6 +68,7 @@ impl Job {
             Job::Send(_) => "send",
             Job::SendMany(..) => "send_many",
             Job::Flush => "flush",
+            Job::Until(until) => until.name,
             Job::Accept(_) => "accept",
             Job::Connect => "connect",
             _ => "receive",
@@ -121,8 +125,8 @@ struct State {
     cancel_message: Option<Py<PyAny>>,
     timeout: Option<f64>,
     deadline: u64,
-    /// The link is gone; whether everything queued had left.
-    ended: Option<bool>,
+    /// The link is gone; how.
+    ended: Option<Box<Ending>>,
     /// Keeps the channel alive while it is waited for.
     owner: Option<Py<PyAny>>,
     /// The channel's own framer, put back at the end when this operation divides the stream its own way.

@@ -3,7 +3,7 @@
 use super::{GroupJob, Job, Operation, Phase, Target};
 use crate::factory::{self, Facts};
 use crate::raw;
-use jackfield_engine::{LinkId, Side, want};
+use jackfield_engine::{Ending, LinkId, Side, want};
 use pyo3::prelude::*;
 
 impl Operation {
@@ -42,6 +42,7 @@ impl Operation {
         match target {
             Target::Link(_, Job::Pause) | Target::Group(_, GroupJob::Counted(_)) => true,
             Target::Link(_, Job::SendMany(..)) => self.core.spend(),
+            Target::Link(_, Job::Until(until)) => until.position.is_none() && self.core.spend(),
             Target::Link(_, job) => job.receives() && self.core.spend(),
             Target::Group(_, GroupJob::Next | GroupJob::Receive | GroupJob::ReceiveMany(_)) => self.core.spend(),
             Target::Group(..) => false,
@@ -53,8 +54,15 @@ impl Operation {
         let operation = this.clone().unbind();
         match job {
             Job::Send(_) | Job::SendMany(..) => self.core.add_sender(link, operation, want::SEND, deadline)?,
-            Job::Flush => self.core.add_sender(link, operation, want::FLUSH, deadline)?,
-            Job::Closed(_) => self.core.add_sender(link, operation, 0, 0)?,
+            Job::Flush => self.core.add_watcher(link, operation, want::FLUSH, deadline)?,
+            Job::Closed(_) => self.core.add_watcher(link, operation, 0, 0)?,
+            Job::Until(until) => match until.position {
+                None => self.core.add_sender(link, operation, want::SEND, deadline)?,
+                Some(position) => {
+                    self.core.reactor()?.want_passed(link, position, until.acknowledged);
+                    self.core.add_watcher(link, operation, want::PASSED, deadline)?;
+                }
+            },
             _ => {
                 if !self.core.slot(link, |waiters| waiters.receive_with(operation)) {
                     return Ok(false);
@@ -162,9 +170,14 @@ impl Operation {
 
     pub(super) fn timed_out(&self, py: Python<'_>) -> PyErr {
         let state = self.state.borrow();
-        let facts = Facts::new("timed_out").timeout(state.timeout.unwrap_or(0.0));
+        let facts = Facts::new("timed_out");
         let facts = match (&state.target, self.core.reactor()) {
             (Target::Link(link, job), Ok(mut reactor)) => {
+                let sends = matches!(job, Job::Send(_) | Job::SendMany(..) | Job::Flush | Job::Until(_));
+                let facts = match reactor.stall(*link).filter(|_| sends) {
+                    Some(stall) => Facts::stalled(&stall),
+                    None => facts,
+                };
                 let facts = facts.operation(job.name()).of_link(&reactor, *link);
                 if matches!(job, Job::Connect) {
                     reactor.abort(*link);
@@ -173,6 +186,7 @@ impl Operation {
             }
             _ => facts.operation("receive"),
         };
+        let facts = facts.timeout(state.timeout.unwrap_or(0.0));
         drop(state);
         factory::error(py, facts)
     }
@@ -189,8 +203,8 @@ impl Operation {
         }
     }
 
-    pub fn set_ended(&self, complete: bool) {
-        self.state.borrow_mut().ended = Some(complete);
+    pub fn set_ended(&self, ending: Ending) {
+        self.state.borrow_mut().ended = Some(Box::new(ending));
     }
 
     pub fn is_cancelled(&self) -> bool {
