@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import socket
 import time
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from types import TracebackType
 from typing import Any, Generic, TypeVar, Unpack
 
@@ -14,6 +15,7 @@ from jackfield import _engine
 from jackfield._address import Address
 from jackfield._channel import Channel
 from jackfield._errors import Attempt, ConnectTimedOut, JackfieldError, TimedOut, from_os_error
+from jackfield._happy_eyeballs import first_connected, most_telling
 from jackfield._loop import current_reactor
 from jackfield._option_values import bind_address
 from jackfield._options import OptionFields, Options
@@ -52,9 +54,10 @@ class Opening(Generic[T]):
 def connect(address: Address | str, **options: Unpack[OptionFields]) -> Opening[Channel]:
     """Connect to an address: ``channel = await connect(...)`` or ``async with connect(...) as channel``.
 
-    Options are those of ``Options``, in the address or here; here wins. A name that resolves to several
-    addresses is tried one after the other within ``connect_timeout`` seconds; the error's ``attempts`` tell
-    what each one said.
+    Options are those of ``Options``, in the address or here; here wins. Of a name that resolves to several
+    addresses each is tried, a quarter of a second apart or as soon as one has failed, and the first to
+    connect wins (Happy Eyeballs, RFC 8305). All of it takes ``connect_timeout`` seconds at most; the error's
+    ``attempts`` tell what each one said.
 
     Raises ``InvalidAddress``, ``InvalidOption`` at once; ``NameNotResolved``, ``ConnectRefused``,
     ``ConnectTimedOut``, ``HostUnreachable``, ``AccessDenied``, ``TooManyOpenFiles`` and other
@@ -97,31 +100,31 @@ async def _connect(setup: Setup) -> Channel:
         ) from error
     except OSError as error:
         raise from_os_error(error, stage="resolve", address=address) from error
-    attempts: list[Attempt] = []
-    failure: OSError = OSError(errno.EADDRNOTAVAIL, "the name has no address of a usable family")
-    for family, place in places:
-        begun = time.monotonic()
-        left = None if limit is None else limit - (begun - started)
-        if left is not None and left <= 0:
-            break
-        try:
-            link = await _attempt(reactor, setup, family, place, left)
-        except OSError as error:
-            failure = error
-            where = as_address(setup.protocol, place)
-            attempts.append(Attempt(where, error, time.monotonic() - begun))
-        else:
-            return Channel(reactor, setup, link)
-    raise from_os_error(failure, stage="connect", address=address, attempts=tuple(attempts)) from failure
+    deadline = None if limit is None else started + limit
+    tries: list[Callable[[], Awaitable[int]]] = [
+        functools.partial(_attempt, reactor, setup, *place, deadline) for place in places
+    ]
+    outcome = await first_connected(tries, discard=reactor.close_link, deadline=deadline)
+    link, failed = outcome
+    if link is not None:
+        return Channel(reactor, setup, link)
+    attempts = [
+        Attempt(as_address(setup.protocol, places[index][1]), error, elapsed)
+        for index, error, elapsed in failed
+    ]
+    nowhere = OSError(errno.EADDRNOTAVAIL, "the name has no address of a usable family")
+    failure = most_telling([error for _, error, _ in failed] or [nowhere])
+    own = None if setup.options.bind is None else bind_address(setup.protocol, setup.options.bind)
+    raise from_os_error(failure, stage="connect", address=address, attempts=attempts, own=own) from failure
 
 
 async def _attempt(
-    reactor: _engine.Reactor, setup: Setup, family: int, place: RawAddress, timeout: float | None
+    reactor: _engine.Reactor, setup: Setup, family: int, place: RawAddress, deadline: float | None
 ) -> int:
-    """One try; the link's id. Raises OSError."""
+    """One try; the link's id. Raises OSError, at the deadline TimeoutError. Cancelled, it leaves nothing."""
+    timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
     config = setup.config(family)
     own = await _own_end(setup, family)
-    deadline = None if timeout is None else time.monotonic() + timeout
     while True:
         try:
             link, outcome = reactor.connect(place, config, own, timeout)

@@ -289,7 +289,8 @@ def test_silence(hosts: Hosts, family: int) -> None:
     error = failure(hosts.client, at("tcp", SERVER[family], 82), timeout=0.5)
     assert facts(error) == ("ConnectTimedOut", Cause.NO_ANSWER, errno.ETIMEDOUT, None, None)
     assert "a firewall drops the packets, or the server's accept queue is full" in str(error)
-    assert error.attempts[0].elapsed == pytest.approx(0.5, abs=0.4)
+    assert error.attempts[0].elapsed is not None
+    assert 0.3 < error.attempts[0].elapsed < 10
 
 
 @families
