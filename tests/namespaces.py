@@ -314,16 +314,37 @@ class Namespace:
         made.bind((device, 3))
         return made
 
-    def forge_unreachable(self, quoted: bytes, code: int, *, source: str | None = None) -> None:
+    def forge_unreachable(self, quoted: bytes, code: int, *, source: str | None = None, mtu: int = 0) -> None:
         """Send an ICMP "destination unreachable" about ``quoted``, an IPv4 packet's beginning, to its sender:
-        from ``source``, which need not be ours, or from the host that the packet was for."""
+        from ``source``, which need not be ours, or from the host that the packet was for. ``mtu`` is what
+        would pass, says code 4 ("fragmentation needed")."""
         victim, target = quoted[12:16], quoted[16:20]
-        message = struct.pack("!BBHI", 3, code, 0, 0) + quoted
+        message = struct.pack("!BBHI", 3, code, 0, mtu) + quoted
         message = message[:2] + struct.pack("!H", checksum(message)) + message[4:]
         sender = socket.inet_aton(source) if source else target
-        header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(message), 1, 0, 64, 1, 0, sender, victim)
+        self._forge(message, socket.IPPROTO_ICMP, sender, victim)
+
+    def forge_segment(
+        self,
+        source: tuple[str, int],
+        target: tuple[str, int],
+        *,
+        sequence: int,
+        flags: int,
+        data: bytes = b"",
+    ) -> None:
+        """Send a TCP segment that claims to be from ``source``, with these flags (RST is 4)."""
+        ends = socket.inet_aton(source[0]), socket.inet_aton(target[0])
+        head = struct.pack("!HHIIBBHHH", source[1], target[1], sequence, 0, 5 << 4, flags, 0, 0, 0)
+        summed = struct.pack("!4s4sBBH", *ends, 0, socket.IPPROTO_TCP, len(head) + len(data)) + head + data
+        head = head[:16] + struct.pack("!H", checksum(summed)) + head[18:]
+        self._forge(head + data, socket.IPPROTO_TCP, *ends)
+
+    def _forge(self, message: bytes, protocol: int, source: bytes, target: bytes) -> None:
+        length = 20 + len(message)
+        header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, length, 1, 0, 64, protocol, 0, source, target)
         with self.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
-            raw.sendto(header + message, (socket.inet_ntoa(victim), 0))
+            raw.sendto(header + message, (socket.inet_ntoa(target), 0))
 
 
 class Process:
