@@ -64,6 +64,78 @@ COMMON = """
     HARD = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 """
 
+STORM = """
+import socket, struct, sys
+address, count = ("127.0.0.1", int(sys.argv[1])), int(sys.argv[2])
+taken = 0
+sys.stdin.readline()
+for number in range(count):
+    plain = socket.socket()
+    plain.settimeout(20)
+    plain.setsockopt(socket.IPPROTO_IP, 24, 1)  # IP_BIND_ADDRESS_NO_PORT
+    plain.bind(("127.0.0.%d" % (32 + number % 16), 0))
+    try:
+        plain.connect(address)
+        taken += 1
+        if number % 3 == 0:
+            plain.sendall(b"half a li")
+        if number % 3 < 2:
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    except OSError:
+        pass
+    plain.close()
+print("stormed", taken, flush=True)
+"""
+"""When told, connects and goes as fast as it can: with a reset, in the middle of a line, or with an end."""
+
+STORMED = """
+    async def main():
+        async with jackfield.listen("tcp://127.0.0.1:0", framing="line") as listener, listener.serving(echo):
+            first = await jackfield.connect(listener.address, framing="line")
+            assert await first.request(b"x", timeout=10) == b"x"
+            # Before the crowd takes the last descriptor: a program's pipes need some.
+            storms = [
+                await asyncio.create_subprocess_exec(
+                    sys.executable, "-c", STORM, str(listener.address.port), "4000", stdin=-1, stdout=-1)
+                for _ in range(2)
+            ]
+            crowd = await connect_all(listener.address, 300)
+            print((await crowd.stdout.readline()).decode().strip())
+            for storm in storms:
+                storm.stdin.write(b"go\\n")
+            ended = asyncio.gather(*(storm.stdout.readline() for storm in storms))
+            rounds = 0
+            while not ended.done():
+                assert await first.request(b"still well", timeout=10) == b"still well"
+                assert listener.statistics().clients <= 256
+                rounds += 1
+            print(*ended.result(), "rounds", rounds)
+            assert rounds > 20
+            assert listener.statistics().refused > 0
+            for storm in storms:
+                await storm.wait()
+            crowd.stdin.write(b"go\\n")
+            words = (await asyncio.wait_for(crowd.stdout.readline(), 60)).decode().split()
+            assert int(words[1]) > 100, words
+            crowd.stdin.write(b"end\\n")
+            await crowd.wait()
+            for _ in range(1000):
+                if listener.statistics().clients <= 1:
+                    break
+                await asyncio.sleep(0.01)
+            assert listener.statistics().clients == 1, listener.statistics()
+            async with jackfield.connect(listener.address, framing="line") as late:
+                assert await late.request(b"recovered", timeout=10) == b"recovered"
+            first.abort()
+        await asyncio.sleep(0)
+        left = len(os.listdir("/proc/self/fd"))
+        assert left < 40, left
+        print("done")
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, HARD))
+    jackfield.run(main)
+"""
+
 LOW = """
     async def main():
         async with jackfield.listen("tcp://127.0.0.1:0", framing="line") as listener, listener.serving(echo):
@@ -167,7 +239,7 @@ GROUP = """
 
 def script(code: str, *arguments: str, limit: float = 60) -> str:
     """Run it in a process of its own, which may spoil its descriptors; its output."""
-    text = f"CROWD = {CROWD!r}\n" + textwrap.dedent(COMMON) + textwrap.dedent(code)
+    text = f"CROWD = {CROWD!r}\nSTORM = {STORM!r}\n" + textwrap.dedent(COMMON) + textwrap.dedent(code)
     result = subprocess.run(
         [sys.executable, "-c", text, *arguments], capture_output=True, text=True, timeout=limit, check=False
     )
@@ -180,6 +252,10 @@ def script(code: str, *arguments: str, limit: float = 60) -> str:
 def test_a_server_without_descriptors_refuses_and_recovers() -> None:
     out = script(LOW)
     assert "refused: " in out
+
+
+def test_an_accept_storm_at_the_limit_harms_nobody() -> None:
+    script(STORMED)
 
 
 def test_a_group_without_descriptors_refuses_and_recovers() -> None:

@@ -8,6 +8,7 @@ was stopped or a pipe that nobody reads holds up neither clients nor operators.
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import queue
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 FRAME = 0.5  # seconds between two screenfuls
 EVENTS_SHOWN = 5
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def serve(
@@ -149,11 +151,17 @@ async def _paint(hub: Hub, writer: Writer) -> None:
 
 
 class Writer:
-    """A thread that writes what it is given, in order; the newest beyond `limit` are dropped."""
+    """A thread that writes what it is given, in order; the newest beyond `limit` are dropped.
+
+    While the disk is full lines are lost, and the first one that is written again says how many. When nobody
+    reads any more, nothing is written from then on.
+    """
 
     def __init__(self, *, limit: int = 1000) -> None:
         self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue(limit)
         self._dropped = 0
+        self._lost = 0
+        self._in_line = False  # the last write ended in the middle of a line
         self._gone = False
         self._thread = threading.Thread(target=self._work, name="jackfield-output", daemon=True)
         self._thread.start()
@@ -163,13 +171,8 @@ class Writer:
         dropped = self._dropped
         if dropped:
             text = f"(the reader of this log is slow: {dropped} lines were dropped)\n{text}"
-        stream = sys.stderr if to_stderr else sys.stdout
-
-        def write() -> None:
-            stream.write(text)
-            stream.flush()
-
-        if self.draw(write):
+        descriptor = (sys.stderr if to_stderr else sys.stdout).fileno()
+        if self.draw(lambda: self._write(descriptor, text)):
             self._dropped -= dropped
         else:
             self._dropped += 1
@@ -183,6 +186,24 @@ class Writer:
         except queue.Full:
             return False
         return True
+
+    def _write(self, descriptor: int, text: str) -> None:
+        """Write it whole. Not through the stream, which would keep what the disk did not take."""
+        if self._lost:
+            text = f"(the disk was full: {counted(self._lost, 'line')} missing here)\n{text}"
+        left = memoryview((("\n" if self._in_line else "") + text).encode(errors="replace"))
+        whole = len(left)
+        try:
+            while left:
+                left = left[os.write(descriptor, left) :]
+        except OSError as error:
+            self._in_line |= len(left) < whole
+            if error.errno not in _NO_ROOM:
+                raise
+            self._lost += 1
+        else:
+            self._in_line = False
+            self._lost = 0
 
     def close(self, *, patience: float = 0.2) -> None:
         """Write what waits, as far as it is read within `patience` seconds."""
