@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         TooManyOpenFiles as TooManyOpenFiles,
         TruncatedFrame as TruncatedFrame,
     )
+    from jackfield._explain import Explanation as Explanation
     from jackfield._framing import Framing as Framing
     from jackfield._group import (
         AcceptFailed as AcceptFailed,
@@ -88,6 +89,7 @@ _HOMES = {
         "MessageTooLarge NameNotResolved NotSupported PeerStalled PeerVanished QueueFull TimedOut "
         "TooManyOpenFiles TruncatedFrame"
     ),
+    "_explain": "Explanation",
     "_framing": "Framing",
     "_group": "AcceptFailed Event Group Joined Left Member Message",
     "_keepalive": "Keepalive",

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Self
 from jackfield import _engine
 from jackfield._address import Address
 from jackfield._errors import ChannelClosed, EndOfStream, NotSupported
+from jackfield._explain import Explanation, explain
 from jackfield._framing import Framing
 from jackfield._kernel_options import KernelOptions
 from jackfield._options import Options
@@ -118,6 +119,10 @@ class Channel(_engine.Channel, KernelOptions):
 
     def _whose(self) -> Address:
         return self.peer
+
+    def explain(self) -> Explanation:
+        """Why nothing moves, or that all is well: ``str()`` is one sentence, ``facts`` what it rests on."""
+        return explain(self._pulse())
 
     async def request(self, data: bytes, timeout: float | None = None) -> bytes:
         """Send a message and receive the next one: for peers that answer each message once, in order.

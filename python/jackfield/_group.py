@@ -14,6 +14,7 @@ from jackfield import _engine
 from jackfield._channel import Channel, Statistics
 from jackfield._engine import AcceptFailed, Joined, Left, Member, Message
 from jackfield._errors import AlreadyWaiting, ChannelClosed, JackfieldError
+from jackfield._explain import Explanation, explain
 from jackfield._loop import current_reactor
 from jackfield._when_full import WhenFull
 
@@ -62,6 +63,11 @@ class Group(_engine.Group):
         if handle is None:
             raise KeyError(member)
         return Statistics(*handle._statistics())
+
+    def explain(self, member: Member | int) -> Explanation:
+        """Why nothing moves at a member, or that all is well; see ``Channel.explain``."""
+        handle = self.member(member) if isinstance(member, int) else member
+        return explain(handle._pulse() if handle is not None else None)
 
     async def close(self, timeout: float | None = 5.0) -> None:
         """End the group with its members and listeners; what is queued may take ``timeout`` seconds to leave.

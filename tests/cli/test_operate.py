@@ -176,6 +176,7 @@ def test_a_client_that_does_not_read_loses_the_newest_and_is_counted(start_hub: 
         view = views[f"127.0.0.1:{slow.getsockname()[1]}"]
         assert view["dropped"] == 1
         assert 0 < view["queued"] <= 64 * 1024 + 50_000
+        assert "the peer has not read for" in view["explain"]
         assert views[f"127.0.0.1:{quick.getsockname()[1]}"]["dropped"] == 0
         assert slow.recv(1) == b"A"
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from namespaces import Namespace, Network
-from support import Runner, eventually
+from support import Runner, eventually, turns
 
 import jackfield
 
@@ -366,5 +366,58 @@ def test_a_lost_connection_ends_the_wait_for_an_acknowledgement(run: Runner) -> 
                 await asyncio.wait_for(sending, 10.0)
             assert (told.value.certainly_unsent, told.value.unknown) == (0, 1)
             channel.abort()
+
+    run(main)
+
+
+# Explanations --------------------------------------------------------------------------------------
+
+
+def test_an_explanation_names_who_holds_it_up(run: Runner) -> None:
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+            channel = await jackfield.connect(f"tcp://127.0.0.1:{port}", high_water=2**18, framing="u32")
+            accepted, _ = listener.accept()
+            with accepted:
+                assert channel.explain().state == "well"
+                assert str(channel.explain()) == "all is well; the peer has sent nothing yet"
+                accepted.sendall(b"\0\0\0\5hello")
+                await eventually(lambda: channel.explain().state == "not_receiving")
+                assert "9 bytes of the peer wait here, and nobody receives" in str(channel.explain())
+                assert await channel.receive(5.0) == b"hello"
+                assert channel.explain().is_well
+                await stuff(channel, 996, 0.5)
+                explanation = channel.explain()
+                assert explanation.state == "peer_not_reading"
+                assert "the peer has not read for" in str(explanation)
+                assert "wait here" in str(explanation)
+                assert explanation.facts["queued_bytes"] > 2**17
+            await eventually(lambda: channel.explain().state == "lost")
+            assert str(channel.explain()).startswith("the tcp channel")
+            channel.abort()
+            assert channel.explain().state == "closed"
+
+    run(main)
+
+
+def test_an_explanation_of_a_peer_that_ended_and_of_a_close_under_way(run: Runner) -> None:
+    async def main() -> None:
+        one, two = jackfield.pair(framing="u32", high_water=2**20)
+        two.send_eof()
+        with pytest.raises(jackfield.EndOfStream):
+            await one.receive(5.0)
+        assert one.explain().state == "ended"
+        await one.send(b"x" * 10**6)
+        closing = asyncio.create_task(one.close())
+        await turns()
+        assert one.explain().state == "closing"
+        assert len(await two.receive(5.0)) == 10**6
+        await closing
+        assert one.explain().state == "closed"
+        async with jackfield.Group() as group:
+            member = group.add(two)
+            assert group.explain(member).state in ("well", "ended")
+            assert group.explain(12345).state == "closed"
 
     run(main)

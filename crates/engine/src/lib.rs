@@ -8,7 +8,7 @@
 //! | [`reactor`] | the links, epoll, deadlines, and the order in which things happen |
 //! | [`clock`], `wait` | time that passes or steps, and waiting for it |
 //! | [`busy_poll`] | whether to poll before sleeping; pure |
-//! | `receive`, `transmit`, `lifecycle`, `handover`, `supervise`, [`group`] | the reactor's rules, one concern a file |
+//! | `receive`, `transmit`, `lifecycle`, `handover`, `supervise`, `explain`, [`group`] | the reactor's rules, one concern a file |
 //! | [`sys`] | system calls; the only `unsafe` |
 //!
 //! The reactor is pulled: [`reactor::Reactor::wait`] looks at the kernel, [`reactor::Reactor::next_event`] says what
@@ -17,6 +17,7 @@
 
 pub mod busy_poll;
 pub mod clock;
+mod explain;
 pub mod frame;
 pub mod group;
 mod handover;
@@ -31,6 +32,7 @@ mod transmit;
 mod wait;
 
 pub use clock::Clock;
+pub use explain::Pulse;
 pub use handover::DetachError;
 pub use lifecycle::{Ending, OpenOptions, SocketOption};
 pub use link::{Body, Config, Counters, Fault, Host, Kind, LinkId, Plain, PlainBody, want};

@@ -4,6 +4,7 @@ use crate::core::{Core, SharedCore, os_error};
 use crate::endpoint;
 use crate::factory::{self, Facts};
 use crate::operation::{self, Job, Operation, Target};
+use crate::pulse;
 use crate::raw::{self, GilCell};
 use crate::until::{self, Until};
 use jackfield_engine::frame::Framer;
@@ -13,7 +14,7 @@ use jackfield_engine::{Counters, LinkId, Reactor, WhenFull};
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyResourceWarning, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 use std::os::fd::IntoRawFd;
 use std::rc::Rc;
 
@@ -455,6 +456,11 @@ impl Channel {
         let peer = factory::address(py, facts.protocol, &facts.peer)?;
         let credentials = facts.credentials.map(|who| (who.pid, who.uid, who.gid));
         (facts.protocol, local, peer, credentials, facts.statistics(py)?).into_pyobject(py).map(Some)
+    }
+
+    /// What there is to know when nothing moves; None once closed.
+    fn _pulse<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        pulse::pulse(&self.core, py, self.id)
     }
 
     /// Whether nothing waits to be sent.

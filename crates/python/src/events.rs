@@ -4,12 +4,13 @@ use crate::channel::{self, LinkFacts};
 use crate::core::SharedCore;
 use crate::factory::{self, Facts};
 use crate::operation::{Broadcast, GroupJob, Job, Operation, Target};
+use crate::pulse;
 use crate::raw::GilCell;
 use jackfield_engine::LinkId;
 use jackfield_engine::group::GroupTake;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 use std::rc::Rc;
 
 /// A handle on one member of a group: made anew for each event, equal by `id`.
@@ -90,6 +91,11 @@ impl Member {
     #[getter]
     fn is_connected(&self) -> PyResult<bool> {
         Ok(self.last.borrow().is_none() && !self.core.reactor()?.is_closing(self.id))
+    }
+
+    /// What there is to know when nothing moves; None once it is gone.
+    fn _pulse<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        pulse::pulse(&self.core, py, self.id)
     }
 
     fn _statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {

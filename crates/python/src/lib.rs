@@ -6,6 +6,7 @@ mod endpoint;
 mod events;
 mod factory;
 mod operation;
+mod pulse;
 mod raw;
 mod until;
 

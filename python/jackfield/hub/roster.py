@@ -120,7 +120,9 @@ def peer_text(member: Member) -> str:
     return endpoint_text(member.peer, member.credentials)
 
 
-def client_view(member: Member, name: str, statistics: Statistics, framing: str) -> dict[str, Any]:
+def client_view(
+    member: Member, name: str, statistics: Statistics, framing: str, explanation: str
+) -> dict[str, Any]:
     """Everything that `jackfield clients --json` says about one client."""
     credentials = member.credentials
     view: dict[str, Any] = {
@@ -137,6 +139,7 @@ def client_view(member: Member, name: str, statistics: Statistics, framing: str)
         "queued": statistics.queued_bytes,
         "dropped": statistics.dropped_messages,
         "framing": framing,
+        "explain": explanation,
     }
     if credentials is not None:
         view["pid"], view["uid"] = credentials[0], credentials[1]

@@ -299,7 +299,9 @@ class Hub:
             return None
         try:
             framing = self.plan_of(member).framing
-            return client_view(member, self._name(member), self.group.statistics(member), framing)
+            statistics = self.group.statistics(member)
+            explanation = str(self.group.explain(member))
+            return client_view(member, self._name(member), statistics, framing, explanation)
         except jackfield.ChannelClosed:
             return None
 
