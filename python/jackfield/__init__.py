@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from jackfield._causes import Cause as Cause
     from jackfield._channel import Channel as Channel, Credentials as Credentials, Statistics as Statistics
     from jackfield._connect import connect as connect, pair as pair
+    from jackfield._endpoint import Datagram as Datagram, Endpoint as Endpoint, bind as bind
     from jackfield._errors import (
         AccessDenied as AccessDenied,
         AddressInUse as AddressInUse,
@@ -82,6 +83,7 @@ _HOMES = {
     "_causes": "Cause",
     "_channel": "Channel Credentials Statistics",
     "_connect": "connect pair",
+    "_endpoint": "Datagram Endpoint bind",
     "_errors": (
         "AccessDenied AddressInUse AddressNotAvailable AlreadyWaiting Attempt ChannelBusy ChannelClosed "
         "ChannelLost ConnectFailed ConnectRefused ConnectTimedOut EndOfStream FramingError HostUnreachable "

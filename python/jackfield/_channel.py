@@ -49,6 +49,9 @@ class Statistics(NamedTuple):
     """Seconds since 1970 when something last arrived; None for never."""
     last_sent: float | None
     """Seconds since 1970 when something last left; None for never."""
+    dropped_by_kernel: int = 0
+    """Datagrams that this machine's kernel dropped because the socket's receive buffer was full (what
+    SO_RXQ_OVFL counts); peers of a listener share its socket, so ask the listener."""
 
 
 class Channel(_engine.Channel, KernelOptions):

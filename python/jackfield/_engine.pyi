@@ -12,10 +12,12 @@ from typing import Any, Literal, Protocol, Self, TypeAlias, TypeVar, final
 from typing_extensions import disjoint_base
 
 from jackfield._address import Address
+from jackfield._endpoint import Datagram
 
 __all__ = [
     "AcceptFailed",
     "Channel",
+    "Endpoint",
     "Group",
     "Joined",
     "Left",
@@ -37,7 +39,7 @@ _RawAddress: TypeAlias = tuple[str, int, int] | bytes | None
 _Until: TypeAlias = Literal["queued", "sent", "peer_kernel", "received", "stored"]
 """How far a message must have come."""
 
-_Statistics: TypeAlias = tuple[int, int, int, int, int, int, int, int, float, float | None, float | None]
+_Statistics: TypeAlias = tuple[int, int, int, int, int, int, int, int, float, float | None, float | None, int]
 """In the order of the library's ``Statistics``."""
 
 class _Buffer(Protocol):
@@ -142,6 +144,9 @@ class Reactor:
     def listen(self, at: _RawAddress, config: LinkConfig) -> int:
         """Bind and listen; the listener's id. Raises OSError."""
 
+    def bind(self, at: _RawAddress, config: LinkConfig) -> int:
+        """Bind a datagram socket that talks to anyone; the link's id. Raises OSError."""
+
     def pair(self, config: LinkConfig) -> tuple[int, int]:
         """Two connected links. Raises OSError."""
 
@@ -163,8 +168,8 @@ class Reactor:
         """Set one of a socket's options (setsockopt(2)). Raises OSError, ChannelClosed."""
 
     def link_fd(self, id: int) -> int | None: ...
-    def clients(self, id: int) -> tuple[int, int]:
-        """A listener's (clients now, refused)."""
+    def clients(self, id: int) -> tuple[int, int, int]:
+        """A listener's (clients now, refused, datagrams that the kernel dropped)."""
 
 @disjoint_base
 class Channel:
@@ -251,6 +256,64 @@ class Channel:
     def _facts(self) -> tuple[str, Address, Address, tuple[int, int, int] | None, _Statistics] | None: ...
     def _pulse(self) -> dict[str, Any] | None: ...
     def _is_flushed(self) -> bool: ...
+
+class Endpoint:
+    """A datagram socket without a peer; the library's ``Endpoint`` adds facts and the context manager."""
+
+    def __new__(cls, reactor: Reactor, setup: Any, id: int, datagram: type[Datagram]) -> Self: ...
+    @property
+    def _setup(self) -> Any: ...
+    @property
+    def id(self) -> int:
+        """Unique for the life of the event loop."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+
+    def __aiter__(self) -> Self: ...
+    def __anext__(self) -> Coroutine[Any, Any, Datagram]: ...
+    def receive_from(self, timeout: float | None = None) -> Coroutine[Any, Any, Datagram]:
+        """The next datagram. Raises ChannelLost, MessageTooLarge, TimedOut, ChannelClosed. Cancelled, it has
+        taken nothing."""
+
+    def receive_many_from(
+        self, max_datagrams: int | None = None, timeout: float | None = None
+    ) -> Coroutine[Any, Any, list[Datagram]]:
+        """The datagrams that are there, at least one and at most ``max_datagrams``."""
+
+    def send_to(
+        self, data: _Data, to: Address | str, timeout: float | None = None
+    ) -> Coroutine[Any, Any, None]:
+        """Queue a datagram for ``to``: at once when there is room, else once there is."""
+
+    def send_to_nowait(self, data: _Data, to: Address | str) -> None:
+        """Queue a datagram for ``to``, or raise QueueFull."""
+
+    def send_many(
+        self, datagrams: Iterable[_Data], to: Address | str, timeout: float | None = None
+    ) -> Coroutine[Any, Any, None]:
+        """Queue several datagrams for one place, in order. Cancelled, it has queued a first part of them."""
+
+    def send_many_to(
+        self, datagrams: Iterable[tuple[_Data, Address | str]], timeout: float | None = None
+    ) -> Coroutine[Any, Any, None]:
+        """Queue ``(data, to)`` pairs, in order. Cancelled, it has queued a first part of them."""
+
+    def flush(self, timeout: float | None = None) -> Coroutine[Any, Any, None]:
+        """Wait until the kernel has taken everything queued."""
+
+    def close(self, timeout: float | None = None) -> Coroutine[Any, Any, None]:
+        """Start to close: what is queued still leaves, for at most ``timeout`` seconds. Awaited, it waits for
+        the end."""
+
+    def abort(self) -> None:
+        """Close at once: what is queued is dropped."""
+
+    def fileno(self) -> int:
+        """The descriptor. Raises ChannelClosed."""
+
+    def _facts(self) -> tuple[Address, _Statistics] | None: ...
 
 @final
 class Member:

@@ -50,6 +50,9 @@ class ListenerStatistics(NamedTuple):
     """Channels open now (for datagrams: peers known now)."""
     refused: int
     """Newcomers refused because of ``max_clients``, or because no descriptor was free."""
+    dropped_by_kernel: int = 0
+    """Datagrams of all peers that this machine's kernel dropped because the socket's receive buffer was full
+    (what SO_RXQ_OVFL counts); 0 for what connects."""
 
 
 def listen(address: Address | str, **options: Unpack[OptionFields]) -> Opening[Listener]:
@@ -120,7 +123,7 @@ class Listener(KernelOptions):
         return fd
 
     def statistics(self) -> ListenerStatistics:
-        """How many clients it has and has refused."""
+        """How many clients it has and has refused, and what the kernel dropped."""
         return ListenerStatistics(*self._reactor.clients(self._link))
 
     async def accept(self, timeout: float | None = None) -> Channel:

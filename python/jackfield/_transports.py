@@ -150,7 +150,7 @@ async def resolve(setup: Setup, address: Address | None = None) -> list[tuple[in
         if setup.listening:
             return _any_address(port)
         return [(socket.AF_INET, ("127.0.0.1", port, 0))]
-    literal = _literal(address.host, port)
+    literal = literal_address(address.host, port)
     if literal is not None:
         return [literal]
     found = await asyncio.get_running_loop().getaddrinfo(
@@ -173,7 +173,8 @@ def _any_address(port: int) -> list[tuple[int, RawAddress]]:
     return places
 
 
-def _literal(host: str, port: int) -> tuple[int, RawAddress] | None:
+def literal_address(host: str, port: int) -> tuple[int, RawAddress] | None:
+    """An IP address as the engine takes it, with its family; None for a name."""
     plain, _, zone = host.partition("%")
     try:
         ip = ipaddress.ip_address(plain)

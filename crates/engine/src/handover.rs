@@ -38,7 +38,7 @@ impl<H: Host> Reactor<H> {
     /// link holds would be lost with it. The descriptor is still non-blocking.
     pub fn detach(&mut self, id: LinkId) -> std::result::Result<OwnedFd, DetachError> {
         self.transmit(id);
-        let unclaimed = self.rx_owner == id && self.rx_from < self.rx_to;
+        let unclaimed = self.rx_owner == id && self.rx_from < self.rx_to || self.has_arrived(id);
         let Some(link) = self.get_mut(id) else { return Err(DetachError::Closed) };
         if link.has(flag::CLOSING | flag::GONE) {
             return Err(DetachError::Closed);
@@ -65,6 +65,7 @@ impl<H: Host> Reactor<H> {
         }
         let seqpacket = link.kind == Kind::Seqpacket;
         self.probe_as_before(id);
+        let joins = self.get(id).is_some_and(|link| link.has(flag::IP));
         let Some(link) = self.get_mut(id) else { return Err(DetachError::Closed) };
         let Some(fd) = link.fd.take() else { return Err(DetachError::Closed) };
         if let Err(error) = self.epoll.remove(fd.as_raw_fd()) {
@@ -76,6 +77,10 @@ impl<H: Host> Reactor<H> {
         if seqpacket {
             // Set by the reactor to tell the end from an empty packet; see `advance_packet`.
             let _ = socket::set_option(fd.as_fd(), libc::SOL_SOCKET, libc::SO_PASSCRED, 0);
+        }
+        if joins {
+            // Who knows nothing of it would take a run of datagrams for a long one.
+            let _ = socket::set_option(fd.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 0);
         }
         self.drop_socket(id);
         Ok(fd)

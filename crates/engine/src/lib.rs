@@ -9,6 +9,7 @@
 //! | [`clock`], `wait` | time that passes or steps, and waiting for it |
 //! | [`busy_poll`] | whether to poll before sleeping; pure |
 //! | `receive`, `transmit`, `lifecycle`, `handover`, `supervise`, `explain`, [`group`] | the reactor's rules, one concern a file |
+//! | `datagrams`, `departures`, `segments` | datagrams in batches: in, out, and runs of them |
 //! | [`sys`] | system calls; the only `unsafe` |
 //!
 //! The reactor is pulled: [`reactor::Reactor::wait`] looks at the kernel, [`reactor::Reactor::next_event`] says what
@@ -17,6 +18,8 @@
 
 pub mod busy_poll;
 pub mod clock;
+mod datagrams;
+mod departures;
 mod explain;
 pub mod frame;
 pub mod group;
@@ -26,12 +29,14 @@ pub mod link;
 pub mod queue;
 pub mod reactor;
 mod receive;
+mod segments;
 mod supervise;
 pub mod sys;
 mod transmit;
 mod wait;
 
 pub use clock::Clock;
+pub use datagrams::Origin;
 pub use explain::Pulse;
 pub use handover::DetachError;
 pub use lifecycle::{Ending, OpenOptions, SocketOption};

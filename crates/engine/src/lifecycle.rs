@@ -130,16 +130,19 @@ impl<H: Host> Reactor<H> {
         self.adopt_listener(fd, how.kind, config)
     }
 
+    /// Binds a datagram socket that talks to anyone: [`Kind::Endpoint`].
+    pub fn bind(&mut self, at: &SocketAddress, how: &OpenOptions<'_>, config: &Rc<Config>) -> Result<LinkId> {
+        let fd = open(at.family(), how)?;
+        socket::bind(fd.as_fd(), at)?;
+        self.insert(Link::new(Some(fd), Kind::Endpoint, config, SocketAddress::Unnamed))
+    }
+
     /// Takes a socket that listens already (for datagrams: is bound).
     pub fn adopt_listener(&mut self, fd: OwnedFd, socket_kind: i32, config: &Rc<Config>) -> Result<LinkId> {
         // accept(2) knows no MSG_DONTWAIT.
         socket::set_nonblocking(fd.as_fd())?;
         let kind = if socket_kind == libc::SOCK_DGRAM { Kind::DatagramListener } else { Kind::Listener };
-        let local = socket::local_address(fd.as_fd())?;
         let mut link = Link::new(Some(fd), kind, config, SocketAddress::Unnamed);
-        if local.family() == libc::AF_INET6 {
-            link.set(flag::V6);
-        }
         if let (Kind::Listener, Some(part)) = (kind, &mut link.listener) {
             part.reserve = spare_descriptor();
         }
@@ -169,12 +172,13 @@ impl<H: Host> Reactor<H> {
         }
     }
 
-    fn insert(&mut self, link: Link<H>) -> Result<LinkId> {
+    fn insert(&mut self, mut link: Link<H>) -> Result<LinkId> {
         let index = self.free.pop().map_or(self.slots.len(), |index| index as usize);
         if index == self.slots.len() {
             self.slots.push(Slot { generation: 1, link: None });
         }
         let id = LinkId::new(index, self.slots[index].generation);
+        link.prepare_datagrams();
         if let Some(fd) = link.raw_fd()
             && let Err(error) = self.epoll.add(fd, events_of(&link), id.0)
         {
@@ -316,19 +320,16 @@ impl<H: Host> Reactor<H> {
     pub(crate) fn peer_of(&mut self, listener: LinkId, from: SocketAddress) -> Option<LinkId> {
         let link = self.get_mut(listener)?;
         let config = link.config.clone();
-        let v6 = link.flags & flag::V6;
         let part = link.listener.as_mut()?;
         if let Some(id) = part.peers.get(&from) {
             return Some(*id);
         }
         if part.peers.len() >= config.max_clients.min(MAX_PEERS) {
             part.refused += 1;
-            link.counters.drop_in();
             return None;
         }
         let mut new = Link::new(None, Kind::DatagramPeer, &config, from.clone());
         new.parent = listener;
-        new.set(v6);
         let id = self.insert(new).ok()?;
         let now = self.now;
         if config.idle_ns > 0 {
@@ -458,10 +459,14 @@ impl<H: Host> Reactor<H> {
             self.rx_owner = LinkId::NONE;
             (self.rx_from, self.rx_to) = (0, 0);
         }
+        if self.arrivals.owner == id {
+            self.arrivals.clear();
+        }
         let Some(link) = self.get_mut(id) else { return };
         if link.has(flag::GONE) {
             return;
         }
+        link.counters.kernel_dropped = link.kernel_dropped();
         link.set(flag::GONE);
         link.fd = None;
         link.large = None;
@@ -522,6 +527,7 @@ impl<H: Host> Reactor<H> {
         self.ready.clear();
         self.dirty.clear();
         self.rx_owner = LinkId::NONE;
+        self.arrivals.clear();
         (self.rx_from, self.rx_to, self.parked) = (0, 0, 0);
     }
 
@@ -614,7 +620,7 @@ impl<H: Host> Reactor<H> {
 
     /// What passed through.
     pub fn counters(&self, id: LinkId) -> Option<Counters> {
-        self.get(id).map(|link| link.counters)
+        self.get(id).map(|link| Counters { kernel_dropped: link.kernel_dropped(), ..link.counters })
     }
 
     /// Wall-clock nanoseconds of its begin.

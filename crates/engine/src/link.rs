@@ -7,9 +7,10 @@ use crate::frame::{FrameError, Framer};
 use crate::group::Membership;
 use crate::queue::{OutQueue, WhenFull};
 use crate::supervise::{Silence, Watch};
-use crate::sys::Errno;
 use crate::sys::address::SocketAddress;
+use crate::sys::batch::Destination;
 use crate::sys::icmp::{self, IcmpError};
+use crate::sys::{Errno, batch, socket};
 use std::collections::{HashMap, VecDeque};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -137,13 +138,27 @@ pub enum Kind {
     DatagramListener,
     /// One of those peers: shares the listener's socket.
     DatagramPeer,
+    /// A UDP or Unix datagram socket without a peer: each datagram says where it comes from or goes to.
+    Endpoint,
 }
 
 impl Kind {
     /// Whether the kernel keeps message boundaries.
     #[inline]
     pub fn is_packet(self) -> bool {
-        matches!(self, Kind::Seqpacket | Kind::Datagram | Kind::DatagramPeer)
+        self == Kind::Seqpacket || self.is_datagram()
+    }
+
+    /// Whether it carries single datagrams, without a connection that could end.
+    #[inline]
+    pub fn is_datagram(self) -> bool {
+        matches!(self, Kind::Datagram | Kind::DatagramPeer | Kind::Endpoint)
+    }
+
+    /// Whether an error is of one datagram: it is told once, and the link goes on.
+    #[inline]
+    pub fn outlives_errors(self) -> bool {
+        matches!(self, Kind::Datagram | Kind::Endpoint)
     }
 
     /// Whether it accepts others rather than carrying bytes itself.
@@ -198,6 +213,8 @@ pub(crate) mod flag {
     pub const IDLE: u32 = 1 << 16;
     /// An AF_INET6 datagram socket: IPv4 targets must be mapped.
     pub const V6: u32 = 1 << 17;
+    /// A UDP socket.
+    pub const IP: u32 = 1 << 23;
     /// Left was told to the group.
     pub const LEFT_TOLD: u32 = 1 << 18;
     /// The fault is of the sending side alone: what the peer had sent before is still received.
@@ -247,12 +264,20 @@ pub(crate) struct Large<B> {
     pub sealed: bool,
 }
 
-/// Unclaimed packets of a datagram peer.
+/// Unclaimed datagrams that lie aside.
 #[derive(Debug, Default)]
 pub(crate) struct Packets {
-    pub list: VecDeque<Box<[u8]>>,
+    pub list: VecDeque<Packet>,
     /// What they cost; part of the reactor's `parked`.
     pub cost: usize,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(crate) struct Packet {
+    pub bytes: Box<[u8]>,
+    pub from: SocketAddress,
+    pub to: Option<Destination>,
 }
 
 /// What passed through a link.
@@ -270,6 +295,8 @@ pub struct Counters {
     pub dropped_out: u32,
     /// Packets dropped on their way in because the owner was slow. Stops at its maximum.
     pub dropped_in: u32,
+    /// Packets that the kernel dropped because the socket's receive buffer was full; starts again behind its maximum.
+    pub kernel_dropped: u32,
     /// When something last arrived, in monotonic nanoseconds; 0 is never.
     pub last_in: u64,
     /// When something last left.
@@ -281,8 +308,8 @@ impl Counters {
         self.dropped_out = self.dropped_out.saturating_add(u32::try_from(messages).unwrap_or(u32::MAX));
     }
 
-    pub(crate) fn drop_in(&mut self) {
-        self.dropped_in = self.dropped_in.saturating_add(1);
+    pub(crate) fn drop_in(&mut self, messages: usize) {
+        self.dropped_in = self.dropped_in.saturating_add(u32::try_from(messages).unwrap_or(u32::MAX));
     }
 }
 
@@ -329,12 +356,13 @@ pub(crate) struct Link<H: Host> {
     pub inbox: Vec<u8>,
     pub inbox_at: usize,
     pub large: Option<Box<Large<H::Body>>>,
-    /// Only datagram peers have them.
+    /// Only datagram links have them.
     pub packets: Option<Box<Packets>>,
     pub out: Option<Box<OutQueue<H::Loan>>>,
     pub framer: Rc<Framer>,
     pub config: Rc<Config>,
     pub counters: Counters,
+    /// Of an endpoint: whom its last error is about.
     pub peer: SocketAddress,
     /// The listener that made it.
     pub parent: LinkId,
@@ -345,6 +373,8 @@ pub(crate) struct Link<H: Host> {
     pub listener: Option<Box<ListenerPart>>,
     /// Wall-clock nanoseconds.
     pub since: u64,
+    /// The longest datagram that the kernel may divide a run into; 0: it divides none.
+    pub segment_limit: u16,
     /// Monotonic nanoseconds, 0 for none, by [`crate::Side`].
     pub deadlines: [u64; 5],
 }
@@ -373,7 +403,35 @@ impl<H: Host> Link<H> {
             watch: None,
             listener: kind.is_listener().then(Box::default),
             since: crate::sys::realtime_ns(),
+            segment_limit: 0,
             deadlines: [0; 5],
+        }
+    }
+
+    /// What a datagram socket needs before it is used.
+    pub fn prepare_datagrams(&mut self) {
+        let Some(fd) = &self.fd else { return };
+        if !self.kind.is_datagram() && self.kind != Kind::DatagramListener {
+            return;
+        }
+        match socket::option(fd.as_fd(), libc::SOL_SOCKET, libc::SO_DOMAIN) {
+            Ok(libc::AF_INET) => self.flags |= flag::IP,
+            Ok(libc::AF_INET6) => self.flags |= flag::IP | flag::V6,
+            _ => return,
+        }
+        batch::join_received(fd.as_fd());
+        if batch::can_segment(fd.as_fd()) {
+            self.segment_limit = u16::MAX;
+        }
+    }
+
+    /// What the kernel has dropped of a socket's datagrams, because its receive buffer was full.
+    pub fn kernel_dropped(&self) -> u32 {
+        match &self.fd {
+            Some(fd) if self.kind.is_datagram() || self.kind == Kind::DatagramListener => {
+                socket::dropped(fd.as_fd()).unwrap_or_default()
+            }
+            _ => self.counters.kernel_dropped,
         }
     }
 
@@ -481,6 +539,6 @@ impl<H: Host> Link<H> {
     pub fn is_broken(&self) -> bool {
         let fault = self.fault.as_deref();
         matches!(fault, Some(Fault::Lost(_) | Fault::Refused(_) | Fault::Vanished(_) | Fault::TooSlow))
-            && self.kind != Kind::Datagram
+            && !self.kind.outlives_errors()
     }
 }

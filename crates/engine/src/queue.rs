@@ -5,6 +5,7 @@
 //! ones are lent by the caller, broadcast ones are shared by all members of a group. The queue decides
 //! nothing: limits and what happens when it is full belong to [`crate::transmit`].
 
+use crate::sys::address::RawAddress;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::rc::Rc;
@@ -79,11 +80,20 @@ pub struct OutQueue<L> {
     bytes: usize,
     /// An empty buffer kept for the next message.
     spare: Vec<u8>,
+    /// Where the messages go, the oldest first, and how many in a row; empty where all go to one peer.
+    targets: VecDeque<(Rc<RawAddress>, usize)>,
 }
 
 impl<L> Default for OutQueue<L> {
     fn default() -> Self {
-        OutQueue { chunks: VecDeque::new(), sizes: VecDeque::new(), begun: 0, bytes: 0, spare: Vec::new() }
+        OutQueue {
+            chunks: VecDeque::new(),
+            sizes: VecDeque::new(),
+            begun: 0,
+            bytes: 0,
+            spare: Vec::new(),
+            targets: VecDeque::new(),
+        }
     }
 }
 
@@ -129,6 +139,35 @@ impl<L: AsRef<[u8]>> OutQueue<L> {
             buffer.extend_from_slice(part);
         }
         self.note(size);
+    }
+
+    /// The message that was added last goes to `to`.
+    #[inline]
+    pub fn address_last(&mut self, to: &Rc<RawAddress>) {
+        match self.targets.back_mut() {
+            Some((last, count)) if Rc::ptr_eq(last, to) || last.is_same(to) => *count += 1,
+            _ => self.targets.push_back((to.clone(), 1)),
+        }
+    }
+
+    /// Where the oldest message goes, if that was said.
+    pub fn first_target(&self) -> Option<&RawAddress> {
+        self.targets.front().map(|(to, _)| &**to)
+    }
+
+    /// Where the messages go, the oldest first, and how many in a row.
+    pub fn targets(&self) -> impl Iterator<Item = (&RawAddress, usize)> {
+        self.targets.iter().map(|(to, count)| (&**to, *count))
+    }
+
+    /// The sizes on the wire of the messages, the oldest first.
+    pub fn sizes(&self) -> impl Iterator<Item = usize> + Clone {
+        self.sizes.iter().map(|size| *size as usize)
+    }
+
+    /// The waiting bytes, the oldest first, as they lie.
+    pub fn chunks(&self) -> impl Iterator<Item = &[u8]> {
+        self.chunks.iter().map(Chunk::bytes)
     }
 
     /// Adds one message whose payload is lent, not copied.
@@ -241,7 +280,28 @@ impl<L: AsRef<[u8]>> OutQueue<L> {
         if let Some(size) = self.sizes.pop_front() {
             let rest = size as usize - self.begun;
             self.begun = 0;
+            self.forget_targets(1);
             self.consume(rest);
+        }
+    }
+
+    /// The oldest `count` messages leave as packets, of `bytes` bytes in all.
+    pub fn pop_messages(&mut self, count: usize, bytes: usize) {
+        debug_assert_eq!(self.begun, 0);
+        self.sizes.drain(..count);
+        self.forget_targets(count);
+        self.consume(bytes);
+    }
+
+    fn forget_targets(&mut self, count: usize) {
+        let mut left = count;
+        while let Some((_, in_a_row)) = self.targets.front_mut() {
+            if *in_a_row > left {
+                *in_a_row -= left;
+                break;
+            }
+            left -= *in_a_row;
+            self.targets.pop_front();
         }
     }
 
@@ -318,6 +378,7 @@ impl<L: AsRef<[u8]>> OutQueue<L> {
         let unsent = self.sizes.len() - usize::from(cut);
         self.chunks.clear();
         self.sizes.clear();
+        self.targets.clear();
         (self.begun, self.bytes) = (0, 0);
         (unsent, cut)
     }

@@ -7,6 +7,7 @@
 
 use crate::busy_poll::BusyPoll;
 use crate::clock::Clock;
+use crate::datagrams::Arrivals;
 use crate::group::Group;
 use crate::lifecycle::Ending;
 use crate::link::{Host, Kind, Link, LinkId, flag, want};
@@ -92,6 +93,8 @@ pub struct Reactor<H: Host> {
     pub(crate) rx_from: usize,
     pub(crate) rx_to: usize,
     pub(crate) parked: usize,
+    /// See `datagrams`.
+    pub(crate) arrivals: Arrivals,
     pub(crate) ready: VecDeque<LinkId>,
     /// Links that have had their share of this turn; see [`Reactor::put_off`].
     pub(crate) put_off: Vec<LinkId>,
@@ -142,6 +145,7 @@ impl<H: Host> Reactor<H> {
             rx_from: 0,
             rx_to: 0,
             parked: 0,
+            arrivals: Arrivals::default(),
             ready: VecDeque::new(),
             put_off: Vec::new(),
             dirty: Vec::new(),
@@ -398,7 +402,7 @@ impl<H: Host> Reactor<H> {
         link.want |= wants;
         // A receive that found nothing a moment ago has left nothing to look at: the kernel's next report brings it back.
         let unclaimed = link.has(flag::READABLE | flag::END) || link.holds_more();
-        let in_rx = self.rx_owner == id && self.rx_from < self.rx_to;
+        let in_rx = self.rx_owner == id && self.rx_from < self.rx_to || self.has_arrived(id);
         if wants & !want::RECEIVE != 0 || unclaimed || in_rx {
             self.notify(id);
         }

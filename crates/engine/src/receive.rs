@@ -9,7 +9,6 @@ use crate::frame::{FrameError, Known, Step};
 use crate::link::{Body, Fault, Front, Host, Kind, Large, LinkId, flag};
 use crate::reactor::{PARKED_CAP, RECEIVE_BUFFER, RECEIVE_SIZE, Reactor};
 use crate::supervise;
-use crate::sys::address::{RawAddress, SocketAddress};
 use crate::sys::{Errno, io};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -23,12 +22,6 @@ const AHEAD: usize = 256 * 1024;
 const BEHIND: usize = 4 * 1024;
 /// Bytes of one unfinished message taken from one link before others have their turn.
 const BYTES_PER_TURN: u64 = 4 * 1024 * 1024;
-/// Unclaimed packets that one datagram peer may hold, in bytes; more are dropped and counted.
-const PACKETS_CAP: usize = 256 * 1024;
-/// Packets taken from one datagram listener before others have their turn.
-const PACKETS_PER_TURN: usize = 256;
-/// What one unclaimed packet costs beside its bytes.
-const PACKET_OVERHEAD: usize = 64;
 
 /// The host has no memory for a large message.
 const NO_MEMORY: Fault = Fault::Lost(Errno(libc::ENOMEM));
@@ -72,6 +65,9 @@ impl<H: Host> Reactor<H> {
         if !self.advance(id) {
             return Take::Nothing;
         }
+        if self.get(id).is_some_and(|link| link.kind.is_datagram() && link.front.is_some()) {
+            return self.claim_datagram(id);
+        }
         self.claim(id)
     }
 
@@ -92,19 +88,6 @@ impl<H: Host> Reactor<H> {
         if let Some(front) = link.front.take() {
             link.counters.messages_in += 1;
             let (start, end, consumed) = (front.start as usize, front.end as usize, front.consumed as usize);
-            if link.kind == Kind::DatagramPeer
-                && let Some(packets) = &mut link.packets
-            {
-                // The packet moves to the inbox, which lends it until the next call.
-                link.inbox = packets.list.pop_front().map(Vec::from).unwrap_or_default();
-                packets.cost -= link.inbox.len() + PACKET_OVERHEAD;
-                self.parked -= PACKET_OVERHEAD;
-                if packets.list.is_empty() {
-                    link.packets = None;
-                }
-                link.inbox_at = link.inbox.len();
-                return Take::Bytes(&link.inbox);
-            }
             if in_rx {
                 self.rx_from = rx_from + consumed;
                 debug_assert!(self.rx_from <= rx_to);
@@ -120,7 +103,7 @@ impl<H: Host> Reactor<H> {
             return Take::Body(large.body);
         }
         // Connected datagram sockets go on after an error: it is told once.
-        if link.kind == Kind::Datagram
+        if link.kind.outlives_errors()
             && let Some(fault) = link.fault.take()
         {
             return Take::Fault(*fault);
@@ -147,6 +130,12 @@ impl<H: Host> Reactor<H> {
                 enough = link.counters.bytes_in + BYTES_PER_TURN;
             }
             let allowed = enough.saturating_sub(link.counters.bytes_in) as usize;
+            if link.kind.is_datagram() {
+                if let Some(outcome) = self.advance_datagram(id) {
+                    return outcome;
+                }
+                continue;
+            }
             if allowed == 0 && link.has(flag::READABLE) {
                 self.put_off(id);
                 continue;
@@ -226,7 +215,7 @@ impl<H: Host> Reactor<H> {
     }
 
     /// Makes the receive buffer this link's own, with its unclaimed bytes at the start.
-    fn acquire(&mut self, id: LinkId) {
+    pub(crate) fn acquire(&mut self, id: LinkId) {
         if self.rx_owner == id {
             if self.rx_from > 0 {
                 self.rx.copy_within(self.rx_from..self.rx_to, 0);
@@ -427,115 +416,6 @@ impl<H: Host> Reactor<H> {
             link.fail_receiving(Fault::Frame(error));
         }
         Some(true)
-    }
-
-    /// Brings the next packet to the front. `None`: look again.
-    fn advance_packet(&mut self, id: LinkId) -> Option<bool> {
-        let index = id.index();
-        let link = self.slots[index].link.as_mut()?;
-        if link.kind == Kind::DatagramPeer {
-            let first = link.packets.as_ref().and_then(|packets| packets.list.front());
-            let size = first.map(|packet| packet.len() as u32);
-            link.front = size.map(|end| Front { start: 0, end, consumed: end });
-            return Some(link.front.is_some() || link.fault.is_some() || link.has(flag::END));
-        }
-        if link.receive_fault().is_some() || link.has(flag::END) {
-            return Some(true);
-        }
-        if !link.has(flag::READABLE) {
-            return Some(false);
-        }
-        self.acquire(id);
-        (self.rx_from, self.rx_to) = (0, 0);
-        let now = self.now;
-        let link = self.slots[index].link.as_mut()?;
-        let fd = link.fd.as_ref()?.as_fd();
-        let result = match link.kind {
-            Kind::Seqpacket => io::receive_packet(fd, &mut self.rx, None),
-            _ => io::receive(fd, io::uninit(&mut self.rx), libc::MSG_TRUNC)
-                .map(|length| io::Packet { length, has_control: true }),
-        };
-        match result {
-            // Every message carries credentials (SO_PASSCRED); only the end comes without.
-            Ok(packet) if packet.length == 0 && !packet.has_control => {
-                if link.has(flag::RESET) {
-                    link.fail_receiving(Fault::Lost(Errno(libc::ECONNRESET)));
-                    self.count_loss(id);
-                } else {
-                    link.set(flag::END);
-                }
-            }
-            Ok(packet) => {
-                link.counters.bytes_in += packet.length as u64;
-                link.counters.last_in = now;
-                let limit = link.framer.max_message().min(RECEIVE_BUFFER);
-                if packet.length > limit {
-                    let error = FrameError::TooLarge { size: Some(packet.length as u64), limit };
-                    link.fail_receiving(Fault::Frame(error));
-                    return Some(true);
-                }
-                self.rx_to = packet.length;
-                let end = packet.length as u32;
-                link.front = Some(Front { start: 0, end, consumed: end });
-            }
-            Err(error) => {
-                // An error is taken with the report; packets may wait behind it.
-                if error == Errno(libc::ECONNRESET) && link.kind == Kind::Seqpacket && !link.has(flag::RESET) {
-                    link.set(flag::RESET);
-                } else if error.would_block() {
-                    link.unset(flag::READABLE);
-                } else {
-                    link.fail_receiving(Fault::Lost(error));
-                }
-            }
-        }
-        None
-    }
-
-    /// Sorts what a datagram listener received to its peers; newcomers wait to be accepted.
-    pub(crate) fn drain_datagrams(&mut self, listener: LinkId) {
-        for _ in 0..PACKETS_PER_TURN {
-            let Some(link) = self.get(listener) else { return };
-            if !link.has(flag::READABLE) || link.has(flag::CLOSING | flag::GONE) {
-                return;
-            }
-            self.acquire(listener);
-            let index = listener.index();
-            let Some(link) = self.slots[index].link.as_mut() else { return };
-            let Some(fd) = link.fd.as_ref() else { return };
-            let mut from = RawAddress::empty();
-            match io::receive_packet(fd.as_fd(), &mut self.rx, Some(&mut from)) {
-                Ok(packet) => {
-                    link.counters.bytes_in += packet.length as u64;
-                    link.counters.messages_in += 1;
-                    self.sort_packet(listener, SocketAddress::from_raw(&from), packet.length);
-                }
-                Err(error) if error.would_block() => link.unset(flag::READABLE),
-                Err(_) => {}
-            }
-        }
-        self.put_off(listener);
-    }
-
-    fn sort_packet(&mut self, listener: LinkId, from: SocketAddress, length: usize) {
-        let Some(id) = self.peer_of(listener, from) else { return };
-        let now = self.now;
-        let index = id.index();
-        let Some(link) = self.slots[index].link.as_mut() else { return };
-        link.counters.bytes_in += length as u64;
-        link.counters.last_in = now;
-        let cost = length + PACKET_OVERHEAD;
-        let held = link.packets.as_ref().map_or(0, |packets| packets.cost);
-        let limit = link.framer.max_message().min(RECEIVE_BUFFER);
-        if length > limit || (held > 0 && held + cost > PACKETS_CAP) || self.parked > PARKED_CAP {
-            link.counters.drop_in();
-            return;
-        }
-        let packets = link.packets.get_or_insert_default();
-        packets.list.push_back(self.rx[..length].into());
-        packets.cost += cost;
-        self.parked += cost;
-        self.notify(id);
     }
 }
 

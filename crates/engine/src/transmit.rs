@@ -9,7 +9,7 @@ use crate::link::{Fault, Host, Kind, Link, LinkId, flag, want};
 use crate::queue::{Burst, OutQueue, WhenFull};
 use crate::reactor::Reactor;
 use crate::supervise;
-use crate::sys::address::SocketAddress;
+use crate::sys::address::{RawAddress, SocketAddress};
 use crate::sys::{Errno, io, socket};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
@@ -17,6 +17,8 @@ use std::rc::Rc;
 
 /// So many waiting bytes are written without waiting for the end of the turn.
 const FLUSH_AT: usize = 64 * 1024;
+/// The same for datagrams: several runs of them in one call.
+const FLUSH_DATAGRAMS_AT: usize = 256 * 1024;
 /// At most so many system calls for one link before others have their turn.
 const WRITES_PER_TURN: usize = 16;
 /// The queue counts a message's bytes in 32 bits.
@@ -87,7 +89,9 @@ impl<H: Host> Link<H> {
     fn sending_fault(&mut self) -> Result<(), SendError> {
         match (&self.fault, self.kind) {
             (None, _) => Ok(()),
-            (Some(_), Kind::Datagram) => self.fault.take().map_or(Ok(()), |fault| Err(SendError::Fault(*fault))),
+            (Some(_), kind) if kind.outlives_errors() => {
+                self.fault.take().map_or(Ok(()), |fault| Err(SendError::Fault(*fault)))
+            }
             (Some(fault), _) => Err(SendError::Fault((**fault).clone())),
         }
     }
@@ -102,6 +106,18 @@ impl<H: Host> Reactor<H> {
         payload: Payload<'_, H::Loan>,
         policy: Option<WhenFull>,
     ) -> Result<Queued, SendError> {
+        self.send_to(id, payload, None, policy)
+    }
+
+    /// Queues one message, on an endpoint for `to`, which [`Reactor::sendable`] gave.
+    #[inline]
+    pub fn send_to(
+        &mut self,
+        id: LinkId,
+        payload: Payload<'_, H::Loan>,
+        to: Option<&Rc<RawAddress>>,
+        policy: Option<WhenFull>,
+    ) -> Result<Queued, SendError> {
         let Some(link) = self.get(id) else { return Err(SendError::Closed) };
         if link.membership.is_some() {
             self.distribute_to(id);
@@ -114,7 +130,12 @@ impl<H: Host> Reactor<H> {
             return Err(SendError::Ended);
         }
         link.sending_fault()?;
-        if link.kind == Kind::DatagramPeer && link.peer == Default::default() {
+        let nowhere = match link.kind {
+            Kind::DatagramPeer => link.peer == SocketAddress::Unnamed,
+            Kind::Endpoint => to.is_none(),
+            _ => false,
+        };
+        if nowhere {
             return Err(SendError::Unanswerable);
         }
         let config = link.config.clone();
@@ -154,6 +175,9 @@ impl<H: Host> Reactor<H> {
             Payload::Bytes(bytes) => queue.push([header, bytes, trailer]),
             Payload::Loan(loan) => queue.push_loan(header, loan, trailer),
         }
+        if let Some(to) = to {
+            queue.address_last(to);
+        }
         self.queued(id, queue);
         Ok(Queued::Yes)
     }
@@ -163,8 +187,9 @@ impl<H: Host> Reactor<H> {
         let Some(link) = self.get_mut(id) else { return };
         link.out = Some(queue);
         let writable = link.has(flag::WRITABLE) && !link.has(flag::CONNECTING);
+        let enough = if link.has(flag::IP) { FLUSH_DATAGRAMS_AT } else { FLUSH_AT };
         self.mark_dirty(id);
-        if waiting >= FLUSH_AT && writable {
+        if waiting >= enough && writable {
             self.transmit(id);
         }
     }
@@ -237,6 +262,8 @@ impl<H: Host> Reactor<H> {
         match link.peer {
             SocketAddress::Ip { ip: IpAddr::V4(_), .. } => size <= UDP_MAX,
             SocketAddress::Ip { ip: IpAddr::V6(_), .. } => size <= UDP_V6_MAX,
+            _ if link.has(flag::V6) => size <= UDP_V6_MAX,
+            _ if link.has(flag::IP) => size <= UDP_MAX,
             _ => {
                 let buffer = socket::option(fd, libc::SOL_SOCKET, libc::SO_SNDBUF).unwrap_or(i32::MAX);
                 size + UNIX_OVERHEAD <= buffer as usize
@@ -373,7 +400,7 @@ impl<H: Host> Reactor<H> {
             }
             let result = match queue.single() {
                 Some(bytes) => io::send(fd.as_fd(), bytes),
-                None => queue.with_parts(usize::MAX, |parts| io::send_parts(fd.as_fd(), parts, None)),
+                None => queue.with_parts(usize::MAX, |parts| io::send_parts(fd.as_fd(), parts)),
             };
             match result {
                 Ok(count) => {
@@ -399,116 +426,6 @@ impl<H: Host> Reactor<H> {
         }
         self.mark_dirty(id);
         Ok(())
-    }
-
-    fn write_packets(&mut self, id: LinkId, queue: &mut OutQueue<H::Loan>) -> Result<(), Errno> {
-        let now = self.now;
-        for _ in 0..WRITES_PER_TURN * 16 {
-            let Some(size) = queue.first_size() else { return Ok(()) };
-            let Some(link) = self.get_mut(id) else { return Ok(()) };
-            let Some(fd) = link.fd.as_ref() else { return Err(Errno(libc::EPIPE)) };
-            if !link.has(flag::WRITABLE) {
-                return Ok(());
-            }
-            match queue.with_parts(size, |parts| io::send_parts(fd.as_fd(), parts, None)) {
-                Ok(_) => {
-                    queue.pop_message();
-                    link.counters.bytes_out += size as u64;
-                    link.counters.messages_out += 1;
-                    link.counters.last_out = now;
-                }
-                Err(error) if error.would_block() => {
-                    self.wait_for_room(id);
-                    return Ok(());
-                }
-                // A device's queue is full, not the socket's: no report follows.
-                Err(Errno(libc::ENOBUFS)) => {
-                    self.retry_later(id);
-                    return Ok(());
-                }
-                Err(error) if link.kind == Kind::Datagram => {
-                    // Each packet is on its own. A refusal over IP answers an earlier one: this one has not been tried.
-                    link.fail(Fault::Lost(error));
-                    if error != Errno(libc::ECONNREFUSED) || link.peer.family() == libc::AF_UNIX {
-                        queue.pop_message();
-                        link.counters.drop_out(1);
-                    }
-                    self.notify(id);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        self.mark_dirty(id);
-        Ok(())
-    }
-
-    /// A datagram peer sends through its listener's socket.
-    fn write_to_peer(&mut self, id: LinkId, queue: &mut OutQueue<H::Loan>) -> Result<(), Errno> {
-        let now = self.now;
-        let Some(link) = self.get(id) else { return Ok(()) };
-        let (parent, mut peer) = (link.parent, link.peer.clone());
-        let blocked = link.has(flag::IN_BLOCKED);
-        for _ in 0..WRITES_PER_TURN * 16 {
-            let Some(size) = queue.first_size() else { return Ok(()) };
-            let Some(listener) = self.get_mut(parent) else { return Err(Errno(libc::EPIPE)) };
-            let Some(fd) = listener.fd.as_ref() else { return Err(Errno(libc::EPIPE)) };
-            if !listener.has(flag::WRITABLE) {
-                if !blocked && let Some(part) = &mut listener.listener {
-                    part.blocked.push(id);
-                    if let Some(link) = self.get_mut(id) {
-                        link.set(flag::IN_BLOCKED);
-                    }
-                }
-                return Ok(());
-            }
-            if listener.has(flag::V6) && matches!(&peer, SocketAddress::Ip { ip: IpAddr::V4(_), .. }) {
-                peer = peer.mapped_to_v6();
-            }
-            let result = queue.with_parts(size, |parts| io::send_parts(fd.as_fd(), parts, Some(&peer)));
-            let listener = self.get_mut(parent);
-            match result {
-                Ok(_) => {
-                    queue.pop_message();
-                    if let Some(listener) = listener {
-                        listener.counters.bytes_out += size as u64;
-                        listener.counters.messages_out += 1;
-                    }
-                    if let Some(link) = self.get_mut(id) {
-                        link.counters.bytes_out += size as u64;
-                        link.counters.messages_out += 1;
-                        link.counters.last_out = now;
-                    }
-                }
-                // A Unix peer whose queue is full blocks only itself: writability says nothing about it.
-                Err(error) if error.would_block() && peer.family() == libc::AF_UNIX => {
-                    self.retry_later(id);
-                    return Ok(());
-                }
-                Err(error) if error.would_block() => self.wait_for_room(parent),
-                Err(Errno(libc::ENOBUFS)) => {
-                    self.retry_later(id);
-                    return Ok(());
-                }
-                Err(Errno(libc::EMSGSIZE)) => {
-                    queue.pop_message();
-                    self.count_dropped_out(id, 1);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        self.mark_dirty(id);
-        Ok(())
-    }
-
-    /// The datagram listener's socket takes packets again.
-    pub(crate) fn unblock_peers(&mut self, listener: LinkId) {
-        let Some(part) = self.get_mut(listener).and_then(|link| link.listener.as_mut()) else { return };
-        for peer in std::mem::take(&mut part.blocked) {
-            if let Some(link) = self.get_mut(peer) {
-                link.unset(flag::IN_BLOCKED);
-                self.mark_dirty(peer);
-            }
-        }
     }
 
     /// Drops what waits; the messages are counted as dropped.

@@ -290,7 +290,7 @@ fn more_packets_than_one_turn_takes_need_no_further_report() {
     }
     stepper.turn(0);
     let first = stepper.reactor.counters(id).expect("a link").messages_in;
-    assert_eq!(first, 256);
+    assert!((256..400).contains(&first), "{first} in one turn");
     stepper.settle();
     assert!(stepper.reactor.counters(id).expect("a link").messages_in > first);
     let peer = stepper.accept(id);

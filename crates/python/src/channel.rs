@@ -65,6 +65,7 @@ impl LinkFacts {
             self.since as f64 / 1e9,
             wall(counters.last_in),
             wall(counters.last_out),
+            u64::from(counters.kernel_dropped),
         )
             .into_pyobject(py)
     }

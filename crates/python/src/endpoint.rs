@@ -192,6 +192,13 @@ impl Reactor {
         Ok(self.core.reactor()?.listen(&at, &how, &config.config).map_err(os_error)?.0)
     }
 
+    /// Binds a datagram socket that talks to anyone; gives the link's id.
+    fn bind(&self, at: &Bound<'_, PyAny>, config: &LinkConfig) -> PyResult<u64> {
+        let at = factory::socket_address(at)?;
+        let how = OpenOptions { kind: config.kind, options: &config.options, bind: None, backlog: 0 };
+        Ok(self.core.reactor()?.bind(&at, &how, &config.config).map_err(os_error)?.0)
+    }
+
     /// Two connected links.
     fn pair(&self, config: &LinkConfig) -> PyResult<(u64, u64)> {
         let (one, two) = self.core.reactor()?.pair(config.kind, &config.config).map_err(os_error)?;
@@ -256,8 +263,11 @@ impl Reactor {
         Ok(self.core.reactor()?.raw_fd(LinkId(id)))
     }
 
-    /// A listener's `(clients now, refused)`.
-    fn clients(&self, id: u64) -> PyResult<(usize, u64)> {
-        Ok(self.core.reactor()?.clients(LinkId(id)).unwrap_or_default())
+    /// A listener's `(clients now, refused, datagrams dropped by the kernel)`.
+    fn clients(&self, id: u64) -> PyResult<(usize, u64, u32)> {
+        let reactor = self.core.reactor()?;
+        let (clients, refused) = reactor.clients(LinkId(id)).unwrap_or_default();
+        let dropped = reactor.counters(LinkId(id)).map_or(0, |counters| counters.kernel_dropped);
+        Ok((clients, refused, dropped))
     }
 }

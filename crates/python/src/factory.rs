@@ -253,7 +253,7 @@ pub fn protocol(reactor: &Reactor<PyHost>, id: LinkId) -> Option<&'static str> {
         Kind::Tcp => "tcp",
         Kind::UnixStream => "unix",
         Kind::Seqpacket => "unix+seqpacket",
-        Kind::Datagram | Kind::DatagramPeer | Kind::DatagramListener => {
+        Kind::Datagram | Kind::DatagramPeer | Kind::DatagramListener | Kind::Endpoint => {
             if unix(reactor.local(id)) {
                 "unix+dgram"
             } else {

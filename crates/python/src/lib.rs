@@ -2,6 +2,7 @@
 
 mod channel;
 mod core;
+mod datagram;
 mod endpoint;
 mod events;
 mod factory;
@@ -19,6 +20,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<endpoint::LinkConfig>()?;
     module.add_class::<operation::Operation>()?;
     module.add_class::<channel::Channel>()?;
+    module.add_class::<datagram::Endpoint>()?;
     module.add_class::<events::Group>()?;
     module.add_class::<events::Member>()?;
     module.add_class::<events::Joined>()?;

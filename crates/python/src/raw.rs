@@ -7,7 +7,7 @@ use crate::operation::{Operation, Step};
 use jackfield_engine::Body;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyTuple, PyType};
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
 use std::ops::Deref;
@@ -219,6 +219,34 @@ impl AsRef<[u8]> for BytesLoan {
         // SAFETY: the buffer of an immutable bytes object that `self.object` keeps alive.
         unsafe { std::slice::from_raw_parts(self.data, self.length) }
     }
+}
+
+/// An instance of a named tuple with four fields, without the call of its Python `__new__`.
+#[cfg(not(feature = "abi3"))]
+pub fn named_tuple(class: &Bound<'_, PyType>, fields: [Bound<'_, PyAny>; 4]) -> PyResult<Py<PyAny>> {
+    let py = class.py();
+    debug_assert!(class.is_subclass_of::<PyTuple>().unwrap_or_default());
+    // SAFETY: the class is a subclass of tuple, made by the library, without fields of its own beside the items: the new
+    // object has room for four, is seen by nobody yet, and takes over the references.
+    unsafe {
+        let class = class.as_type_ptr();
+        let Some(allocate) = (*class).tp_alloc else { return Err(PyErr::fetch(py)) };
+        let object = allocate(class, 4);
+        if object.is_null() {
+            return Err(PyErr::fetch(py));
+        }
+        for (index, field) in fields.into_iter().enumerate() {
+            ffi::PyTuple_SET_ITEM(object, index as ffi::Py_ssize_t, field.into_ptr());
+        }
+        Ok(Bound::from_owned_ptr(py, object).unbind())
+    }
+}
+
+/// With the stable ABI: the call.
+#[cfg(feature = "abi3")]
+pub fn named_tuple(class: &Bound<'_, PyType>, fields: [Bound<'_, PyAny>; 4]) -> PyResult<Py<PyAny>> {
+    let [first, second, third, fourth] = fields;
+    class.call1((first, second, third, fourth)).map(Bound::unbind)
 }
 
 /// Calls `callback(argument)` inside `context`, as `context.run` would.

@@ -29,12 +29,27 @@ pub struct RawAddress {
     pub(crate) length: libc::socklen_t,
 }
 
+impl fmt::Debug for RawAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        SocketAddress::from_raw(self).fmt(f)
+    }
+}
+
 impl RawAddress {
     /// Room for any address, to be filled by the kernel.
     pub fn empty() -> RawAddress {
         // SAFETY: all zeroes is a valid sockaddr_storage (family AF_UNSPEC).
         let storage = unsafe { std::mem::zeroed() };
         RawAddress { storage, length: size_of::<libc::sockaddr_storage>() as libc::socklen_t }
+    }
+
+    /// Whether both are the same place.
+    pub fn is_same(&self, other: &RawAddress) -> bool {
+        let length = (self.length as usize).min(size_of::<libc::sockaddr_storage>());
+        // SAFETY: both storages are initialised to their full size, and `length` is within it.
+        let [one, two] =
+            [self, other].map(|raw| unsafe { std::slice::from_raw_parts(raw.as_ptr().cast::<u8>(), length) });
+        self.length == other.length && one == two
     }
 
     pub(crate) fn as_ptr(&self) -> *const libc::sockaddr {

@@ -1,6 +1,6 @@
 //! Moving bytes: recv(2), recvmsg(2), send(2), sendmsg(2). Never blocking, never raising SIGPIPE.
 
-use super::address::{RawAddress, SocketAddress};
+use super::address::RawAddress;
 use super::{Errno, Result, check_len};
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
@@ -99,7 +99,7 @@ pub fn receive_packet(fd: BorrowedFd<'_>, into: &mut [u8], from: Option<&mut Raw
 }
 
 /// Descriptors that nobody asked for are closed, or a peer could use up ours.
-fn close_received_descriptors(message: &libc::msghdr) {
+pub(super) fn close_received_descriptors(message: &libc::msghdr) {
     // SAFETY: the kernel filled the control buffer; the CMSG macros stay within msg_controllen.
     unsafe {
         let mut header = libc::CMSG_FIRSTHDR(message);
@@ -124,14 +124,19 @@ pub fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize> {
     retry!(unsafe { libc::send(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) })
 }
 
-/// sendmsg(2) of several parts as one stream write or one packet, to `to` if the socket is not connected.
-pub fn send_parts(fd: BorrowedFd<'_>, parts: &[IoSlice<'_>], to: Option<&SocketAddress>) -> Result<usize> {
+/// sendmsg(2) of several parts as one stream write or one packet.
+#[inline]
+pub fn send_parts(fd: BorrowedFd<'_>, parts: &[IoSlice<'_>]) -> Result<usize> {
+    send_parts_to(fd, parts, None)
+}
+
+/// sendmsg(2) of several parts as one packet, to `to` if the socket is not connected.
+pub fn send_parts_to(fd: BorrowedFd<'_>, parts: &[IoSlice<'_>], to: Option<&RawAddress>) -> Result<usize> {
     let mut message = message_for(&mut []);
     // IoSlice has iovec's layout by its documentation; sendmsg only reads through the pointer.
     message.msg_iov = parts.as_ptr().cast_mut().cast();
     message.msg_iovlen = parts.len() as _;
-    let raw = to.map(SocketAddress::to_raw);
-    if let Some(raw) = &raw {
+    if let Some(raw) = to {
         message.msg_name = raw.as_ptr().cast_mut().cast();
         message.msg_namelen = raw.length;
     }

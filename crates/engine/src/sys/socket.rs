@@ -169,6 +169,20 @@ pub fn credentials(fd: BorrowedFd<'_>) -> Option<Credentials> {
     (status == 0 && value.pid != 0).then_some(Credentials { pid: value.pid, uid: value.uid, gid: value.gid })
 }
 
+/// How many messages the kernel has dropped instead of putting them into the receive buffer: the number that SO_RXQ_OVFL
+/// sends along with messages, here without waiting for one (SO_MEMINFO, since Linux 4.12).
+pub fn dropped(fd: BorrowedFd<'_>) -> Option<u32> {
+    /// SK_MEMINFO_DROPS of linux/sock_diag.h.
+    const DROPS: usize = 8;
+    let mut values = [0_u32; 9];
+    let mut length = size_of_val(&values) as libc::socklen_t;
+    // SAFETY: the pointer and the length describe `values`.
+    let status = unsafe {
+        libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_MEMINFO, values.as_mut_ptr().cast(), &mut length)
+    };
+    (status == 0 && length as usize == size_of_val(&values)).then_some(values[DROPS])
+}
+
 /// How many bytes wait to be received (SIOCINQ).
 pub fn unread(fd: BorrowedFd<'_>) -> usize {
     ioctl_count(fd, libc::FIONREAD)

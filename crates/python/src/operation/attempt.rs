@@ -2,6 +2,7 @@
 
 use super::{Attempt, GroupJob, Job, Operation, Phase, State, Target};
 use crate::core::SharedCore;
+use crate::datagram;
 use crate::events;
 use crate::factory::{self, Facts};
 use crate::raw;
@@ -93,6 +94,22 @@ impl Operation {
                     *next += 1;
                 }
                 Ok(Attempt::Done(py.None()))
+            }
+            Job::ReceiveFrom(reading) => {
+                if core.spend() {
+                    return Ok(Attempt::Wait);
+                }
+                Ok(match datagram::receive(core, py, id, reading)? {
+                    Some(found) => Attempt::Done(found),
+                    None => Attempt::Wait,
+                })
+            }
+            Job::SendTo(sending) => {
+                if phase == Phase::New && core.has_senders(id) {
+                    return Ok(Attempt::Wait);
+                }
+                let sent = datagram::send(core, py, id, sending)?;
+                Ok(if sent { Attempt::Done(py.None()) } else { Attempt::Wait })
             }
             Job::Flush if ended.is_some_and(|ending| !ending.complete) => {
                 let message = "the channel ended before everything queued had left";
@@ -224,10 +241,24 @@ impl Operation {
     }
 
     fn receive_many(&self, py: Python<'_>, id: LinkId, max: usize) -> PyResult<Attempt> {
+        /// Datagrams come in batches: with so many bytes in hand, the rest is left for the next call.
+        const ENOUGH: usize = 128 * 1024;
         let list = PyList::empty(py);
         let mut failed = None;
-        while list.len() < max {
+        let mut bytes = 0;
+        while list.len() < max && bytes < ENOUGH {
             let mut reactor = self.core.reactor()?;
+            let room = max - list.len();
+            let mut outcome = Ok(());
+            let arrived = reactor.take_arrived(id, room, |datagram, _| {
+                bytes += datagram.len();
+                outcome = list.append(PyBytes::new(py, datagram));
+                outcome.is_ok()
+            });
+            outcome?;
+            if arrived > 0 {
+                continue;
+            }
             let message = match reactor.take(id) {
                 Take::Bytes(bytes) => PyBytes::new(py, bytes).into_any().unbind(),
                 Take::Body(body) => body.finish(py)?,

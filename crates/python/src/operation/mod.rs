@@ -15,6 +15,7 @@ mod waiting;
 pub use attempt::send_bytes;
 
 use crate::core::SharedCore;
+use crate::datagram::{Reading, Sending};
 use crate::raw::GilCell;
 use crate::until::Until;
 use jackfield_engine::frame::Framer;
@@ -42,6 +43,10 @@ pub enum Job {
     Flush,
     /// Queue messages, and wait until they have come as far as was asked for.
     Until(Box<Until>),
+    /// What there is of an endpoint's datagrams.
+    ReceiveFrom(Box<Reading>),
+    /// Queue datagrams, each for its own place, in order.
+    SendTo(Box<Sending>),
     /// The next connection of a listener, given to the callable.
     Accept(Py<PyAny>),
     /// The outcome of connecting.
@@ -59,7 +64,10 @@ pub enum Job {
 impl Job {
     /// Whether it takes what arrives: there is one such operation of a link at a time.
     fn receives(&self) -> bool {
-        matches!(self, Job::Next | Job::Receive | Job::Divided(_) | Job::ReceiveMany(_) | Job::Accept(_))
+        matches!(
+            self,
+            Job::Next | Job::Receive | Job::Divided(_) | Job::ReceiveMany(_) | Job::ReceiveFrom(_) | Job::Accept(_)
+        )
     }
 
     /// The call that it belongs to, for errors.
@@ -67,6 +75,8 @@ impl Job {
         match self {
             Job::Send(_) => "send",
             Job::SendMany(..) => "send_many",
+            Job::ReceiveFrom(_) => "receive_from",
+            Job::SendTo(_) => "send_to",
             Job::Flush => "flush",
             Job::Until(until) => until.name,
             Job::Accept(_) => "accept",

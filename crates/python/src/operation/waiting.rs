@@ -41,7 +41,7 @@ impl Operation {
     fn pauses(&self, target: &Target) -> bool {
         match target {
             Target::Link(_, Job::Pause) | Target::Group(_, GroupJob::Counted(_)) => true,
-            Target::Link(_, Job::SendMany(..)) => self.core.spend(),
+            Target::Link(_, Job::SendMany(..) | Job::SendTo(_)) => self.core.spend(),
             Target::Link(_, Job::Until(until)) => until.position.is_none() && self.core.spend(),
             Target::Link(_, job) => job.receives() && self.core.spend(),
             Target::Group(_, GroupJob::Next | GroupJob::Receive | GroupJob::ReceiveMany(_)) => self.core.spend(),
@@ -53,7 +53,9 @@ impl Operation {
     fn register(&self, this: &Bound<'_, Operation>, link: LinkId, job: &Job, deadline: u64) -> PyResult<bool> {
         let operation = this.clone().unbind();
         match job {
-            Job::Send(_) | Job::SendMany(..) => self.core.add_sender(link, operation, want::SEND, deadline)?,
+            Job::Send(_) | Job::SendMany(..) | Job::SendTo(_) => {
+                self.core.add_sender(link, operation, want::SEND, deadline)?;
+            }
             Job::Flush => self.core.add_watcher(link, operation, want::FLUSH, deadline)?,
             Job::Closed(_) => self.core.add_watcher(link, operation, 0, 0)?,
             Job::Until(until) => match until.position {

@@ -1,0 +1,196 @@
+"""Datagram endpoints: one socket that talks to anyone, each datagram with its own peer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import functools
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import Any, NamedTuple, Self, Unpack
+
+from jackfield import _engine
+from jackfield._address import Address
+from jackfield._channel import Statistics
+from jackfield._connect import Opening
+from jackfield._errors import ChannelClosed, NotSupported, from_os_error
+from jackfield._loop import current_reactor
+from jackfield._options import OptionFields, Options
+from jackfield._transports import RawAddress, Setup, literal_address, prepare, resolve, unix_name
+
+
+class Datagram(NamedTuple):
+    """What an endpoint received."""
+
+    data: bytes
+    """Its content, whole: what is longer than ``max_message`` raises ``MessageTooLarge`` instead."""
+    peer: Address
+    """Who sent it; to be given to ``send_to`` as it is."""
+    local: Address | None
+    """Which of our addresses, or which group, it was sent to; known with ``packet_info=yes``."""
+    interface: int | None
+    """Index of the network interface that it came in by; known with ``packet_info=yes``."""
+
+
+def bind(address: Address | str, **options: Unpack[OptionFields]) -> Opening[Endpoint]:
+    """Bind a datagram socket: ``endpoint = await bind(...)`` or ``async with bind(...) as endpoint``.
+
+    The address is ``udp://`` or ``unix+dgram://``; port 0 lets the kernel pick, and ``endpoint.local`` says
+    which. ``udp://:7000`` takes datagrams to any address of this machine, of IPv4 and IPv6.
+
+    Raises ``InvalidAddress``, ``InvalidOption``, ``NotSupported`` at once; ``AddressInUse`` (naming the
+    holder), ``AddressNotAvailable``, ``AccessDenied``, ``NameNotResolved`` when awaited. Cancelled, it leaves
+    nothing open.
+    """
+    where = Address.parse(address) if isinstance(address, str) else address
+    setup = prepare(where, Options.from_address(where).merge(**options), listening=True)
+    if not setup.is_datagram:
+        raise NotSupported(
+            f"cannot bind {where} as an endpoint: {where.scheme}: connects, it sends no single datagrams",
+            hint="use listen or connect, or an address with udp:// or unix+dgram://",
+            address=where,
+        )
+    return Opening(lambda: _bind(setup))
+
+
+class Endpoint(_engine.Endpoint):
+    """A bound datagram socket without a peer: ``receive_from`` says who sent, ``send_to`` says to whom.
+
+    ``async for datagram in endpoint`` receives until the endpoint is closed. One task may receive and others
+    send at the same time; a second receiver gets ``AlreadyWaiting``. Datagrams keep their boundaries, and may
+    be lost, doubled or reordered on the way, as UDP is; what is dropped on this machine is counted in
+    ``statistics()``.
+
+    An error that the network reports (``ChannelLost`` with ``peer`` and ``errno``) is of one datagram: it is
+    raised once, by the next call, and the endpoint goes on.
+    """
+
+    __slots__ = ("_last",)
+
+    @property
+    def local(self) -> Address:
+        """The address that was bound, with the port that the kernel picked."""
+        return self._known()[0]
+
+    @property
+    def protocol(self) -> str:
+        """``udp`` or ``unix+dgram``."""
+        setup: Setup = self._setup
+        return setup.protocol
+
+    @property
+    def options(self) -> Options:
+        """The options that it was opened with."""
+        setup: Setup = self._setup
+        return setup.options
+
+    def statistics(self) -> Statistics:
+        """What passed through, what waits and what was dropped; once closed, as it was when it was closed."""
+        return self._known(fresh=True)[1]
+
+    def close(self, timeout: float | None = None) -> Coroutine[Any, Any, None]:
+        """Close: what is queued still leaves, for at most ``timeout`` seconds; what was not received is lost.
+
+        Awaited, it waits for the end; raises ``TimedOut`` if the time was not enough.
+        Cancelled, it still closes.
+        """
+        self._remember()
+        return super().close(timeout)
+
+    def abort(self) -> None:
+        """Close at once: what is queued is dropped."""
+        self._remember()
+        super().abort()
+
+    async def resolve(self, address: Address | str) -> Address:
+        """The address with its host's name replaced by an IP address that this endpoint can send to.
+
+        Raises ``NameNotResolved``.
+        """
+        where = Address.parse(address) if isinstance(address, str) else address
+        setup: Setup = self._setup
+        try:
+            places = await resolve(setup, where)
+        except OSError as error:
+            raise from_os_error(error, stage="resolve", address=where) from error
+        own = ":" in (self.local.host or "::")
+        for _, place in places:
+            if isinstance(place, tuple) and (own or ":" not in place[0]):
+                return Address.unchecked(where.scheme, host=place[0], port=where.port)
+        return where
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            setup: Setup = self._setup
+            await self.close(setup.options.linger)
+        else:
+            self.abort()
+
+    def __repr__(self) -> str:
+        try:
+            return f"<Endpoint {self.local} {'closed' if self.closed else 'open'}>"
+        except ChannelClosed:
+            return f"<Endpoint {self.id} closed>"
+
+    def _raw_address(self, to: Address | str) -> RawAddress:
+        """What the engine sends to; asked for once for each address object."""
+        where = Address.parse(to) if isinstance(to, str) else to
+        if where.scheme != self.protocol:
+            raise NotSupported(
+                f"cannot send to {where} from {self.local}: it is another transport",
+                hint=f"give an address with {self.protocol}://",
+                address=where,
+            )
+        if self.protocol != "udp":
+            return unix_name(where.path or "")
+        literal = literal_address(where.host or "127.0.0.1", where.port or 0)
+        if literal is None:
+            raise NotSupported(
+                f"cannot send to {where}: sending does not wait for a name server",
+                hint="resolve the name once: peer = await endpoint.resolve(address)",
+                address=where,
+            )
+        return literal[1]
+
+    def _remember(self) -> None:
+        with contextlib.suppress(ChannelClosed):
+            self._known(fresh=True)
+
+    def _known(self, *, fresh: bool = False) -> tuple[Address, Statistics]:
+        """The facts; after the end those that were read last."""
+        last: tuple[Address, Statistics] | None = getattr(self, "_last", None)
+        if last is not None and not fresh:
+            return last
+        facts = self._facts()
+        if facts is None:
+            if last is None:
+                raise ChannelClosed("the endpoint is closed, and its facts were not read before")
+            return last
+        local, statistics = facts
+        self._last = (local, Statistics(*statistics))
+        return self._last
+
+
+async def _bind(setup: Setup) -> Endpoint:
+    address = setup.address
+    reactor = current_reactor()
+    try:
+        places = await resolve(setup)
+    except OSError as error:
+        raise from_os_error(error, stage="resolve", address=address) from error
+    failure: OSError = OSError(errno.EADDRNOTAVAIL, "the name has no address of a usable family")
+    for family, place in places:
+        try:
+            return Endpoint(reactor, setup, reactor.bind(place, setup.config(family)), Datagram)
+        except OSError as error:
+            failure = error
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                break
+    explain = functools.partial(from_os_error, failure, stage="bind", address=address)
+    raise await asyncio.get_running_loop().run_in_executor(None, explain) from failure
