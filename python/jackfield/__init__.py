@@ -13,7 +13,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jackfield._activation import Activated as Activated, activated as activated
     from jackfield._address import Address as Address
+    from jackfield._adopt import adopt as adopt
     from jackfield._busy_poll import BusyPollStatistics as BusyPollStatistics
     from jackfield._causes import Cause as Cause
     from jackfield._channel import Channel as Channel, Credentials as Credentials, Statistics as Statistics
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
         AccessDenied as AccessDenied,
         AddressInUse as AddressInUse,
         AddressNotAvailable as AddressNotAvailable,
+        AdoptFailed as AdoptFailed,
         AlreadyWaiting as AlreadyWaiting,
         Attempt as Attempt,
         ChannelBusy as ChannelBusy,
@@ -78,18 +81,20 @@ if TYPE_CHECKING:
     from jackfield._when_full import WhenFull as WhenFull
 
 _HOMES = {
+    "_activation": "Activated activated",
     "_address": "Address",
+    "_adopt": "adopt",
     "_busy_poll": "BusyPollStatistics",
     "_causes": "Cause",
     "_channel": "Channel Credentials Statistics",
     "_connect": "connect pair",
     "_endpoint": "Datagram Endpoint bind",
     "_errors": (
-        "AccessDenied AddressInUse AddressNotAvailable AlreadyWaiting Attempt ChannelBusy ChannelClosed "
-        "ChannelLost ConnectFailed ConnectRefused ConnectTimedOut EndOfStream FramingError HostUnreachable "
-        "InvalidAddress InvalidFrame InvalidFraming InvalidOption JackfieldError ListenFailed "
-        "MessageTooLarge NameNotResolved NotSupported PeerStalled PeerVanished QueueFull TimedOut "
-        "TooManyOpenFiles TruncatedFrame"
+        "AccessDenied AddressInUse AddressNotAvailable AdoptFailed AlreadyWaiting Attempt ChannelBusy "
+        "ChannelClosed ChannelLost ConnectFailed ConnectRefused ConnectTimedOut EndOfStream FramingError "
+        "HostUnreachable InvalidAddress InvalidFrame InvalidFraming InvalidOption JackfieldError "
+        "ListenFailed MessageTooLarge NameNotResolved NotSupported PeerStalled PeerVanished QueueFull "
+        "TimedOut TooManyOpenFiles TruncatedFrame"
     ),
     "_explain": "Explanation",
     "_framing": "Framing",

@@ -100,7 +100,7 @@ def parse_fields(text: str) -> Fields:
         elif body is Body.INTERFACE:
             host = read_interface(text, start, end) if start < end else None
         elif body is Body.DESCRIPTOR:
-            path = str(read_number(text, start, end, "descriptor", 2**31 - 1, "fd://3"))
+            path = _read_descriptor(text, start, end)
         else:
             path = _read_path(text, start, end, scheme, body)
     options = _read_options(text, end, len(text)) if question >= 0 else ()
@@ -108,6 +108,21 @@ def parse_fields(text: str) -> Fields:
         name, example = _REQUIRED[scheme]
         raise fault(text, len(text), f"{scheme}: needs the option {name}", f"write for example {example}")
     return Fields(scheme, host, port, path, options)
+
+
+def _read_descriptor(text: str, start: int, end: int) -> str:
+    """A number, or a name that the service manager gave (sd_listen_fds_with_names(3))."""
+    if text[start : start + 1].isalpha():
+        for position in range(start, end):
+            if not (text[position].isascii() and (text[position].isalnum() or text[position] in "_-.@")):
+                raise fault(
+                    text,
+                    position,
+                    f"{text[position]!r} does not belong into a descriptor's name",
+                    "names have letters, digits and _ - . @, such as fd://web.socket",
+                )
+        return text[start:end]
+    return str(read_number(text, start, end, "descriptor", 2**31 - 1, "fd://3"))
 
 
 def _check_characters(text: str) -> None:

@@ -64,8 +64,27 @@ def connect(address: Address | str, **options: Unpack[OptionFields]) -> Opening[
     ``ConnectFailed`` when awaited. Cancelled, it leaves nothing open.
     """
     where = Address.parse(address) if isinstance(address, str) else address
+    if where.scheme == "fd":
+        return opening_descriptor(where, options, listening=False)
     setup = prepare(where, Options.from_address(where).merge(**options), listening=False)
     return Opening(lambda: _connect(setup))
+
+
+def opening_descriptor(where: Address, options: OptionFields, *, listening: bool) -> Opening[Any]:
+    """The opening of an ``fd://`` address, by ``connect`` or ``listen``."""
+    from jackfield._adopt import adopt_address
+
+    merged = Options.from_address(where).merge(**options)
+    return opened_at_once(lambda: adopt_address(where, merged, set(options), listening=listening))
+
+
+def opened_at_once(make: Callable[[], T]) -> Opening[T]:
+    """An opening that need not wait for anything."""
+
+    async def open_() -> T:
+        return make()
+
+    return Opening(open_)
 
 
 def pair(**options: Unpack[OptionFields]) -> tuple[Channel, Channel]:

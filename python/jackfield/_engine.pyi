@@ -150,6 +150,9 @@ class Reactor:
     def pair(self, config: LinkConfig) -> tuple[int, int]:
         """Two connected links. Raises OSError."""
 
+    def adopt(self, fd: int, config: LinkConfig, family: int, listens: bool) -> int:
+        """Take a socket that somebody else has opened; the link's id. Raises OSError: it is the caller's."""
+
     def accept(
         self, listener: int, wrap: Callable[[int], _T], timeout: float | None = None
     ) -> Coroutine[Any, Any, _T]:

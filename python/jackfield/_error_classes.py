@@ -231,6 +231,10 @@ class ListenFailed(JackfieldError, OSError):
     """No listener came about, for none of the reasons that have their own class."""
 
 
+class AdoptFailed(JackfieldError, OSError):
+    """A descriptor cannot become a channel or listener; it stays the caller's, open as it was."""
+
+
 class AddressInUse(JackfieldError, OSError):
     """Somebody holds the address already; ``holders`` are the processes, as far as we may see them."""
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self, Unpack
 from jackfield import _engine
 from jackfield._address import Address
 from jackfield._channel import Channel
-from jackfield._connect import Opening
+from jackfield._connect import Opening, opening_descriptor
 from jackfield._errors import (
     ChannelClosed,
     ChannelLost,
@@ -66,6 +66,8 @@ def listen(address: Address | str, **options: Unpack[OptionFields]) -> Opening[L
     ``AddressNotAvailable``, ``AccessDenied``, ``NameNotResolved`` when awaited.
     """
     where = Address.parse(address) if isinstance(address, str) else address
+    if where.scheme == "fd":
+        return opening_descriptor(where, options, listening=True)
     setup = prepare(where, Options.from_address(where).merge(**options), listening=True)
     return Opening(lambda: _listen(setup))
 

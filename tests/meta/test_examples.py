@@ -270,6 +270,13 @@ def test_sticky_packets() -> None:
     assert "u32: 1 message of 400000 bytes sent, 1 received\n" in output
 
 
+def test_socket_activation() -> None:
+    lines = run_whole("socket_activation").splitlines()
+    assert lines[0] == "the manager handed over greeter as descriptor 3"
+    assert re.fullmatch(r"serving tcp://127\.0\.0\.1:\d+", lines[1])
+    assert lines[2:] == ["hello, world"]
+
+
 def test_half_close() -> None:
     lines = run_whole("half_close").splitlines()
     assert lines[:3] == ["sent everything, and said so", "the sum is 5050", "sending is over: we ended it"]

@@ -1,9 +1,11 @@
-//! A link's socket as others see it: taken out of the link, whole or not at all; its options read and set.
+//! Sockets from elsewhere and to elsewhere: taken over, given away whole or not at all, their options read and set.
 
-use crate::link::{Fault, Host, Kind, LinkId, flag};
+use crate::lifecycle::kind_of;
+use crate::link::{Config, Fault, Host, Kind, LinkId, flag};
 use crate::reactor::Reactor;
 use crate::sys::{Errno, Result, socket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 /// Why a link keeps its descriptor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +33,42 @@ pub enum DetachError {
     Kernel(Errno),
 }
 
+/// What a socket is that somebody else has opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Opened {
+    /// `AF_INET`, `AF_INET6` or `AF_UNIX`.
+    pub family: i32,
+    /// `SOCK_STREAM`, `SOCK_DGRAM` or `SOCK_SEQPACKET`.
+    pub kind: i32,
+    /// It listens, or is a datagram socket that is bound and not connected.
+    pub listens: bool,
+}
+
+/// Why a socket was not taken, and the socket itself.
+pub type NotTaken = (Errno, Option<OwnedFd>);
+
 impl<H: Host> Reactor<H> {
+    /// Takes a socket that somebody else has opened. On an error the caller has it back: it is in use here already
+    /// (EEXIST), or the kernel cannot watch it.
+    pub fn take_over(
+        &mut self,
+        fd: OwnedFd,
+        what: Opened,
+        config: &Rc<Config>,
+    ) -> std::result::Result<LinkId, NotTaken> {
+        // Whatever can be refused is refused here, before the link owns the descriptor.
+        let watched = self.epoll.add(fd.as_raw_fd(), 0, 0).and_then(|()| self.epoll.remove(fd.as_raw_fd()));
+        if let Err(error) = watched {
+            return Err((error, Some(fd)));
+        }
+        let link = if what.listens {
+            self.adopt_listener(fd, what.kind, config)
+        } else {
+            self.adopt(fd, kind_of(what.family, what.kind), config)
+        };
+        link.map_err(|error| (error, None))
+    }
+
     /// Takes the descriptor out of a link, which is gone then ([`crate::Event::Gone`] follows); the connection goes on.
     ///
     /// What is queued and the kernel takes at once leaves before. Refuses, and the link goes on, when bytes that the

@@ -38,7 +38,7 @@ mod wait;
 pub use clock::Clock;
 pub use datagrams::Origin;
 pub use explain::Pulse;
-pub use handover::DetachError;
+pub use handover::{DetachError, Opened};
 pub use lifecycle::{Ending, OpenOptions, SocketOption};
 pub use link::{Body, Config, Counters, Fault, Host, Kind, LinkId, Plain, PlainBody, want};
 pub use queue::WhenFull;

@@ -697,7 +697,7 @@ fn events_of<H: Host>(link: &Link<H>) -> u32 {
     if link.has(flag::OUT_WATCHED) { events | OUT } else { events }
 }
 
-fn kind_of(family: i32, socket_kind: i32) -> Kind {
+pub(crate) fn kind_of(family: i32, socket_kind: i32) -> Kind {
     match (family, socket_kind) {
         (_, libc::SOCK_SEQPACKET) => Kind::Seqpacket,
         (_, libc::SOCK_DGRAM) => Kind::Datagram,

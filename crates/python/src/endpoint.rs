@@ -4,13 +4,15 @@ use crate::channel::when_full;
 use crate::core::{Core, SharedCore, os_error};
 use crate::factory::{self, Facts};
 use crate::operation::{Job, Operation, Target};
-use crate::raw::Shared;
+use crate::raw::{self, Shared};
 use jackfield_engine::frame::Framer;
+use jackfield_engine::sys::Errno;
 use jackfield_engine::sys::limits;
-use jackfield_engine::{Clock, Config, LinkId, OpenOptions, SocketOption};
+use jackfield_engine::{Clock, Config, LinkId, OpenOptions, Opened, SocketOption};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
+use std::os::fd::IntoRawFd;
 use std::rc::Rc;
 
 /// What the links of one listener or one connection have in common; shared by reference.
@@ -203,6 +205,20 @@ impl Reactor {
     fn pair(&self, config: &LinkConfig) -> PyResult<(u64, u64)> {
         let (one, two) = self.core.reactor()?.pair(config.kind, &config.config).map_err(os_error)?;
         Ok((one.0, two.0))
+    }
+
+    /// Takes a socket that somebody else has opened; gives the link's id. Raises OSError, and then it stays the caller's.
+    fn adopt(&self, fd: i32, config: &LinkConfig, family: i32, listens: bool) -> PyResult<u64> {
+        let what = Opened { family, kind: config.kind, listens };
+        let mut reactor = self.core.reactor()?;
+        let Some(fd) = raw::own_descriptor(fd) else { return Err(os_error(Errno(libc::EBADF))) };
+        match reactor.take_over(fd, what, &config.config) {
+            Ok(id) => Ok(id.0),
+            Err((error, back)) => {
+                let _ = back.map(IntoRawFd::into_raw_fd);
+                Err(os_error(error))
+            }
+        }
     }
 
     /// An operation that accepts: ends with `wrap(id)`.

@@ -11,6 +11,7 @@ use pyo3::types::{PyBytes, PyTuple, PyType};
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
 use std::ops::Deref;
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::rc::Rc;
 
 /// Shared data that only the thread that holds the GIL touches.
@@ -585,4 +586,10 @@ impl SameThread<'_> {
     pub fn run(self) -> jackfield_engine::sys::Result<usize> {
         (self.0)()
     }
+}
+
+/// A descriptor that Python hands over; `None` for a number that cannot be one.
+pub fn own_descriptor(fd: i32) -> Option<OwnedFd> {
+    // SAFETY: the caller gives the descriptor up; if it is not open, every use of it fails with EBADF.
+    (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
 }

@@ -19,7 +19,7 @@ MAX_CLIENTS: Final = 50_000
 MAX_QUEUE: Final = 1024 * 1024
 MAX_MESSAGE: Final = 1024 * 1024
 MAX_OPERATORS: Final = 64
-SCHEMES: Final = ("tcp", "udp", "unix", "unix+dgram", "unix+seqpacket")
+SCHEMES: Final = ("tcp", "udp", "unix", "unix+dgram", "unix+seqpacket", "fd")
 _LOOPBACK: Final = ("localhost", "::1")
 
 
