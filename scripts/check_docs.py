@@ -1,7 +1,8 @@
 """Checks that the documents are true where a program can tell. Usage: python scripts/check_docs.py
 
 - Every link to a file or a heading leads somewhere, and every path in backticks exists.
-- Every test that a document names (`file::test`) exists; every row of docs/promises.md names at least one.
+- Every test that a document names (`file::test`) exists; every row of docs/promises.md names at least one,
+  which asserts something and is not skipped; every kind of promise is there (`promises.py`).
 - Every limit in docs/promises.md has the default that the code has.
 - docs/mission.md has each row M1 to M30 once, with one of three states; a row that is kept names a command.
 - Every command in backticks or in a shell block exists: `jackfield` with its options, `make` with its target,
@@ -20,88 +21,16 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-MISSING = "What is missing"
+from documents import ROOT, Document, Fault, anchor
+from promises import check_kinds, check_promises, check_tests
+
 STATES = ("kept", "in part", "not yet")
 MISSION_ROWS = [f"M{number}" for number in range(1, 31)]
 SUFFIXES = (".py", ".rs", ".md", ".toml", ".json", ".sh", ".pyi", ".c")
 PATHS = re.compile(r"(?:[\w.+-]+/)+[\w.+-]*|[\w.+-]+\.(?:py|rs|md|toml|json|sh|pyi)")
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What is wrong, and where."""
-
-    document: str
-    line: int
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.document}:{self.line}: {self.what}"
-
-
-@dataclass(frozen=True)
-class Document:
-    """A Markdown file: its lines, and which of them are in fenced blocks."""
-
-    name: str
-    text: str
-
-    def prose(self) -> Iterator[tuple[int, str]]:
-        """Number and text of the lines outside of fenced blocks."""
-        fenced = False
-        for number, line in enumerate(self.text.splitlines(), 1):
-            if line.lstrip().startswith("```"):
-                fenced = not fenced
-            elif not fenced:
-                yield number, line
-
-    def blocks(self) -> Iterator[tuple[int, str, str]]:
-        """First line, language and text of the fenced blocks."""
-        for found in re.finditer(r"^```(\w*)\n(.*?)^```$", self.text, re.MULTILINE | re.DOTALL):
-            yield self.text.count("\n", 0, found.start()) + 2, found[1], found[2]
-
-    def sections(self) -> Iterator[tuple[int, str, str]]:
-        """The lines of `prose`, each with the heading above it."""
-        heading = ""
-        for number, line in self.prose():
-            if line.startswith("#"):
-                heading = line.lstrip("# ")
-            yield number, heading, line
-
-    def spans(self) -> Iterator[tuple[int, str]]:
-        """What stands in backticks, except where the document says what is not there yet."""
-        for number, heading, line in self.sections():
-            if heading != MISSING and "| not yet |" not in line:
-                for span in re.findall(r"`([^`]+)`", line):
-                    yield number, span
-
-    def rows(self) -> Iterator[tuple[int, str, list[str]]]:
-        """The rows of its tables without their heads: line, the heading above, cells."""
-        head = True
-        for number, heading, line in self.sections():
-            if not line.startswith("|"):
-                head = True
-            elif re.fullmatch(r"[|: -]+", line):
-                head = False
-            elif not head:
-                yield number, heading, cells_of(line)
-
-
-def cells_of(line: str) -> list[str]:
-    """The cells of a table's row; a bar in backticks or behind a backslash is none of its bars."""
-    return [
-        cell.strip() for cell in re.split(r"(?<!\\)\|(?=(?:[^`]*`[^`]*`)*[^`]*$)", line.strip().strip("|"))
-    ]
-
-
-def anchor(heading: str) -> str:
-    """A heading's name in a link, as GitHub makes it."""
-    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
 
 
 # Links and paths ----------------------------------------------------------------------------------
@@ -131,43 +60,7 @@ def check_paths(document: Document, root: Path = ROOT) -> Iterator[Fault]:
             yield Fault(document.name, number, f"there is no {word}")
 
 
-# Tests --------------------------------------------------------------------------------------------
-
-
-def tests_in(path: Path) -> set[str]:
-    """The names of the tests that a file has."""
-    text = path.read_text()
-    if path.suffix == ".py":
-        tree = ast.parse(text, str(path))
-        functions = (ast.FunctionDef, ast.AsyncFunctionDef)
-        return {
-            node.name for node in ast.walk(tree) if isinstance(node, functions) and node.name[:4] == "test"
-        }
-    # In Rust the attribute stands above; property tests have theirs inside of a macro.
-    return set(re.findall(r"#\[test\]\s*(?:#\[[^\]]*\]\s*)*fn (\w+)", text))
-
-
-def named_tests(text: str) -> list[tuple[str, str]]:
-    """Every `file::test` in a text."""
-    return re.findall(r"([\w./-]+\.(?:py|rs))::(\w+)", text)
-
-
-def check_tests(document: Document, root: Path = ROOT) -> Iterator[Fault]:
-    for number, line in enumerate(document.text.splitlines(), 1):
-        for file, test in named_tests(line):
-            if not (root / file).is_file():
-                yield Fault(document.name, number, f"there is no test file {file}")
-            elif test not in tests_in(root / file):
-                yield Fault(document.name, number, f"{file} has no test {test}")
-
-
-def check_promises(document: Document) -> Iterator[Fault]:
-    """Every row of a table with a column for tests names one."""
-    for number, heading, cells in document.rows():
-        if heading != "Limits and their defaults" and not named_tests(cells[-1]):
-            yield Fault(
-                document.name, number, "this promise names no test: write `file::test` in the last column"
-            )
+# Limits -----------------------------------------------------------------------------------------
 
 
 def check_limits(document: Document) -> Iterator[Fault]:
@@ -366,6 +259,7 @@ def check(document: Document) -> Iterator[Fault]:
     yield from check_python(document)
     if document.name == "docs/promises.md":
         yield from check_promises(document)
+        yield from check_kinds(document)
         yield from check_limits(document)
     if document.name == "docs/mission.md":
         yield from check_mission(document)

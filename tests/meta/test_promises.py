@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import sys
+from pathlib import Path
 
 import pytest
 from support import Runner, turns
 
 import jackfield
+
+SOMAXCONN = int(Path("/proc/sys/net/core/somaxconn").read_text())
 
 
 def test_a_send_queues_when_it_is_called(run: Runner) -> None:
@@ -89,5 +94,27 @@ def test_keepalive_is_on_at_both_ends(run: Runner) -> None:
         ):
             assert keepalive(server) == (True, 7, 2, 4)
             assert keepalive(client)[0] is False
+
+    run(main)
+
+
+def test_the_kernel_has_the_defaults(run: Runner) -> None:
+    """What the table of limits says of sockets is what the sockets say."""
+
+    async def main() -> None:
+        async with jackfield.listen("tcp://127.0.0.1:0") as listener:
+            client = await jackfield.connect(listener.address)
+            server = await listener.accept(5.0)
+            for channel in (client, server):
+                with socket.socket(fileno=os.dup(channel.fileno())) as plain:
+                    assert plain.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+            with socket.socket(fileno=os.dup(listener.fileno())) as plain:
+                assert plain.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT) == 0
+                # Of a listening socket tcpi_sacked is the longest queue (tcp_get_info in the kernel).
+                info = plain.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
+                longest = int.from_bytes(info[28:32], sys.byteorder)
+            assert longest == min(4096, SOMAXCONN)
+            client.abort()
+            server.abort()
 
     run(main)
