@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         ListenFailed as ListenFailed,
         MessageTooLarge as MessageTooLarge,
         NameNotResolved as NameNotResolved,
+        NameServerAnswer as NameServerAnswer,
         NotSupported as NotSupported,
         PeerStalled as PeerStalled,
         PeerVanished as PeerVanished,
@@ -93,7 +94,8 @@ _HOMES = {
         "AccessDenied AddressInUse AddressNotAvailable AdoptFailed AlreadyWaiting Attempt ChannelBusy "
         "ChannelClosed ChannelLost ConnectFailed ConnectRefused ConnectTimedOut EndOfStream FramingError "
         "HostUnreachable InvalidAddress InvalidFrame InvalidFraming InvalidOption JackfieldError "
-        "ListenFailed MessageTooLarge NameNotResolved NotSupported PeerStalled PeerVanished QueueFull "
+        "ListenFailed MessageTooLarge NameNotResolved NameServerAnswer NotSupported "
+        "PeerStalled PeerVanished QueueFull "
         "TimedOut TooManyOpenFiles TruncatedFrame"
     ),
     "_explain": "Explanation",

@@ -14,9 +14,10 @@ from typing import Any, Generic, TypeVar, Unpack
 from jackfield import _engine
 from jackfield._address import Address
 from jackfield._channel import Channel
-from jackfield._errors import Attempt, ConnectTimedOut, JackfieldError, TimedOut, from_os_error
+from jackfield._errors import Attempt, JackfieldError, TimedOut, from_os_error
 from jackfield._happy_eyeballs import first_connected, most_telling
 from jackfield._loop import current_reactor
+from jackfield._names import find_places
 from jackfield._option_values import bind_address
 from jackfield._options import OptionFields, Options
 from jackfield._socket_options import opening_settings
@@ -107,18 +108,7 @@ async def _connect(setup: Setup) -> Channel:
     address, limit = setup.address, setup.options.connect_timeout
     started = time.monotonic()
     reactor = current_reactor()
-    try:
-        async with asyncio.timeout(limit):
-            places = await resolve(setup)
-    except TimeoutError as error:
-        raise ConnectTimedOut(
-            f"cannot connect to {address}: its name was not resolved within {limit:g} s",
-            hint="check the name servers in /etc/resolv.conf, or raise connect_timeout",
-            address=address,
-            stage="resolve",
-        ) from error
-    except OSError as error:
-        raise from_os_error(error, stage="resolve", address=address) from error
+    places = await find_places(setup, connect=connect, limit=limit)
     deadline = None if limit is None else started + limit
     tries: list[Callable[[], Awaitable[int]]] = [
         functools.partial(_attempt, reactor, setup, *place, deadline) for place in places
@@ -166,7 +156,12 @@ async def _own_end(setup: Setup, family: int) -> RawAddress:
     own = bind_address(setup.protocol, setup.options.bind)
     if own.host is None and not setup.is_unix:
         return ("0.0.0.0" if family == socket.AF_INET else "::", own.port or 0, 0)
-    for other, place in await resolve(setup, own):
+    try:
+        places = await resolve(setup, own)
+    except socket.gaierror as error:
+        message = f"the name {own.host} of bind= does not resolve: {error.strerror}"
+        raise OSError(errno.EADDRNOTAVAIL, message) from error
+    for other, place in places:
         if other == family:
             return place
     raise OSError(errno.EADDRNOTAVAIL, f"bind={setup.options.bind} is not of the peer's address family")

@@ -58,6 +58,31 @@ _ERRNO_WORDS = {
 }
 
 
+@dataclass(frozen=True)
+class NameServerAnswer:
+    """What one name server said about a name that did not resolve."""
+
+    server: str
+    """Its address, from /etc/resolv.conf."""
+    name: str
+    """The full name that it was asked for."""
+    said: str | None
+    """``NXDOMAIN``, ``SERVFAIL``, ``REFUSED``, ``no error``, ``unreachable: ...``; None for silence."""
+    addresses: tuple[str, ...]
+    """The addresses that it knows."""
+    elapsed: float
+    """Seconds that it took, or was waited for."""
+
+    def __str__(self) -> str:
+        if self.said is None:
+            return f"the name server {self.server} was silent for {self.elapsed:.2g} s"
+        if self.said.startswith("unreachable"):
+            return f"the name server {self.server} is {self.said}"
+        knows = "no address" if self.said == "no error" and not self.addresses else self.said
+        knows = " ".join(self.addresses) or knows
+        return f"the name server {self.server} answered {knows} for {self.name}"
+
+
 def _restore(
     kind: type[JackfieldError], args: tuple[object, ...], facts: dict[str, Any], number: int | None
 ) -> JackfieldError:
@@ -209,6 +234,9 @@ class InvalidOption(JackfieldError, ValueError):
 
 class ConnectFailed(JackfieldError, OSError):
     """No channel came about; the subclasses say which of the usual ways it failed."""
+
+    servers: tuple[NameServerAnswer, ...] = ()
+    """What the name servers said, where a name did not resolve."""
 
 
 class ConnectRefused(ConnectFailed, ConnectionRefusedError):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self, Unpack
 from jackfield import _engine
 from jackfield._address import Address
 from jackfield._channel import Channel
-from jackfield._connect import Opening, opening_descriptor
+from jackfield._connect import Opening, connect, opening_descriptor
 from jackfield._errors import (
     ChannelClosed,
     ChannelLost,
@@ -29,8 +29,9 @@ from jackfield._errors import (
 from jackfield._holders import unix_state
 from jackfield._kernel_options import KernelOptions
 from jackfield._loop import current_reactor
+from jackfield._names import find_places
 from jackfield._options import OptionFields, Options
-from jackfield._transports import RawAddress, Setup, prepare, resolve
+from jackfield._transports import RawAddress, Setup, prepare
 
 if TYPE_CHECKING:
     from jackfield._group import Group
@@ -279,10 +280,7 @@ async def _awaiting(work: Awaitable[None]) -> None:
 async def _listen(setup: Setup) -> Listener:
     address = setup.address
     reactor = current_reactor()
-    try:
-        places = await resolve(setup)
-    except OSError as error:
-        raise from_os_error(error, stage="resolve", address=address) from error
+    places = await find_places(setup, connect=connect)
     failure: OSError = OSError(errno.EADDRNOTAVAIL, "the name has no address of a usable family")
     for family, place in places:
         try:

@@ -22,10 +22,10 @@ from jackfield._error_classes import (
     ConnectFailed,
     JackfieldError,
     ListenFailed,
-    NameNotResolved,
     TooManyOpenFiles,
 )
 from jackfield._failure import Failure
+from jackfield._name_errors import NameFailure, not_resolved
 
 if TYPE_CHECKING:
     from jackfield._address import Address
@@ -57,7 +57,7 @@ def from_os_error(
 
 def _write(failure: Failure) -> JackfieldError:
     if isinstance(failure.error, socket.gaierror):
-        return _not_resolved(failure)
+        return not_resolved(NameFailure(failure.address, failure.error))
     number = failure.error.errno
     if number is None and isinstance(failure.error, TimeoutError):
         number = errno.ETIMEDOUT
@@ -71,30 +71,6 @@ def _write(failure: Failure) -> JackfieldError:
     else:
         writers = _BIND_WRITERS
     return writers.get(number or 0, _other)(failure)
-
-
-# Names --------------------------------------------------------------------------------------------
-
-
-def _not_resolved(failure: Failure) -> JackfieldError:
-    name = failure.address.host or ""
-    number = failure.error.errno
-    if number == socket.EAI_AGAIN:
-        said = "no name server answered"
-        hint = "check the network and the name servers in /etc/resolv.conf, or write a number for the name"
-    elif number == socket.EAI_NONAME:
-        said = "there is no such name"
-        hint = f"check the spelling with `getent hosts {name}`, or write the number instead of the name"
-    elif number in (getattr(socket, "EAI_NODATA", -5), getattr(socket, "EAI_ADDRFAMILY", -9)):
-        said = "the name exists but has no address of this kind"
-        hint = f"see what it has with `getent ahosts {name}`"
-    elif number == socket.EAI_FAIL:
-        said = "the name server failed"
-        hint = f"try again, or ask another server with `getent hosts {name}`"
-    else:
-        said = failure.error.strerror or str(failure.error)
-        hint = f"look at what `getent hosts {name}` says"
-    return NameNotResolved(f"cannot resolve the host name {name!r} of {failure.address}: {said}", hint=hint)
 
 
 # Anything -----------------------------------------------------------------------------------------

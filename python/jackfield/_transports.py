@@ -6,7 +6,6 @@ becomes what the engine binds or connects to.
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import os
 import socket
@@ -17,6 +16,7 @@ from jackfield import _engine
 from jackfield._address import Address
 from jackfield._errors import NotSupported
 from jackfield._kernel_options import check_options
+from jackfield._look_up import look_up
 from jackfield._options import SCHEME_OPTIONS, Options
 from jackfield._socket_options import opening_settings
 
@@ -153,9 +153,7 @@ async def resolve(setup: Setup, address: Address | None = None) -> list[tuple[in
     literal = literal_address(address.host, port)
     if literal is not None:
         return [literal]
-    found = await asyncio.get_running_loop().getaddrinfo(
-        address.host, port, type=_KINDS[setup.protocol], flags=socket.AI_ADDRCONFIG
-    )
+    found = await look_up(address.host, port, kind=_KINDS[setup.protocol])
     places: list[tuple[int, RawAddress]] = []
     for family, _, _, _, place in found:
         if family in (socket.AF_INET, socket.AF_INET6):
