@@ -13,7 +13,7 @@ from programs import JACKFIELD
 
 COMMANDS = [
     "serve", "status", "stop", "logs", "clients", "talk", "send", "broadcast", "rename", "kick",
-    "connect", "listen", "options", "version", "ls", "attach",
+    "connect", "listen", "options", "check", "version", "ls", "attach",
 ]  # fmt: skip
 
 

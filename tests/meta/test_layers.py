@@ -21,7 +21,7 @@ USERS = sorted(
     path for folder in ("examples", "benches", "scripts") for path in (ROOT / folder).rglob("*.py")
 )
 PUBLIC = {*jackfield.__all__, "__version__"}
-MAY_USE = {"hub": {"hub"}, "cli": {"cli", "hub"}, "testing": {"testing"}}
+MAY_USE = {"hub": {"hub"}, "diagnosis": {"diagnosis"}, "cli": {"cli", "diagnosis", "hub"}}
 """Which applications an application may import: none that stands beside or above it."""
 
 

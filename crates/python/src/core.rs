@@ -448,10 +448,8 @@ impl Core {
             if receives {
                 reactor.unwant(id, want::RECEIVE | want::CONNECT);
             }
-            match sends_left {
-                Some(0) => reactor.unwant(id, want::SEND | want::FLUSH | want::PASSED),
-                Some(_) => reactor.reconsider_room(id),
-                None => {}
+            if sends_left == Some(0) {
+                reactor.unwant(id, want::SEND | want::FLUSH | want::PASSED);
             }
         }
     }

@@ -18,6 +18,25 @@ os.environ.setdefault("TYPER_USE_RICH", "0")  # plain help: 50 ms instead of 130
 import typer
 import typer.core
 
+from .check_command import check
+from .parameters import (
+    Client,
+    Control,
+    Data,
+    Dump,
+    Eol,
+    Escapes,
+    File,
+    Framed,
+    Hex,
+    Json,
+    OutEol,
+    Target,
+    Timeout,
+    Verbose,
+    Wait,
+)
+
 if TYPE_CHECKING:
     from .netcat import Manner
 
@@ -46,36 +65,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-
-Control = Annotated[
-    str | None,
-    typer.Option(
-        "--control", metavar="PATH", help="The hub's control socket (or the variable JACKFIELD_CONTROL)."
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Target = Annotated[
-    str,
-    typer.Argument(metavar="TARGET", help="3 | dev1 | host:port | 3,7 | 'dev*' | all", show_default=False),
-]
-Client = Annotated[
-    str, typer.Argument(metavar="CLIENT", help="The id, name or host:port of one client.", show_default=False)
-]
-Eol = Annotated[
-    str | None, typer.Option("--eol", metavar="NAME", help="Line ending: lf, crlf, cr, nul or none.")
-]
-Hex = Annotated[bool, typer.Option("--hex", help="DATA is hex: 'de ad be ef' or 0xdeadbeef.")]
-File = Annotated[
-    str | None, typer.Option("--file", metavar="PATH", help="Send the contents of a file, of any length.")
-]
-Escapes = Annotated[
-    bool, typer.Option("--escapes", "-e", help=r"DATA has escapes: \n \r \t \0 \e \xHH \uHHHH.")
-]
-Wait = Annotated[str, typer.Option("--wait", metavar="TIME", help="How long a full queue may be waited for.")]
-Data = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="DATA", help="What to send; - reads standard input, and sends as it comes."),
-]
 
 
 @app.callback()
@@ -372,23 +361,6 @@ def _manner(**options: Any) -> Manner:
     return Manner.from_options(**options)
 
 
-Framed = Annotated[
-    str | None,
-    typer.Option(
-        "--framing", metavar="F", help="Frame messages: line, u32, netstring ... Lines in, lines out."
-    ),
-]
-Dump = Annotated[bool, typer.Option("--hex", help="Show both directions as hex dumps.")]
-OutEol = Annotated[
-    str | None, typer.Option("--eol", metavar="NAME", help="Send input lines with this ending.")
-]
-Timeout = Annotated[
-    str | None,
-    typer.Option("--timeout", metavar="TIME", help="To connect within, and to end after when nothing moves."),
-]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say on standard error who talks to whom.")]
-
-
 @app.command(no_args_is_help=True)
 def connect(
     address: Annotated[list[str], typer.Argument(metavar="ADDRESS", show_default=False)],
@@ -440,6 +412,11 @@ def listen(
     command(
         address, _manner(framing=framing, as_hex=as_hex, eol=eol, timeout=timeout, verbose=verbose), keep=keep
     )
+
+
+# -------------------------------------------------------------------- diagnosis
+
+app.command(no_args_is_help=True)(check)
 
 
 @app.command()

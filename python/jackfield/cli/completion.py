@@ -48,7 +48,8 @@ def _options(function: Callable[..., Any]) -> Iterable[Offer]:
             # Within `Annotated` the parser keeps the first name where a default would stand.
             for word in (getattr(extra, "default", None), *(getattr(extra, "param_decls", None) or ())):
                 if isinstance(word, str) and word.startswith("--"):
-                    yield Offer(word, extra.help or "")
+                    for name in word.split("/"):  # --on/--off
+                        yield Offer(name, extra.help or "")
     yield Offer("--help", "Show this message and exit.")
 
 

@@ -1,0 +1,77 @@
+"""From what was seen to the verdict. Pure: no clock, no socket, no file.
+
+The questions are asked in the order in which a connection comes about: does the name resolve, is there a
+way, does something answer, is it this machine's own doing, does the conversation go well. The first that
+fails is the cause; what came before it is evidence.
+"""
+
+from __future__ import annotations
+
+from .judge_connect import judge_attempts
+from .judge_conversation import judge_conversation
+from .judge_local import judge_local
+from .judge_unix import judge_unix
+from .observations import Attempt, Observations, Resolution
+from .verdict import Verdict
+
+
+def judge(seen: Observations) -> Verdict:
+    """The verdict on a check that came to its end."""
+    resolution = seen.resolution
+    if resolution is not None and resolution.failure is not None:
+        return _not_resolved(resolution)
+    if seen.target.is_unix:
+        verdict = judge_unix(seen)
+    else:
+        verdict = judge_local(seen) if seen.local is not None else None
+        if verdict is None and seen.connected is None:
+            verdict = judge_attempts(seen)
+    return (verdict or judge_conversation(seen)).with_evidence(*_came_before(seen))
+
+
+def interrupted(seen: Observations) -> Verdict:
+    """The verdict on a check that was ended before its end."""
+    sentence = "the check was interrupted before there was a verdict"
+    return Verdict("interrupted", sentence, "certain", "Ctrl-C", evidence=_came_before(seen))
+
+
+def _not_resolved(seen: Resolution) -> Verdict:
+    asked = seen.source or "the resolver"
+    said = f": {seen.said}" if seen.said else ""
+    evidence = (f"asking {asked} for {seen.name} took {show_seconds(seen.seconds)}{said}",)
+    sentence, because = {
+        "no-such-host": (f"there is no host name {seen.name}", f"{asked} said so"),
+        "name-server-silent": (
+            f"the name {seen.name} was not resolved: {asked} did not answer",
+            "it was asked, and no usable answer came",
+        ),
+    }.get(seen.failure or "", (f"the name {seen.name} was not resolved{said}", f"{asked} said so"))
+    return Verdict(seen.failure or "failed", sentence, "certain", because, seen.hint, evidence)
+
+
+def _came_before(seen: Observations) -> tuple[str, ...]:
+    lines = []
+    resolution = seen.resolution
+    if resolution is not None and resolution.addresses:
+        by = f", by {resolution.source}" if resolution.source else ""
+        lines.append(f"{resolution.name} is {', '.join(resolution.addresses)}{by}")
+    return (*lines, *map(_attempt, seen.attempts))
+
+
+def _attempt(attempt: Attempt) -> str:
+    after = show_seconds(attempt.seconds)
+    if attempt.connected:
+        times = attempt.retransmits + 1
+        again = f", its first packet sent {times} times" if attempt.retransmits else ""
+        return f"{attempt.address}: connected within {after}{again}"
+    return f"{attempt.address}: {attempt.outcome} after {after}"
+
+
+def show_seconds(seconds: float) -> str:
+    """A length of time with a fitting unit: ``0.21 ms``, ``18 ms``, ``2.1 s``."""
+    milliseconds = seconds * 1000
+    if milliseconds < 0.995:
+        return f"{milliseconds:.2f} ms"
+    if milliseconds < 99.5:
+        return f"{milliseconds:.1f} ms"
+    return f"{milliseconds:.0f} ms" if milliseconds < 999.5 else f"{seconds:.1f} s"

@@ -1,0 +1,84 @@
+"""What is to be checked: the words that people type, as an address and what is to be said there.
+
+Pure. ``https://``, ``http://`` and ``tls://`` are checked over the TCP connection below them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jackfield import Address, NotSupported
+
+KINDS = ("tcp", "udp", "unix", "unix+dgram", "unix+seqpacket")
+DATAGRAM = ("udp", "unix+dgram")
+_WEB = re.compile(r"(https?)://", re.IGNORECASE)
+_LONE_HOST = re.compile(r"[^:/@\s]+|\[?[0-9A-Fa-f:.%]*:[0-9A-Fa-f:.%]*:[^/\s]*\]?")
+"""A host without a port: a word, or a number of IPv6, which has two colons at least."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One thing to check."""
+
+    text: str
+    """As it was typed."""
+    address: Address
+    """Where to connect, without options."""
+    tls: bool = False
+    http: bool = False
+    path: str = "/"
+    """What HTTP asks for."""
+
+    @property
+    def is_unix(self) -> bool:
+        return self.address.scheme.startswith("unix")
+
+    @property
+    def is_datagram(self) -> bool:
+        return self.address.scheme in DATAGRAM
+
+    @property
+    def host_header(self) -> str:
+        """The ``Host`` field of an HTTP request (RFC 9110, section 7.2)."""
+        usual = 443 if self.tls else 80
+        if self.address.port != usual:
+            return self.address.endpoint
+        host = (self.address.host or "").partition("%")[0]
+        return f"[{host}]" if ":" in host else host
+
+
+def targets(words: Sequence[str]) -> list[Target]:
+    """The targets that the words name: ``host port`` together are one, otherwise each word is.
+
+    Raises ``InvalidAddress``, and ``NotSupported`` for an address that cannot be checked.
+    """
+    if len(words) == 2 and words[1].isdigit() and _LONE_HOST.fullmatch(words[0]) and not words[0].isdigit():
+        return [_target(*words)]
+    return [_target(word) for word in words]
+
+
+def _target(*words: str) -> Target:
+    text = " ".join(words)
+    web = _WEB.match(text)
+    address = Address.from_command_line(*words).without_options()
+    if web is not None:
+        _, slash, path = text[web.end() :].partition("/")
+        asked = "/" + path.partition("#")[0] if slash else "/"
+        return Target(text, address, tls=web[1].lower() == "https", http=True, path=_printable(asked))
+    if address.scheme == "tls":
+        return Target(text, Address("tcp", address.host, address.port), tls=True)
+    if address.scheme not in KINDS or address.is_unnamed:
+        known = ", ".join(f"{scheme}://" for scheme in (*KINDS, "tls", "http", "https"))
+        raise NotSupported(f"{text} cannot be checked", hint=f"what can be checked: {known}", address=address)
+    return Target(text, address)
+
+
+def _printable(path: str) -> str:
+    """A path as it may stand in a request line: no spaces, no control characters (RFC 9112, section 3)."""
+    return re.sub(
+        "[^!-~]",
+        lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode("utf-8", "surrogateescape")),
+        path,
+    )
