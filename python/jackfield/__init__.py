@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jackfield._adopt import adopt as adopt
     from jackfield._busy_poll import BusyPollStatistics as BusyPollStatistics
     from jackfield._causes import Cause as Cause
-    from jackfield._channel import Channel as Channel, Credentials as Credentials, Statistics as Statistics
+    from jackfield._channel import Channel as Channel
     from jackfield._connect import connect as connect, pair as pair
     from jackfield._endpoint import Datagram as Datagram, Endpoint as Endpoint, bind as bind
     from jackfield._errors import (
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         TruncatedFrame as TruncatedFrame,
     )
     from jackfield._explain import Explanation as Explanation
+    from jackfield._facts import Credentials as Credentials, Statistics as Statistics
     from jackfield._framing import Framing as Framing
     from jackfield._group import (
         AcceptFailed as AcceptFailed,
@@ -81,13 +82,15 @@ if TYPE_CHECKING:
     from jackfield._options import Options as Options
     from jackfield._when_full import WhenFull as WhenFull
 
+    from jackfield import sync as sync  # isort: skip
+
 _HOMES = {
     "_activation": "Activated activated",
     "_address": "Address",
     "_adopt": "adopt",
     "_busy_poll": "BusyPollStatistics",
     "_causes": "Cause",
-    "_channel": "Channel Credentials Statistics",
+    "_channel": "Channel",
     "_connect": "connect pair",
     "_endpoint": "Datagram Endpoint bind",
     "_errors": (
@@ -99,6 +102,7 @@ _HOMES = {
         "TimedOut TooManyOpenFiles TruncatedFrame"
     ),
     "_explain": "Explanation",
+    "_facts": "Credentials Statistics",
     "_framing": "Framing",
     "_group": "AcceptFailed Event Group Joined Left Member Message",
     "_keepalive": "Keepalive",
@@ -112,6 +116,9 @@ _HOMES = {
 
 _MODULES = {name: module for module, names in _HOMES.items() for name in names.split()}
 
+_SUBMODULES = ("sync",)
+"""Public modules of their own, there after ``import jackfield`` alone."""
+
 __all__ = sorted(_MODULES)
 
 
@@ -123,6 +130,8 @@ def __getattr__(name: str) -> Any:
             return version("jackfield")
         except PackageNotFoundError:
             return "unknown"
+    if name in _SUBMODULES:
+        return import_module(f"jackfield.{name}")
     module = _MODULES.get(name)
     if module is None:
         raise AttributeError(f"module 'jackfield' has no attribute {name!r}")
@@ -132,4 +141,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_MODULES, "__version__"]
+    return [*globals(), *_MODULES, *_SUBMODULES, "__version__"]

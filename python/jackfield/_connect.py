@@ -68,7 +68,7 @@ def connect(address: Address | str, **options: Unpack[OptionFields]) -> Opening[
     if where.scheme == "fd":
         return opening_descriptor(where, options, listening=False)
     setup = prepare(where, Options.from_address(where).merge(**options), listening=False)
-    return Opening(lambda: _connect(setup))
+    return Opening(lambda: open_channel(setup))
 
 
 def opening_descriptor(where: Address, options: OptionFields, *, listening: bool) -> Opening[Any]:
@@ -100,7 +100,8 @@ def pair(**options: Unpack[OptionFields]) -> tuple[Channel, Channel]:
     return Channel(reactor, setup, ends[0]), Channel(reactor, setup, ends[1])
 
 
-async def _connect(setup: Setup) -> Channel:
+async def open_channel(setup: Setup) -> Channel:
+    """Connect. Raises ``ConnectFailed`` in one of its forms."""
     if setup.protocol == "pair":
         raise JackfieldError(
             "pair: is two ends at once", hint="use jackfield.pair(), which gives both channels"

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple, Self, Unpack
 
 from jackfield import _engine
 from jackfield._address import Address
-from jackfield._channel import Statistics
 from jackfield._connect import Opening
 from jackfield._errors import ChannelClosed, NotSupported, from_os_error
+from jackfield._facts import Statistics
 from jackfield._loop import current_reactor
 from jackfield._options import OptionFields, Options
 from jackfield._transports import RawAddress, Setup, literal_address, prepare, resolve, unix_name

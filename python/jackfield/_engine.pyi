@@ -16,6 +16,8 @@ from jackfield._endpoint import Datagram
 
 __all__ = [
     "AcceptFailed",
+    "BlockingChannel",
+    "BlockingListener",
     "Channel",
     "Endpoint",
     "Group",
@@ -260,6 +262,7 @@ class Channel:
     def _pulse(self) -> dict[str, Any] | None: ...
     def _is_flushed(self) -> bool: ...
 
+@disjoint_base
 class Endpoint:
     """A datagram socket without a peer; the library's ``Endpoint`` adds facts and the context manager."""
 
@@ -317,6 +320,101 @@ class Endpoint:
         """The descriptor. Raises ChannelClosed."""
 
     def _facts(self) -> tuple[Address, _Statistics] | None: ...
+
+@disjoint_base
+class BlockingChannel:
+    """One connected end without a reactor; ``jackfield.sync.Channel`` adds facts and the context manager."""
+
+    def __new__(
+        cls, fd: int, setup: Any, config: LinkConfig, listener: BlockingListener | None = None
+    ) -> Self: ...
+    @property
+    def _setup(self) -> Any: ...
+    @property
+    def id(self) -> int:
+        """Unique for the life of the process."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed from this side."""
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> bytes: ...
+    def receive(self, timeout: float | None = None) -> bytes:
+        """The next message. Raises EndOfStream, ChannelLost, TimedOut, which has taken nothing."""
+
+    def receive_many(self, max_messages: int | None = None, timeout: float | None = None) -> list[bytes]:
+        """The messages that are there, at least one and at most ``max_messages``."""
+
+    def receive_exactly(self, count: int, timeout: float | None = None) -> bytes:
+        """Exactly ``count`` bytes of a stream without framing."""
+
+    def receive_until(self, separator: bytes, timeout: float | None = None) -> bytes:
+        """The bytes before ``separator``, which is taken away, of a stream without framing."""
+
+    def send(self, data: _Data, timeout: float | None = None, *, until: _Until | None = None) -> None:
+        """Send a message: wait until the kernel has it all. TimedOut: nothing was sent.
+
+        ``until="peer_kernel"`` waits until the peer's kernel has acknowledged it; timed out in that time, it
+        was sent.
+        """
+
+    def send_many(
+        self, messages: Iterable[_Data], timeout: float | None = None, *, until: _Until | None = None
+    ) -> None:
+        """Send several messages in order, gathered. TimedOut: a first part was sent or is queued.
+
+        ``until`` is that of ``send``, for all of them.
+        """
+
+    def send_nowait(self, data: _Data) -> None:
+        """Queue a message and write what the kernel takes at once, or raise QueueFull."""
+
+    def request(self, data: _Data, timeout: float | None = None) -> bytes:
+        """Send a message and receive the next one; ``timeout`` is for both."""
+
+    def send_eof(self) -> None:
+        """End our side once everything queued has left; receiving goes on."""
+
+    def flush(self, timeout: float | None = None, *, until: _Until | None = None) -> None:
+        """Wait until the kernel has taken everything queued; with ``until="peer_kernel"`` until the peer's
+        kernel has acknowledged it."""
+
+    def close(self, timeout: float | None = None) -> None:
+        """Close: what is queued is still delivered, for at most ``timeout`` seconds."""
+
+    def abort(self) -> None:
+        """Close at once: what is queued is dropped, a stream's peer sees a reset."""
+
+    def fileno(self) -> int:
+        """The descriptor. Raises ChannelClosed."""
+
+    def _read_option(self, level: int, number: int, size: int, /) -> bytes: ...
+    def _write_option(self, level: int, number: int, value: bytes, /) -> None: ...
+    def _facts(self) -> tuple[str, Address, Address, tuple[int, int, int] | None, _Statistics]: ...
+
+@final
+class BlockingListener:
+    """A listening socket; ``jackfield.sync.Listener`` makes channels of what it accepts."""
+
+    def __new__(cls, fd: int, config: LinkConfig) -> Self: ...
+    def accept(self, timeout: float | None = None) -> int:
+        """The next connection's descriptor, now the caller's. Raises OSError, ChannelClosed, TimedOut."""
+
+    def close(self) -> None:
+        """Stop listening; threads that accept are told."""
+
+    def fileno(self) -> int | None:
+        """The descriptor, or None once closed."""
+
+    def read_option(self, level: int, number: int, size: int) -> bytes:
+        """One of the socket's options (getsockopt(2)). Raises OSError, ChannelClosed."""
+
+    def write_option(self, level: int, number: int, value: bytes) -> None:
+        """Set one of the socket's options (setsockopt(2)). Raises OSError, ChannelClosed."""
+
+    def clients(self) -> tuple[int, int]:
+        """``(clients now, refused)``."""
 
 @final
 class Member:

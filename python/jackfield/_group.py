@@ -11,10 +11,11 @@ from types import TracebackType
 from typing import Self
 
 from jackfield import _engine
-from jackfield._channel import Channel, Statistics
+from jackfield._channel import Channel
 from jackfield._engine import AcceptFailed, Joined, Left, Member, Message
 from jackfield._errors import AlreadyWaiting, ChannelClosed, JackfieldError
 from jackfield._explain import Explanation, explain
+from jackfield._facts import Statistics
 from jackfield._loop import current_reactor
 from jackfield._when_full import WhenFull
 

@@ -20,14 +20,13 @@ from jackfield._channel import Channel
 from jackfield._connect import Opening, connect, opening_descriptor
 from jackfield._errors import (
     ChannelClosed,
-    ChannelLost,
-    EndOfStream,
     TimedOut,
     TooManyOpenFiles,
     from_os_error,
 )
+from jackfield._facts import ListenerFacts
+from jackfield._handlers import tell_end
 from jackfield._holders import unix_state
-from jackfield._kernel_options import KernelOptions
 from jackfield._loop import current_reactor
 from jackfield._names import find_places
 from jackfield._options import OptionFields, Options
@@ -40,7 +39,7 @@ Handler = Callable[[Channel], Awaitable[None]]
 
 _log = logging.getLogger("jackfield")
 
-_ACCEPT_PAUSE = 0.05
+ACCEPT_PAUSE = 0.05
 """Seconds before accepting is tried again when there are no descriptors."""
 
 
@@ -70,13 +69,11 @@ def listen(address: Address | str, **options: Unpack[OptionFields]) -> Opening[L
     if where.scheme == "fd":
         return opening_descriptor(where, options, listening=True)
     setup = prepare(where, Options.from_address(where).merge(**options), listening=True)
-    return Opening(lambda: _listen(setup))
+    return Opening(lambda: open_listener(setup))
 
 
-class Listener(KernelOptions):
+class Listener(ListenerFacts):
     """Accepts channels: ``async for``, ``accept()``, ``serve(handler)`` or ``into(group)``."""
-
-    _listens = True
 
     def __init__(self, reactor: _engine.Reactor, link: int, setup: Setup) -> None:
         self._reactor = reactor
@@ -93,25 +90,9 @@ class Listener(KernelOptions):
         self._channel = functools.partial(Channel, reactor, setup)
 
     @property
-    def address(self) -> Address:
-        """The address that was bound: with the port that the kernel picked. Can be given to ``connect``."""
-        return self._address
-
-    @property
-    def protocol(self) -> str:
-        """``tcp``, ``udp``, ``unix``, ``unix+dgram`` or ``unix+seqpacket``."""
-        return self._setup.protocol
-
-    @property
     def id(self) -> int:
         """What members of a group name it by (``member.listener_id``)."""
         return self._link
-
-    @property
-    def options(self) -> Options:
-        """The options that it was opened with; its channels have the same. ``kernel_options()`` has what the
-        kernel made of them."""
-        return self._setup.options
 
     @property
     def closed(self) -> bool:
@@ -170,7 +151,7 @@ class Listener(KernelOptions):
                     if not isinstance(failure, TooManyOpenFiles):
                         raise failure from error
                     _log.warning("%s", failure)
-                    await asyncio.sleep(_ACCEPT_PAUSE)
+                    await asyncio.sleep(ACCEPT_PAUSE)
         finally:
             for task in list(self._tasks):
                 task.cancel()
@@ -212,11 +193,8 @@ class Listener(KernelOptions):
                 last.add_done_callback(self._tasks.discard)
             return
         error = None if task.cancelled() else task.exception()
-        if isinstance(error, ChannelLost | EndOfStream):
-            # The peer's doing, and every day's business: one line, no traceback.
-            _log.info("%s", error)
-        elif error is not None:
-            _log.error("the handler of %r raised; that channel was aborted", channel, exc_info=error)
+        if error is not None:
+            tell_end(channel, error)
         channel.abort()
 
     def into(self, group: Group) -> None:
@@ -236,22 +214,19 @@ class Listener(KernelOptions):
 
     def _release(self) -> None:
         """Remove the socket's file, unless somebody has replaced it."""
-        if self._file is not None and _identity(self._address) == self._file:
-            with contextlib.suppress(OSError):
-                os.unlink(self._address.path or "")
+        remove_file(self._address, self._file)
         self._file = None
-
-    def _protocol(self) -> str:
-        return self._setup.protocol
-
-    def _whose(self) -> Address:
-        return self._address
 
     def _read_option(self, level: int, number: int, size: int, /) -> bytes:
         return self._reactor.read_option(self._link, level, number, size)
 
     def _write_option(self, level: int, number: int, value: bytes, /) -> None:
         self._reactor.write_option(self._link, level, number, value)
+
+    def _hand_over(self) -> tuple[int, Address, FileIdentity]:
+        """The socket goes to another owner: descriptor, address, and the file to remove at the end."""
+        file, self._file = self._file, None
+        return self._reactor.detach(self._link), self._address, file
 
     async def __aenter__(self) -> Self:
         return self
@@ -277,7 +252,8 @@ async def _awaiting(work: Awaitable[None]) -> None:
     await work
 
 
-async def _listen(setup: Setup) -> Listener:
+async def open_listener(setup: Setup) -> Listener:
+    """Bind and listen. Raises ``ListenFailed`` in one of its forms."""
     address = setup.address
     reactor = current_reactor()
     places = await find_places(setup, connect=connect)
@@ -309,8 +285,11 @@ def _bind(reactor: _engine.Reactor, setup: Setup, family: int, place: RawAddress
     return reactor.listen(place, config)
 
 
-def _identity(address: Address) -> tuple[int, int] | None:
-    """Device and inode of a Unix socket's file."""
+FileIdentity = tuple[int, int] | None
+"""Device and inode of a Unix socket's file; None where there is none."""
+
+
+def _identity(address: Address) -> FileIdentity:
     if address.path is None or address.is_abstract or not address.scheme.startswith("unix"):
         return None
     try:
@@ -318,3 +297,10 @@ def _identity(address: Address) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def remove_file(address: Address, file: FileIdentity) -> None:
+    """Remove a Unix socket's file, unless somebody has replaced it."""
+    if file is not None and _identity(address) == file:
+        with contextlib.suppress(OSError):
+            os.unlink(address.path or "")

@@ -31,6 +31,9 @@ def told_to_type_checkers() -> dict[str, str]:
     for node in blocks[0].body:
         assert isinstance(node, ast.ImportFrom)
         assert node.module is not None
+        if node.module == "jackfield":
+            assert {alias.name for alias in node.names} <= set(jackfield._SUBMODULES)
+            continue
         for alias in node.names:
             assert alias.asname == alias.name, (
                 f"{alias.name} is not exported: write `{alias.name} as {alias.name}`"
@@ -103,3 +106,17 @@ def test_importing_the_package_imports_nothing_else() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
     assert done.stdout == "[]\n", done
+
+
+@pytest.mark.parametrize("module", jackfield._SUBMODULES)
+def test_each_public_module_is_there_and_explains_itself(module: str) -> None:
+    found = getattr(jackfield, module)
+    assert found is importlib.import_module(f"jackfield.{module}")
+    assert inspect.getdoc(found)
+    assert found.__all__ == sorted(found.__all__)
+    for name in found.__all__:
+        value = getattr(found, name)
+        assert inspect.getdoc(value), name
+        if isinstance(value, type):
+            silent = [member for member, kind in public_members(value) if not getattr(kind, "__doc__", None)]
+            assert silent == [], name

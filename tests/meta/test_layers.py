@@ -20,7 +20,7 @@ APPLICATIONS = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != P
 USERS = sorted(
     path for folder in ("examples", "benches", "scripts") for path in (ROOT / folder).rglob("*.py")
 )
-PUBLIC = {*jackfield.__all__, "__version__"}
+PUBLIC = {*jackfield.__all__, *jackfield._SUBMODULES, "__version__"}
 MAY_USE = {"hub": {"hub"}, "diagnosis": {"diagnosis"}, "cli": {"cli", "diagnosis", "hub"}}
 """Which applications an application may import: none that stands beside or above it."""
 

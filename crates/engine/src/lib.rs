@@ -8,6 +8,7 @@
 //! | [`reactor`] | the links, epoll, deadlines, and the order in which things happen |
 //! | [`clock`], `wait` | time that passes or steps, and waiting for it |
 //! | [`busy_poll`] | whether to poll before sleeping; pure |
+//! | [`blocking`] | one connected socket without a reactor, for callers that wait in system calls |
 //! | `receive`, `transmit`, `lifecycle`, `handover`, `supervise`, `explain`, [`group`] | the reactor's rules, one concern a file |
 //! | `datagrams`, `departures`, `segments` | datagrams in batches: in, out, and runs of them |
 //! | [`sys`] | system calls; the only `unsafe` |
@@ -16,6 +17,7 @@
 //! its owner asked to hear of, and messages are claimed one by one. It calls nobody back, so that its owner may do
 //! anything between two calls.
 
+pub mod blocking;
 pub mod busy_poll;
 pub mod clock;
 mod datagrams;

@@ -22,14 +22,14 @@ const FLUSH_DATAGRAMS_AT: usize = 256 * 1024;
 /// At most so many system calls for one link before others have their turn.
 const WRITES_PER_TURN: usize = 16;
 /// The queue counts a message's bytes in 32 bits.
-const MAX_SIZE: usize = u32::MAX as usize;
+pub(crate) const MAX_SIZE: usize = u32::MAX as usize;
 /// Packets up to here fit everywhere.
-const ALWAYS_CARRIED: usize = 2048;
+pub(crate) const ALWAYS_CARRIED: usize = 2048;
 /// What UDP carries at most over IPv4, and over IPv6 (udp(7), RFC 8200).
-const UDP_MAX: usize = 65_507;
-const UDP_V6_MAX: usize = 65_527;
+pub(crate) const UDP_MAX: usize = 65_507;
+pub(crate) const UDP_V6_MAX: usize = 65_527;
 /// What the kernel keeps for itself of a Unix socket's send buffer (unix_dgram_sendmsg).
-const UNIX_OVERHEAD: usize = 32;
+pub(crate) const UNIX_OVERHEAD: usize = 32;
 
 /// A message's bytes on their way in.
 pub enum Payload<'a, L> {
@@ -40,7 +40,7 @@ pub enum Payload<'a, L> {
 }
 
 impl<L: AsRef<[u8]>> Payload<'_, L> {
-    fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Payload::Bytes(bytes) => bytes,
             Payload::Loan(loan) => loan.as_ref(),

@@ -27,10 +27,10 @@ pub struct LinkFacts {
     pub credentials: Option<Credentials>,
     /// In its group; 0 outside of one.
     pub number: u64,
-    counters: Counters,
-    queued: (usize, usize),
-    since: u64,
-    now: u64,
+    pub counters: Counters,
+    pub queued: (usize, usize),
+    pub since: u64,
+    pub now: u64,
 }
 
 impl LinkFacts {

@@ -24,6 +24,12 @@ pub struct LinkConfig {
     backlog: i32,
 }
 
+impl LinkConfig {
+    pub fn shared(&self) -> Shared<Rc<Config>> {
+        self.config.clone()
+    }
+}
+
 #[pymethods]
 impl LinkConfig {
     #[new]

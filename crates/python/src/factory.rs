@@ -186,6 +186,16 @@ impl Facts {
         }
         self
     }
+
+    /// Adds the protocol and the two ends; a listener has one.
+    pub fn ends(mut self, protocol: &'static str, local: &SocketAddress, peer: Option<&SocketAddress>) -> Facts {
+        self.values.push(("protocol", Value::Text(protocol.to_owned())));
+        self.values.push(("local", Value::Address(protocol, local.clone())));
+        if let Some(peer) = peer {
+            self.values.push(("peer", Value::Address(protocol, peer.clone())));
+        }
+        self
+    }
 }
 
 /// Why connecting failed, as OSError; what an ICMP message said stands in its `offender` and `icmp`.

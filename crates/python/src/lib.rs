@@ -1,5 +1,6 @@
 //! The boundary between the engine and CPython: translates, decides nothing. Declared in `python/jackfield/_engine.pyi`.
 
+mod blocking;
 mod channel;
 mod core;
 mod datagram;
@@ -21,6 +22,8 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<operation::Operation>()?;
     module.add_class::<channel::Channel>()?;
     module.add_class::<datagram::Endpoint>()?;
+    module.add_class::<blocking::BlockingChannel>()?;
+    module.add_class::<blocking::BlockingListener>()?;
     module.add_class::<events::Group>()?;
     module.add_class::<events::Member>()?;
     module.add_class::<events::Joined>()?;

@@ -11,7 +11,7 @@ use pyo3::types::{PyBytes, PyTuple, PyType};
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
 use std::ops::Deref;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 use std::rc::Rc;
 
 /// Shared data that only the thread that holds the GIL touches.
@@ -592,4 +592,9 @@ impl SameThread<'_> {
 pub fn own_descriptor(fd: i32) -> Option<OwnedFd> {
     // SAFETY: the caller gives the descriptor up; if it is not open, every use of it fails with EBADF.
     (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Gives a descriptor away.
+pub fn give_descriptor(fd: OwnedFd) -> i32 {
+    fd.into_raw_fd()
 }

@@ -3,7 +3,7 @@
 use crate::core::SharedCore;
 use crate::factory::{self, Facts};
 use crate::operation::send_bytes;
-use jackfield_engine::{Ending, Kind, LinkId, Passed, WhenFull};
+use jackfield_engine::{Ending, LinkId, Passed, WhenFull};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -29,34 +29,42 @@ pub fn read(
     until: Option<&str>,
     name: &'static str,
 ) -> PyResult<Option<bool>> {
+    let reactor = core.reactor()?;
+    let policy = reactor.config(id).map_or(WhenFull::Wait, |config| config.when_full);
+    let protocol = factory::protocol(&reactor, id).unwrap_or_default();
+    drop(reactor);
+    match meaning(until, protocol, policy)? {
+        Ok(meaning) => Ok(meaning),
+        Err(what) => Err(unsupported(core, py, id, name, what)?),
+    }
+}
+
+/// What `until=` asks for on a transport, as [`read`] gives it, or why it can not be had there.
+pub fn meaning(until: Option<&str>, protocol: &str, policy: WhenFull) -> PyResult<Result<Option<bool>, &'static str>> {
     let acknowledged = match until {
-        None | Some("queued") => return Ok(None),
+        None | Some("queued") => return Ok(Ok(None)),
         Some("sent") => false,
         Some("peer_kernel") => true,
         Some("received" | "stored") => {
             let what = "a plain connection carries no word from the peer's program; until= ends at peer_kernel here, \
                         and request() asks the program itself";
-            return Err(unsupported(core, py, id, name, what)?);
+            return Ok(Err(what));
         }
         Some(other) => {
             let names = "queued, sent, peer_kernel, received or stored";
             return Err(PyValueError::new_err(format!("until={other:?} is none of {names}")));
         }
     };
-    let reactor = core.reactor()?;
-    let (kind, config) = (reactor.kind(id), reactor.config(id));
-    let udp = factory::protocol(&reactor, id) == Some("udp");
-    drop(reactor);
-    if acknowledged && udp {
-        let what = "nobody acknowledges UDP datagrams; use until=sent, and let the programs acknowledge";
-        return Err(unsupported(core, py, id, name, what)?);
+    if acknowledged && protocol == "udp" {
+        return Ok(Err("nobody acknowledges UDP datagrams; use until=sent, and let the programs acknowledge"));
     }
-    if config.is_some_and(|config| config.when_full == WhenFull::DropOldest) {
-        let what = "with when_full=drop_oldest a queued message may be dropped later, which until= could not tell";
-        return Err(unsupported(core, py, id, name, what)?);
+    if policy == WhenFull::DropOldest {
+        return Ok(Err(
+            "with when_full=drop_oldest a queued message may be dropped later, which until= could not tell",
+        ));
     }
     // A Unix socket's peer has the bytes in its buffer as soon as the kernel takes them.
-    Ok(Some(acknowledged && kind == Some(Kind::Tcp)))
+    Ok(Ok(Some(acknowledged && protocol == "tcp")))
 }
 
 fn unsupported(core: &SharedCore, py: Python<'_>, id: LinkId, name: &'static str, what: &str) -> PyResult<PyErr> {

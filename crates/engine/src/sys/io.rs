@@ -145,7 +145,7 @@ pub fn send_parts_to(fd: BorrowedFd<'_>, parts: &[IoSlice<'_>], to: Option<&RawA
     retry!(unsafe { libc::sendmsg(fd.as_raw_fd(), &message, flags) })
 }
 
-fn message_for(parts: &mut [libc::iovec]) -> libc::msghdr {
+pub(super) fn message_for(parts: &mut [libc::iovec]) -> libc::msghdr {
     // SAFETY: all zeroes is a valid msghdr: no name, no parts, no control data.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = parts.as_mut_ptr();

@@ -11,6 +11,7 @@ pub mod io;
 pub mod limits;
 pub mod socket;
 pub mod tcp_info;
+pub mod wait;
 
 use std::fmt;
 

@@ -1,0 +1,238 @@
+//! The sending half: from a message to the kernel.
+
+use super::Health;
+use crate::frame::FrameError;
+use crate::link::{Config, Counters, Fault, Kind};
+use crate::queue::{OutQueue, WhenFull};
+use crate::sys::address::SocketAddress;
+use crate::sys::{Errno, Result, socket, wait};
+use crate::transmit::{ALWAYS_CARRIED, MAX_SIZE, Payload, Queued, SendError, UDP_MAX, UDP_V6_MAX, UNIX_OVERHEAD};
+use std::net::IpAddr;
+use std::os::fd::BorrowedFd;
+
+/// What a write came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Nothing waits any more.
+    Empty,
+    /// Some of it left; the next write may move more at once.
+    More,
+    /// The kernel has no room now.
+    Full,
+    /// A device's queue is full: no report will follow, so it is tried again a little later.
+    Later,
+    /// What waited was dropped: the connection is at fault.
+    Broken,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Sender<L> {
+    kind: Kind,
+    peer: SocketAddress,
+    queue: OutQueue<L>,
+    end_asked: bool,
+    end_sent: bool,
+}
+
+impl<L: AsRef<[u8]>> Sender<L> {
+    /// Nothing to send yet.
+    pub fn new(kind: Kind, peer: SocketAddress) -> Sender<L> {
+        Sender { kind, peer, queue: OutQueue::default(), end_asked: false, end_sent: false }
+    }
+
+    /// Bytes and messages that wait.
+    pub fn queued(&self) -> (usize, usize) {
+        (self.queue.bytes(), self.queue.messages())
+    }
+
+    /// Whether nothing waits.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// What a message of `payload` takes in the queue, or why it can not be sent. `None`: without framing, nothing is
+    /// nothing on a stream.
+    #[inline]
+    pub fn check(
+        &self,
+        fd: BorrowedFd<'_>,
+        payload: &[u8],
+        config: &Config,
+        health: &mut Health,
+    ) -> std::result::Result<Option<usize>, SendError> {
+        if self.end_asked {
+            return Err(SendError::Ended);
+        }
+        if let Some(fault) = health.take_fault(self.kind) {
+            return Err(SendError::Fault(fault));
+        }
+        if self.kind.is_packet() {
+            let size = payload.len();
+            if size > config.framer.max_message() || !self.carries(fd, size) {
+                return Err(SendError::TooLarge { size });
+            }
+            return Ok(Some(size));
+        }
+        config.framer.check(payload).map_err(SendError::Frame)?;
+        let size = config.framer.header(payload.len()).as_slice().len() + payload.len() + config.framer.trailer().len();
+        if size > MAX_SIZE {
+            let error = FrameError::TooLarge { size: Some(size as u64), limit: MAX_SIZE };
+            return Err(SendError::Frame(error));
+        }
+        Ok((size > 0).then_some(size))
+    }
+
+    fn carries(&self, fd: BorrowedFd<'_>, size: usize) -> bool {
+        match self.peer {
+            _ if size <= ALWAYS_CARRIED => true,
+            SocketAddress::Ip { ip: IpAddr::V4(_), .. } => size <= UDP_MAX,
+            SocketAddress::Ip { ip: IpAddr::V6(_), .. } => size <= UDP_V6_MAX,
+            _ => {
+                let buffer = socket::option(fd, libc::SOL_SOCKET, libc::SO_SNDBUF).unwrap_or(i32::MAX);
+                size + UNIX_OVERHEAD <= buffer as usize
+            }
+        }
+    }
+
+    /// Whether the queue takes `size` bytes more. An empty one takes any message.
+    #[inline]
+    pub fn has_room(&self, size: usize, config: &Config) -> bool {
+        let backlog = self.queue.bytes().max(self.queue.messages());
+        backlog == 0 || backlog + size.max(1) <= config.high_water
+    }
+
+    /// Makes room for `size` bytes as `policy` says.
+    pub fn make_room(
+        &mut self,
+        size: usize,
+        config: &Config,
+        policy: WhenFull,
+        health: &mut Health,
+        counters: &mut Counters,
+    ) -> Queued {
+        if self.has_room(size, config) {
+            return Queued::Yes;
+        }
+        match policy {
+            WhenFull::Wait => Queued::Full,
+            WhenFull::Reject => Queued::Rejected,
+            WhenFull::DropNewest => {
+                counters.drop_out(1);
+                Queued::Dropped
+            }
+            WhenFull::Disconnect => {
+                health.fail(Fault::TooSlow);
+                self.abandon(counters);
+                Queued::Disconnected
+            }
+            WhenFull::DropOldest => {
+                while !self.has_room(size, config) && self.queue.drop_oldest() {
+                    counters.drop_out(1);
+                }
+                Queued::Yes
+            }
+        }
+    }
+
+    /// Queues a message that [`Sender::check`] has accepted.
+    #[inline]
+    pub fn push(&mut self, payload: Payload<'_, L>, config: &Config) {
+        let framed = !self.kind.is_packet();
+        let header = framed.then(|| config.framer.header(payload.bytes().len()));
+        let (header, trailer) = match &header {
+            Some(header) => (header.as_slice(), config.framer.trailer()),
+            None => (&[][..], &[][..]),
+        };
+        match payload {
+            Payload::Bytes(bytes) => self.queue.push([header, bytes, trailer]),
+            Payload::Loan(loan) => self.queue.push_loan(header, loan, trailer),
+        }
+    }
+
+    /// Takes back what waits if no byte of it has left; false if some has.
+    pub fn withdraw(&mut self) -> bool {
+        let untouched = !self.queue.is_begun();
+        if untouched {
+            self.queue.clear();
+        }
+        untouched
+    }
+
+    /// Drops what waits; the messages are counted as dropped. True if there were any.
+    pub fn abandon(&mut self, counters: &mut Counters) -> bool {
+        let (unsent, cut) = self.queue.clear();
+        counters.drop_out(unsent + usize::from(cut));
+        unsent > 0 || cut
+    }
+
+    /// One write of what waits; with `wait` it blocks until there is room.
+    #[inline]
+    pub fn write(&self, fd: BorrowedFd<'_>, wait: bool) -> Result<usize> {
+        if self.kind.is_packet() {
+            let size = self.queue.first_size().unwrap_or(0);
+            return self.queue.with_parts(size, |parts| wait::send_parts(fd, parts, wait));
+        }
+        match self.queue.single() {
+            Some(bytes) => wait::send(fd, bytes, wait),
+            None => self.queue.with_parts(usize::MAX, |parts| wait::send_parts(fd, parts, wait)),
+        }
+    }
+
+    /// Files what a write came to; a signal counts as a write that moved nothing.
+    #[inline]
+    pub fn written(
+        &mut self,
+        result: Result<usize>,
+        now: u64,
+        health: &mut Health,
+        counters: &mut Counters,
+    ) -> Progress {
+        match result {
+            Ok(count) => {
+                counters.bytes_out += count as u64;
+                counters.last_out = now;
+                if self.kind.is_packet() {
+                    self.queue.pop_message();
+                    counters.messages_out += 1;
+                } else {
+                    counters.messages_out += self.queue.advance(count) as u64;
+                }
+                if self.queue.is_empty() { Progress::Empty } else { Progress::More }
+            }
+            Err(error) if error.would_block() => Progress::Full,
+            Err(Errno(libc::EINTR)) => Progress::More,
+            Err(Errno(libc::ENOBUFS)) if self.kind.is_packet() => Progress::Later,
+            Err(error) if self.kind == Kind::Datagram => {
+                // Each packet is on its own. A refusal over IP answers an earlier one: this one has not been tried.
+                health.fail(Fault::Lost(error));
+                if error != Errno(libc::ECONNREFUSED) || self.peer.family() == libc::AF_UNIX {
+                    self.queue.pop_message();
+                    counters.drop_out(1);
+                }
+                if self.queue.is_empty() { Progress::Empty } else { Progress::More }
+            }
+            Err(error) => {
+                health.fail_sending(error);
+                self.abandon(counters);
+                Progress::Broken
+            }
+        }
+    }
+
+    /// Ends our side once nothing waits any more: now, if that is so.
+    pub fn end(&mut self) {
+        self.end_asked = true;
+    }
+
+    /// Half-closes if that was asked for and everything before it has left.
+    #[inline]
+    pub fn end_if_due(&mut self, fd: BorrowedFd<'_>, health: &Health) {
+        if self.end_asked && !self.end_sent && self.queue.is_empty() && !health.is_broken(self.kind) {
+            self.end_sent = true;
+            // A peer that is gone already has closed more than this would.
+            let _ = socket::shutdown_send(fd);
+        }
+    }
+}

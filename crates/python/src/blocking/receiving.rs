@@ -1,0 +1,165 @@
+//! Receiving: one system call without the GIL, then a message claimed with it.
+
+use super::turns::Limit;
+use super::{BlockingChannel, CLOCK, State};
+use crate::factory::{self, Facts};
+use crate::raw::BytesBody;
+use jackfield_engine::Take;
+use jackfield_engine::blocking::{self, Progress, Receiver};
+use jackfield_engine::frame::Framer;
+use jackfield_engine::sys::{Errno, wait};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
+use std::os::fd::{AsFd, OwnedFd};
+
+impl BlockingChannel {
+    /// Claims the next message; None at the end of the stream if `end_is_none`.
+    #[inline]
+    pub(super) fn next(
+        &self,
+        py: Python<'_>,
+        reading: &mut Receiver<BytesBody>,
+        framer: Option<&Framer>,
+        limit: Limit,
+        (operation, end_is_none): (&'static str, bool),
+    ) -> PyResult<Option<Py<PyAny>>> {
+        loop {
+            let facts = {
+                let mut state = self.state.borrow_mut();
+                let State { closing, health, counters, .. } = &mut *state;
+                let taken = match *closing {
+                    true => Take::Closed,
+                    false => reading.take(framer.unwrap_or(&self.config.framer), framer.is_some(), health, counters),
+                };
+                match taken {
+                    Take::Bytes(bytes) => return Ok(Some(PyBytes::new(py, bytes).into_any().unbind())),
+                    Take::Body(body) => return body.finish(py).map(Some),
+                    Take::Nothing => None,
+                    Take::End if end_is_none => return Ok(None),
+                    Take::End => Some(Facts::ended(false)),
+                    Take::Fault(fault) => Some(Facts::fault(&fault)),
+                    Take::Closed => Some(Facts::closed()),
+                }
+            };
+            if let Some(facts) = facts {
+                return Err(self.error(py, facts, operation));
+            }
+            if !self.fill(py, reading, limit)? {
+                return Err(self.timed_out(py, limit, operation));
+            }
+        }
+    }
+
+    /// One receive from the kernel; false when the time is up.
+    #[inline]
+    pub(super) fn fill(&self, py: Python<'_>, reading: &mut Receiver<BytesBody>, limit: Limit) -> PyResult<bool> {
+        let (fd, backlog) = {
+            let state = self.state.borrow();
+            let Some(fd) = &state.fd else { return Ok(true) };
+            (fd.clone(), state.queued.1 > 0)
+        };
+        let events = if backlog { self.push_backlog(&fd) } else { None };
+        let kind = self.kind;
+        let target = reading.target();
+        let result = py.detach(|| {
+            let fd = fd.as_fd();
+            if limit.at == 0 && events.is_none() {
+                return blocking::receive(kind, fd, target, true);
+            }
+            match blocking::receive(kind, fd, target, false) {
+                Err(error) if error.would_block() => {}
+                result => return result,
+            }
+            wait::poll(fd, wait::READABLE | events.unwrap_or(0), None, limit.left())?;
+            blocking::receive(kind, fd, target, false)
+        });
+        match result {
+            Err(Errno(libc::EINTR)) => {
+                py.check_signals()?;
+                return Ok(!limit.has_passed());
+            }
+            Err(error) if error.would_block() => return Ok(!limit.has_passed()),
+            _ => {}
+        }
+        let mut state = self.state.borrow_mut();
+        let State { health, counters, .. } = &mut *state;
+        reading.filled(result, CLOCK.now(), health, counters);
+        Ok(true)
+    }
+
+    /// Writes what an earlier call left behind, as far as the kernel takes it now; what to watch for the rest.
+    pub(super) fn push_backlog(&self, fd: &OwnedFd) -> Option<i16> {
+        let mut state = self.state.borrow_mut();
+        let mut writing = state.writing.take()?;
+        let State { health, counters, .. } = &mut *state;
+        while !writing.is_empty()
+            && matches!(
+                writing.written(writing.write(fd.as_fd(), false), CLOCK.now(), health, counters),
+                Progress::More
+            )
+        {}
+        writing.end_if_due(fd.as_fd(), health);
+        state.queued = writing.queued();
+        let waits = !writing.is_empty();
+        state.writing = Some(writing);
+        waits.then_some(wait::WRITABLE)
+    }
+
+    pub(super) fn receive_message(&self, py: Python<'_>, framer: Option<&Framer>, limit: Limit) -> PyResult<Py<PyAny>> {
+        let mut reading = self.take_reading(py, limit, "receive")?;
+        let result = self.next(py, &mut reading, framer, limit, ("receive", false));
+        self.put_reading(reading);
+        result.map(|message| message.unwrap_or_else(|| py.None()))
+    }
+
+    pub(super) fn divided(
+        &self,
+        py: Python<'_>,
+        framing: &str,
+        max: usize,
+        timeout: Option<f64>,
+    ) -> PyResult<Py<PyAny>> {
+        let framer = Framer::parse(framing, max).map_err(|error| PyValueError::new_err(error.to_string()))?;
+        if !self.config.framer.is_none() || self.kind.is_packet() {
+            let facts = Facts::new("not_supported")
+                .text("message", "the channel has messages already; this call is for streams with framing=none");
+            return Err(factory::error(py, facts.ends(self.protocol, &self.local, Some(&self.peer))));
+        }
+        self.receive_message(py, Some(&framer), Limit::of(timeout))
+    }
+
+    /// What is there, at least one message and at most `max`.
+    pub(super) fn next_many(
+        &self,
+        py: Python<'_>,
+        reading: &mut Receiver<BytesBody>,
+        max: usize,
+        limit: Limit,
+    ) -> PyResult<Py<PyList>> {
+        let list = PyList::empty(py);
+        let first = self.next(py, reading, None, limit, ("receive_many", false))?;
+        list.append(first)?;
+        let now = Limit { at: 1, seconds: None };
+        while list.len() < max {
+            // Packets come one by one: the kernel is asked until it has no more.
+            if self.kind.is_packet() && (!self.fill(py, reading, now)? || !reading.has_packet()) {
+                break;
+            }
+            let mut state = self.state.borrow_mut();
+            let State { health, counters, closing, .. } = &mut *state;
+            if *closing {
+                break;
+            }
+            // An end or a fault stays, and is told by the next call.
+            let message = match reading.take(&self.config.framer, false, health, counters) {
+                Take::Bytes(bytes) => PyBytes::new(py, bytes).into_any().unbind(),
+                Take::Body(body) => body.finish(py)?,
+                _ => break,
+            };
+            drop(state);
+            list.append(message)?;
+        }
+        Ok(list.unbind())
+    }
+}
