@@ -49,8 +49,7 @@ def agreed(
     """The report; its cause, and that of the exception, are the one that is given."""
     report, error = both(inside, address, timeout, wait)
     assert report["cause"] == cause, report
-    if error.stage != "resolve" or error.cause is not None:
-        assert FROM_LIBRARY[str(error.cause)] == cause, error
+    assert FROM_LIBRARY[str(error.cause)] == cause, error
     assert report["sentence"], report
     assert report["evidence"], report
     assert report["next_step"], report
@@ -257,6 +256,16 @@ def test_a_name_that_does_not_exist(hosts: Hosts, name_server: socket.socket) ->
     with answering(hosts, name_server, 3):
         report = agreed(hosts.client, "tcp://nosuch.example:80", "no-such-host")
     assert SERVER[4] in report["because"]
+
+
+def test_a_name_server_that_fails(hosts: Hosts, name_server: socket.socket) -> None:
+    hosts.client.name_servers(SERVER[4])
+    with answering(hosts, name_server, 2):
+        report = agreed(hosts.client, "tcp://x.example:80", "name-not-resolved")
+    assert any("SERVFAIL" in line and SERVER[4] in line for line in report["evidence"]), report
+    with answering(hosts, name_server, 0):
+        report = agreed(hosts.client, "tcp://x.example:80", "name-not-resolved")
+    assert "has no address" in report["sentence"]
 
 
 def test_a_silent_name_server(hosts: Hosts, name_server: socket.socket) -> None:

@@ -38,7 +38,11 @@ ROWS: list[Row] = [
         seen(
             "x.example:80",
             resolution=Resolution(
-                "x.example", 5, source="name server 192.0.2.53", failure="name-server-silent"
+                "x.example",
+                5,
+                source="name server 192.0.2.53",
+                failure="name-server-silent",
+                said="name server 192.0.2.53 did not answer",
             ),
         ),
         "name-server-silent, certain",

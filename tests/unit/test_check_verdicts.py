@@ -66,6 +66,7 @@ def test_what_came_before_is_evidence() -> None:
 def test_an_address_that_failed_is_told_though_another_is_well() -> None:
     verdict = judge(seen(attempts=(silent("[2001:db8::7]:7000"), connected(WHERE)), answer=SILENCE))
     assert verdict.ok
+    assert verdict.sentence.endswith("; but [2001:db8::7]:7000: no answer")
     assert "[2001:db8::7]:7000" in verdict.evidence[0]
 
 
@@ -102,3 +103,12 @@ def test_the_kill_command_names_the_process() -> None:
     )
     assert "kill -CONT 41" in verdict.next_step
     assert "server (pid 41, user ada)" in verdict.sentence
+
+
+def test_a_debugger_is_no_signal() -> None:
+    held = replace(STOPPED, state="t")
+    verdict = judge(
+        local(replace(LISTENER, holders=(held,)), view={"accepted": False}, attempts=(connected(),))
+    )
+    assert verdict.cause == "process-stopped"
+    assert "Tracer" in verdict.next_step

@@ -7,6 +7,8 @@ fails is the cause; what came before it is evidence.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .judge_connect import judge_attempts
 from .judge_conversation import judge_conversation
 from .judge_local import judge_local
@@ -26,7 +28,11 @@ def judge(seen: Observations) -> Verdict:
         verdict = judge_local(seen) if seen.local is not None else None
         if verdict is None and seen.connected is None:
             verdict = judge_attempts(seen)
-    return (verdict or judge_conversation(seen)).with_evidence(*_came_before(seen))
+    verdict = verdict or judge_conversation(seen)
+    failed = [f"{attempt.address}: {attempt.outcome}" for attempt in seen.attempts if not attempt.connected]
+    if verdict.ok and failed:
+        verdict = replace(verdict, sentence=f"{verdict.sentence}; but {', '.join(failed)}")
+    return verdict.with_evidence(*_came_before(seen))
 
 
 def interrupted(seen: Observations) -> Verdict:
@@ -37,15 +43,11 @@ def interrupted(seen: Observations) -> Verdict:
 
 def _not_resolved(seen: Resolution) -> Verdict:
     asked = seen.source or "the resolver"
-    said = f": {seen.said}" if seen.said else ""
-    evidence = (f"asking {asked} for {seen.name} took {show_seconds(seen.seconds)}{said}",)
-    sentence, because = {
-        "no-such-host": (f"there is no host name {seen.name}", f"{asked} said so"),
-        "name-server-silent": (
-            f"the name {seen.name} was not resolved: {asked} did not answer",
-            "it was asked, and no usable answer came",
-        ),
-    }.get(seen.failure or "", (f"the name {seen.name} was not resolved{said}", f"{asked} said so"))
+    sentence = f"the name {seen.name} was not resolved: {seen.said or 'there was no answer'}"
+    because = "the servers were asked, and gave no usable answer" if seen.servers else "the system said so"
+    if seen.failure == "no-such-host":
+        sentence, because = f"there is no host name {seen.name}", f"{asked} said so"
+    evidence = (f"asking {asked} for {seen.name} took {show_seconds(seen.seconds)}", *seen.servers)
     return Verdict(seen.failure or "failed", sentence, "certain", because, seen.hint, evidence)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 
-from .observations import Attempt, Listener, LocalView, Observations, host_of
+from .observations import Attempt, Listener, LocalView, Observations, Process, host_of
 from .verdict import Verdict
 
 TABLE = "the kernel's socket table says so"
@@ -83,7 +83,7 @@ def queue_full(listeners: tuple[Listener, ...], where: str) -> Verdict | None:
     )
     if listener.is_stopped:
         sentence = f"{listener.holder}, which listens on {where}, is stopped, and its accept queue is full"
-        return stopped(listener.holders[0].pid, sentence, (queue,))
+        return stopped(listener.holders[0], sentence, (queue,))
     some = "" if len(full) == len(listeners) else f" ({len(full)} of {len(listeners)} listeners there)"
     sentence = f"the accept queue of {where} is full{some}: {listener.holder} listens and does not accept"
     sentence += doing(listener)
@@ -101,12 +101,12 @@ def not_accepted(seen: Observations, local: LocalView, where: str) -> Verdict | 
     if local.accepted and local.acceptors and all(process.is_stopped for process in local.acceptors):
         process = local.acceptors[0]
         sentence = f"{process}, which accepted the connection to {where}, is stopped"
-        return stopped(process.pid, sentence)
+        return stopped(process, sentence)
     halted = next((listener for listener in local.matching if listener.is_stopped), None)
     if halted is not None and not local.accepted:
         sentence = f"{halted.holder}, which listens on {shown(halted.bound)}, is stopped; "
         sentence += "the kernel alone took the connection"
-        return stopped(halted.holders[0].pid, sentence, listed((halted,)))
+        return stopped(halted.holders[0], sentence, listed((halted,)))
     waits = local.accepted is False or (local.accepted is None and any(one.waiting for one in local.matching))
     if not waits or not local.matching:
         return None
@@ -160,16 +160,19 @@ def stopped_reader(seen: Observations, local: LocalView) -> Verdict | None:
     if halted is None or (seen.answer is not None and seen.answer.data):
         return None
     sentence = f"{halted.holder}, which holds {shown(halted.bound)}, is stopped: datagrams wait unread"
-    return stopped(halted.holders[0].pid, sentence, listed((halted,)))
+    return stopped(halted.holders[0], sentence, listed((halted,)))
 
 
 # Words -----------------------------------------------------------------------------------------------
 
 
-def stopped(pid: int, sentence: str, evidence: tuple[str, ...] = ()) -> Verdict:
+def stopped(process: Process, sentence: str, evidence: tuple[str, ...] = ()) -> Verdict:
     """The verdict on a stopped process."""
-    state = f"the state of process {pid} is T (stopped)"
-    step = f"let it go on with `kill -CONT {pid}`"
+    state = f"the state of process {process.pid} is {process.state} (stopped)"
+    step = f"let it go on with `kill -CONT {process.pid}`"
+    if process.state == "t":
+        state = f"the state of process {process.pid} is t (stopped by a debugger)"
+        step = f"let the debugger go on with it: `grep Tracer /proc/{process.pid}/status` names it"
     return Verdict(
         "process-stopped", sentence, "certain", "the process table says so", step, (*evidence, state)
     )
@@ -183,10 +186,10 @@ def listed(listeners: tuple[Listener, ...]) -> tuple[str, ...]:
 def describe(listener: Listener) -> str:
     """A listener in one line: where, who, and what waits."""
     text = f"{listener.holder} holds {_bound(listener)}"
-    if listener.waiting is None:
+    if not listener.waiting:
         return text
     if listener.kind in ("udp", "unix+dgram"):
-        return f"{text}; {listener.waiting} bytes wait to be read" if listener.waiting else text
+        return f"{text}; {listener.waiting} bytes wait to be read"
     wait = "1 connection waits" if listener.waiting == 1 else f"{listener.waiting} connections wait"
     limit = "" if listener.limit is None else f" (full above {listener.limit})"
     return f"{text}; {wait} to be accepted{limit}"

@@ -11,16 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import jackfield
-from jackfield import Address, JackfieldError, NameNotResolved
+from jackfield import Address, ConnectFailed, JackfieldError, NameNotResolved
 
 from .causes import FROM_LIBRARY, NAME_CAUSES
 from .observations import Resolution
 
 _HOSTS, _RESOLVERS = Path("/etc/hosts"), Path("/etc/resolv.conf")
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
-_SILENT_HINT = "check the network and the name servers in /etc/resolv.conf, or write a number for the name"
-_BY_ERRNO = {socket.EAI_NONAME: "no-such-host", socket.EAI_AGAIN: "name-server-silent"}
-"""For errors to which the library gives no cause."""
 
 
 def is_number(host: str) -> bool:
@@ -35,39 +32,42 @@ def is_number(host: str) -> bool:
 async def resolve(name: str, *, datagram: bool, timeout: float) -> Resolution:
     """Ask the system's resolver, for at most ``timeout`` seconds. Cancelled, it stops waiting.
 
-    If there is no address, the library's own error says why; but no silent name server is asked twice.
+    The library is asked at the same time: its error knows best why there is no address.
     """
     begun = time.monotonic()
     source = asked_for(name)
-
-    def failed(cause: str, said: str, hint: str) -> Resolution:
-        elapsed = time.monotonic() - begun
-        return Resolution(name, elapsed, source=source, failure=cause, said=said, hint=hint)
-
+    failing = asyncio.create_task(_failure(name, timeout))
     try:
         async with asyncio.timeout(timeout):
             found = await _getaddrinfo(name, socket.SOCK_DGRAM if datagram else socket.SOCK_STREAM)
-    except TimeoutError:
-        return failed("name-server-silent", f"no answer within {timeout:g} s", _SILENT_HINT)
-    except OSError as error:
-        if error.errno == socket.EAI_AGAIN:
-            return failed("name-server-silent", "no name server answered", _SILENT_HINT)
-        found = []
-    addresses = [str(place[0]) for family, _, _, _, place in found if family in _FAMILIES]
-    if addresses:
-        return Resolution(name, time.monotonic() - begun, tuple(dict.fromkeys(addresses)), source)
-    problem = await _failure(name, timeout)
-    cause = FROM_LIBRARY.get(str(problem.cause)) or _BY_ERRNO.get(problem.errno or 0)
-    cause = cause if cause in NAME_CAUSES else "name-not-resolved"
-    return failed(cause, problem.message.rpartition(": ")[2], problem.hint or "")
+        addresses = [str(place[0]) for family, _, _, _, place in found if family in _FAMILIES]
+        if addresses:
+            return Resolution(name, time.monotonic() - begun, tuple(dict.fromkeys(addresses)), source)
+        problem = await failing
+    except (OSError, TimeoutError):
+        problem = await failing
+    finally:
+        failing.cancel()
+    cause = FROM_LIBRARY.get(str(problem.cause))
+    return Resolution(
+        name,
+        time.monotonic() - begun,
+        source=source,
+        failure=cause if cause in NAME_CAUSES else "name-not-resolved",
+        said=problem.message.partition(f"of {problem.address}: ")[2] or problem.message,
+        hint=problem.hint or "",
+        servers=tuple(map(str, problem.servers)),
+    )
 
 
-async def _failure(name: str, timeout: float) -> JackfieldError:
+async def _failure(name: str, timeout: float) -> ConnectFailed:
     """The library's error about a name. A connected UDP socket has sent nothing."""
     try:
         channel = await jackfield.connect(Address("udp", name, 9), connect_timeout=timeout)
-    except JackfieldError as error:
+    except ConnectFailed as error:
         return error
+    except JackfieldError as error:
+        return ConnectFailed(error.message, hint=error.hint, cause=error.cause)
     channel.abort()
     return NameNotResolved("the resolver has changed its mind meanwhile", hint="try again")
 

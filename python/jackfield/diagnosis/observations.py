@@ -28,6 +28,8 @@ class Resolution:
     """What the library's error says about the failure."""
     hint: str = ""
     """What the library would try."""
+    servers: tuple[str, ...] = ()
+    """What each name server said, in words."""
 
 
 @dataclass(frozen=True)
