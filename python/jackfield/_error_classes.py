@@ -323,7 +323,11 @@ class FramingError(JackfieldError, ValueError):
     """The bytes do not fit the framing: either the peer speaks another one, or it is broken."""
 
     position: int | None = None
-    """Bytes from the start of the stream to the fault, where known."""
+    """Bytes from the start of the stream to the fault; to the frame's start if no single byte is wrong."""
+    beginning: bytes = b""
+    """The first bytes of the frame as the peer sent them, 32 at most."""
+    speaks: str | None = None
+    """What the peer seems to speak: "TLS", "HTTP", "SSH" ...; None if that cannot be told."""
 
 
 class MessageTooLarge(FramingError):

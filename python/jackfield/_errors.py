@@ -44,6 +44,7 @@ from jackfield._error_classes import (
     TooManyOpenFiles,
     TruncatedFrame,
 )
+from jackfield._frame_errors import invalid, too_large, truncated, unsendable
 from jackfield._life_errors import counted, note_loss, stalled, vanished
 from jackfield._os_errors import from_os_error
 from jackfield._verdicts import gather, judge
@@ -88,7 +89,7 @@ __all__ = [
 ]
 
 
-class _Facts:
+class EngineFacts:
     """What the engine knows, each fact of its type or None."""
 
     def __init__(self, facts: Mapping[str, object]) -> None:
@@ -102,6 +103,9 @@ class _Facts:
         self.limit = _integer(facts.get("limit"))
         self.size = _integer(facts.get("size"))
         self.position = _integer(facts.get("position"))
+        self.start = _integer(facts.get("start"))
+        beginning = facts.get("beginning")
+        self.beginning = beginning if isinstance(beginning, bytes) else None
         self.offender = _text(facts.get("offender"))
         kind, code = _integer(facts.get("icmp_type")), _integer(facts.get("icmp_code"))
         self.icmp = None if kind is None or code is None else (kind, code)
@@ -139,7 +143,7 @@ def from_engine(kind: str, facts: Mapping[str, object]) -> JackfieldError:
     errno, message, limit, size, position (bytes), timeout (seconds) and operation ("receive", "send" ...),
     and what ``_life_errors`` reads; each may be missing or None.
     """
-    known = _Facts(facts)
+    known = EngineFacts(facts)
     writer = _WRITERS.get(kind)
     error = writer(known) if writer else JackfieldError(known.message or f"{known.channel}: {kind}")
     error.local = known.local
@@ -155,20 +159,20 @@ def from_engine(kind: str, facts: Mapping[str, object]) -> JackfieldError:
     return error
 
 
-def _closed(facts: _Facts) -> JackfieldError:
+def _closed(facts: EngineFacts) -> JackfieldError:
     doing = f"; {facts.operation}() came after that" if facts.operation else ""
     if facts.message:
         return ChannelClosed(f"{facts.channel}: {facts.message}" if facts.protocol else facts.message)
     return ChannelClosed(f"{facts.channel} has been closed or aborted on this side{doing}")
 
 
-def _end(facts: _Facts) -> JackfieldError:
+def _end(facts: EngineFacts) -> JackfieldError:
     if facts.message:
         return EndOfStream(f"{facts.channel}: {facts.message}")
     return EndOfStream(f"{facts.whom} has ended its side, and every message before that was received")
 
 
-def _lost(facts: _Facts) -> JackfieldError:
+def _lost(facts: EngineFacts) -> JackfieldError:
     if facts.protocol == "udp" and facts.peer is not None and facts.peer.host:
         told = _not_delivered(facts, facts.peer.host, facts.peer.port or 0)
         if told is not None:
@@ -179,15 +183,15 @@ def _lost(facts: _Facts) -> JackfieldError:
     return ChannelLost(f"{facts.channel} is lost: {said}{counted(facts.all)}", hint=hint)
 
 
-def _vanished(facts: _Facts) -> JackfieldError:
+def _vanished(facts: EngineFacts) -> JackfieldError:
     return vanished(facts.channel, facts.all)
 
 
-def _stalled(facts: _Facts) -> JackfieldError:
+def _stalled(facts: EngineFacts) -> JackfieldError:
     return stalled(facts.channel, facts.operation, facts.all)
 
 
-def _not_delivered(facts: _Facts, host: str, port: int) -> JackfieldError | None:
+def _not_delivered(facts: EngineFacts, host: str, port: int) -> JackfieldError | None:
     """A datagram was refused on its way, or did not leave; the channel goes on."""
     evidence = gather(
         protocol="udp", host=host, port=port, errno=facts.errno, icmp=facts.icmp, offender=facts.offender
@@ -218,60 +222,7 @@ _LOST: dict[int, tuple[str, str | None]] = {
 }
 
 
-def _too_large(facts: _Facts) -> JackfieldError:
-    size = f"a message of {facts.size} bytes" if facts.size is not None else "a message"
-    limit = f"the limit of {facts.limit} bytes" if facts.limit is not None else "the limit"
-    if facts.errno == errno_names.EMSGSIZE:
-        hint = "send it in parts, use a stream (tcp, unix), or raise send_buffer= on a Unix packet socket"
-        return MessageTooLarge(f"{size} does not fit into one packet of {facts.channel}", hint=hint)
-    if facts.operation is not None and "send" in facts.operation:
-        return MessageTooLarge(
-            f"{size} is over {limit} of {facts.channel}", hint="raise max_message= on both ends"
-        )
-    message = f"{facts.whom} began {size}, which is over {limit}"
-    letters = _letters(facts.size)
-    if letters:
-        hint = "it seems to speak a text protocol: use framing=line, or none"
-        return MessageTooLarge(f"{message}; read as letters that length is {letters!r}", hint=hint)
-    hint = "check that both ends use the same framing, or raise max_message="
-    return MessageTooLarge(message, hint=hint)
-
-
-def _letters(size: int | None) -> str | None:
-    """The text that was taken for a length prefix, if it looks like text (``GET `` or ``HTTP``...)."""
-    for width in (4, 8):
-        if size is None or not 2 ** (8 * width - 8) <= size < 2 ** (8 * width):
-            continue
-        for order in ("big", "little"):
-            raw = size.to_bytes(width, order)
-            if all(32 <= byte < 127 or byte in b"\r\n\t" for byte in raw):
-                return raw.decode("ascii")
-    return None
-
-
-def _invalid_frame(facts: _Facts) -> JackfieldError:
-    where = f" at byte {facts.position} of the stream" if facts.position is not None else ""
-    said = facts.message or "these bytes do not fit the framing"
-    hint = "check that both ends use the same framing"
-    return InvalidFrame(f"{facts.whom} sent an invalid frame{where}: {said}", hint=hint)
-
-
-def _unsendable(facts: _Facts) -> JackfieldError:
-    said = facts.message or "its framing cannot carry these bytes"
-    return InvalidFrame(
-        f"nothing was sent to {facts.whom}: {said}", hint="choose a framing that can carry it"
-    )
-
-
-def _truncated(facts: _Facts) -> JackfieldError:
-    came = f" after {facts.size} bytes" if facts.size is not None else ""
-    of = f" of {facts.limit}" if facts.size is not None and facts.limit is not None else ""
-    said = f": {facts.message}" if facts.message else ""
-    hint = "its program ended early, or uses another framing"
-    return TruncatedFrame(f"{facts.whom} ended the stream inside a frame{came}{of}{said}", hint=hint)
-
-
-def _queue_full(facts: _Facts) -> JackfieldError:
+def _queue_full(facts: EngineFacts) -> JackfieldError:
     hint = "wait with send(), raise high_water=, or choose another when_full="
     if facts.message:
         return QueueFull(f"nothing was queued: {facts.message}", hint=hint)
@@ -291,7 +242,7 @@ _TIMED_OUT = {
 }
 
 
-def _timed_out(facts: _Facts) -> JackfieldError:
+def _timed_out(facts: EngineFacts) -> JackfieldError:
     within = f" within {facts.timeout:g} s" if facts.timeout is not None else " in time"
     operation = facts.operation or ""
     said = facts.message or _TIMED_OUT.get(operation) or _TIMED_OUT.get(operation.partition("_")[0])
@@ -300,7 +251,7 @@ def _timed_out(facts: _Facts) -> JackfieldError:
     return TimedOut(f"{said}{within} on {facts.channel}")
 
 
-def _accept_failed(facts: _Facts) -> JackfieldError:
+def _accept_failed(facts: EngineFacts) -> JackfieldError:
     number = facts.errno or 0
     failure = OSError(number, os.strerror(number))
     if facts.local is None or facts.local.is_unnamed:
@@ -308,7 +259,7 @@ def _accept_failed(facts: _Facts) -> JackfieldError:
     return from_os_error(failure, stage="accept", address=facts.local)
 
 
-def _already_waiting(facts: _Facts) -> JackfieldError:
+def _already_waiting(facts: EngineFacts) -> JackfieldError:
     operation = f"{facts.operation}()" if facts.operation else "this call"
     hint = "let one task receive and hand the messages on"
     if facts.operation and not facts.operation.startswith("receive"):
@@ -318,27 +269,27 @@ def _already_waiting(facts: _Facts) -> JackfieldError:
     )
 
 
-def _busy(facts: _Facts) -> JackfieldError:
+def _busy(facts: EngineFacts) -> JackfieldError:
     what = f"{facts.operation}()" if facts.operation else "this"
     return ChannelBusy(f"{facts.channel} cannot do {what} now: {facts.message or 'it is in use'}")
 
 
-def _not_supported(facts: _Facts) -> JackfieldError:
+def _not_supported(facts: EngineFacts) -> JackfieldError:
     what = f"{facts.operation}()" if facts.operation else "this"
     said = f": {facts.message}" if facts.message else ""
     return NotSupported(f"{facts.channel} cannot do {what}{said}")
 
 
-_WRITERS: dict[str, Callable[[_Facts], JackfieldError]] = {
+_WRITERS: dict[str, Callable[[EngineFacts], JackfieldError]] = {
     "closed": _closed,
     "end": _end,
     "lost": _lost,
     "vanished": _vanished,
     "stalled": _stalled,
-    "too_large": _too_large,
-    "invalid_frame": _invalid_frame,
-    "unsendable": _unsendable,
-    "truncated": _truncated,
+    "too_large": too_large,
+    "invalid_frame": invalid,
+    "unsendable": unsendable,
+    "truncated": truncated,
     "queue_full": _queue_full,
     "timed_out": _timed_out,
     "accept_failed": _accept_failed,

@@ -120,9 +120,9 @@ def test_facts_and_pickling() -> None:
         ("lost", {}, "ChannelLost", "the connection broke"),
         (
             "too_large",
-            {"size": 0x47455420, "limit": 1024, "operation": "receive"},
+            {"size": 0x47455420, "limit": 1024, "operation": "receive", "beginning": b"GET / HTTP"},
             "MessageTooLarge",
-            "'GET '",
+            "'GET / HTTP', which is an HTTP request",
         ),
         (
             "too_large",

@@ -22,6 +22,7 @@ pub mod busy_poll;
 pub mod clock;
 mod datagrams;
 mod departures;
+mod evidence;
 mod explain;
 pub mod frame;
 pub mod group;
@@ -39,6 +40,7 @@ mod wait;
 
 pub use clock::Clock;
 pub use datagrams::Origin;
+pub use evidence::Garbage;
 pub use explain::Pulse;
 pub use handover::{DetachError, Opened};
 pub use lifecycle::{Ending, OpenOptions, SocketOption};

@@ -35,6 +35,7 @@ enum Value {
     Number(i64),
     Seconds(f64),
     Text(String),
+    Bytes(Vec<u8>),
     Address(&'static str, SocketAddress),
 }
 
@@ -95,8 +96,14 @@ impl Facts {
                     None => facts,
                 }
             }
-            FrameError::Invalid { position, .. } => Facts::new("invalid_frame").number("position", *position as i64),
-            FrameError::Truncated { .. } => Facts::new("truncated"),
+            FrameError::Invalid { .. } => Facts::new("invalid_frame"),
+            FrameError::Truncated { have, need } => {
+                let facts = Facts::new("truncated").size(*have);
+                match need {
+                    Some(need) => facts.limit(*need),
+                    None => facts,
+                }
+            }
             FrameError::Unsendable { .. } => Facts::new("unsendable"),
         };
         facts.text("message", &error.to_string())
@@ -175,6 +182,12 @@ impl Facts {
         if let Some(loss) = reactor.loss(id).filter(|_| matches!(self.kind, "lost" | "vanished")) {
             self = self.number("certainly_unsent", loss.unsent as i64).number("unknown", loss.unknown as i64);
         }
+        if matches!(self.kind, "too_large" | "invalid_frame" | "truncated")
+            && let Some(garbage) = reactor.garbage(id)
+        {
+            self = self.number("position", garbage.position as i64).number("start", garbage.start as i64);
+            self.values.push(("beginning", Value::Bytes(garbage.beginning)));
+        }
         self.values.push(("protocol", Value::Text(protocol.to_owned())));
         if let Some(local) = reactor.local(id) {
             self.values.push(("local", Value::Address(protocol, local)));
@@ -228,6 +241,7 @@ fn make_error(py: Python<'_>, facts: Facts) -> PyResult<PyErr> {
             Value::Number(number) => values.set_item(name, number)?,
             Value::Seconds(seconds) => values.set_item(name, seconds)?,
             Value::Text(text) => values.set_item(name, text)?,
+            Value::Bytes(bytes) => values.set_item(name, PyBytes::new(py, &bytes))?,
             Value::Address(protocol, address) => values.set_item(name, self::address(py, protocol, &address)?)?,
         }
     }
