@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import subprocess
-import time
 
 import pytest
 from programs import JACKFIELD
+from support import quick_enough
 
 COMMANDS = [
     "serve", "status", "stop", "logs", "clients", "talk", "send", "broadcast", "rename", "kick",
@@ -85,13 +86,16 @@ def test_version() -> None:
 def test_completion_names_commands_and_is_quick() -> None:
     variables = {"_JACKFIELD_COMPLETE": "complete_bash", "COMP_WORDS": "jackfield s", "COMP_CWORD": "1"}
     assert run(**variables).stdout.split() == ["serve", "status", "stop", "send"]
-    times = []
-    for _ in range(7):
-        started = time.perf_counter()
+
+    def complete() -> float:
+        # Processor time: what others do on this machine is not in it.
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         run(**variables)
-        times.append(time.perf_counter() - started)
-    # The aim is 100 ms on an idle machine; a loaded one may take three times that.
-    assert min(times) < 0.3, times
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    # The aim is 100 ms; processors that share a core take twice as long.
+    quick_enough(complete, 0.2, tries=10)
 
 
 def test_help_and_completion_import_nothing_heavy() -> None:

@@ -235,7 +235,8 @@ def test_asyncio_streams_beside_channels(run: Runner) -> None:
 def test_a_ticker_is_not_starved_by_a_flood(run: Runner) -> None:
     async def main() -> None:
         one, two = jackfield.pair(framing="u32")
-        worst, stop = 0.0, False
+        late: list[float] = []
+        stop = False
 
         async def flood() -> None:
             while not stop:
@@ -248,11 +249,10 @@ def test_a_ticker_is_not_starved_by_a_flood(run: Runner) -> None:
             return count
 
         async def tick() -> None:
-            nonlocal worst
             for _ in range(300):
                 due = time.perf_counter() + 0.001
                 await asyncio.sleep(0.001)
-                worst = max(worst, time.perf_counter() - due)
+                late.append(time.perf_counter() - due)
 
         flooding, swallowing = asyncio.create_task(flood()), asyncio.create_task(swallow())
         await tick()
@@ -261,8 +261,8 @@ def test_a_ticker_is_not_starved_by_a_flood(run: Runner) -> None:
         await one.close(5.0)
         assert await swallowing > 1_000
         two.abort()
-        # Far above the engine's own bound (some milliseconds): others use these processors, too.
-        assert worst < 0.25
+        # Far above the engine's own bound (some milliseconds), and not the worst: others use the cores, too.
+        assert sorted(late)[150] < 0.1
 
     run(main)
 

@@ -25,13 +25,32 @@ ALL_POLICIES = list(jackfield.WhenFull)
 
 async def stuff(channel: jackfield.Channel, size: int = 1_000) -> int:
     """Send until the queue is full and the kernel takes no more; gives how many messages."""
-    count, filler = 0, b"f" * size
+    count, filler, taken = 0, b"f" * size, -1
     while True:
         try:
             await channel.send(filler, timeout=0.05)
         except jackfield.TimedOut:
-            return count
-        count += 1
+            # On a busy machine the kernel may only have been slow: then it has taken more since.
+            if channel.statistics().bytes_out == taken:
+                return count
+            taken = channel.statistics().bytes_out
+        else:
+            count += 1
+
+
+async def overfill(client: jackfield.Channel, server: jackfield.Channel) -> list[int]:
+    """Send 3,000 numbered messages into a queue that drops; the numbers that arrive."""
+    total, size = 3_000, 1_000
+    for number in range(total):
+        await client.send(b"%06d" % number + b"." * size)
+    dropped = client.statistics().dropped_messages
+    assert 0 < dropped < total
+    received = [int((await server.receive(5.0))[:6]) for _ in range(total - dropped)]
+    assert received == sorted(received)
+    with pytest.raises(jackfield.TimedOut):
+        await server.receive(0.02)
+    assert client.statistics().dropped_messages == dropped
+    return received
 
 
 @every(BOUNDED)
@@ -130,19 +149,8 @@ def test_drop_newest(run: Runner, transport: Transport, directory: Path) -> None
             client,
             server,
         ):
-            total, size = 3_000, 1_000
-            for number in range(total):
-                await client.send(b"%06d" % number + b"." * size)
-            dropped = client.statistics().dropped_messages
-            assert 0 < dropped < total
-            received = []
-            for _ in range(total - dropped):
-                received.append(int((await server.receive(5.0))[:6]))
-            assert received == sorted(received)
+            received = await overfill(client, server)
             assert received[0] == 0
-            with pytest.raises(jackfield.TimedOut):
-                await server.receive(0.02)
-            assert client.statistics().dropped_messages == dropped
 
     run(main)
 
@@ -154,16 +162,8 @@ def test_drop_oldest(run: Runner, transport: Transport, directory: Path) -> None
             client,
             server,
         ):
-            total, size = 3_000, 1_000
-            for number in range(total):
-                await client.send(b"%06d" % number + b"." * size)
-            dropped = client.statistics().dropped_messages
-            assert 0 < dropped < total
-            received = [int((await server.receive(5.0))[:6]) for _ in range(total - dropped)]
-            assert received == sorted(received)
-            assert received[-1] == total - 1, "the newest message is never the one that is dropped"
-            with pytest.raises(jackfield.TimedOut):
-                await server.receive(0.02)
+            received = await overfill(client, server)
+            assert received[-1] == 2_999, "the newest message is never the one that is dropped"
 
     run(main)
 
@@ -212,15 +212,17 @@ def test_each_waiting_sender_has_its_own_timeout(run: Runner) -> None:
         await one.send(b"x" * 2**21)
         started = time.monotonic()
 
-        async def late(timeout: float) -> float:
+        async def late(timeout: float) -> None:
             with pytest.raises(jackfield.TimedOut):
                 await one.send(b"y" * 900, timeout=timeout)
-            return time.monotonic() - started
+            assert time.monotonic() - started >= timeout
 
-        async with asyncio.TaskGroup() as group:
-            tasks = {timeout: group.create_task(late(timeout)) for timeout in (0.05, 0.4, 0.2)}
-        for timeout, task in tasks.items():
-            assert timeout <= task.result() < timeout + 0.14
+        first, last, second = (asyncio.create_task(late(timeout)) for timeout in (0.05, 10.0, 0.2))
+        await first
+        await second
+        assert not last.done()
+        last.cancel()
+        await asyncio.wait([last])
         one.abort()
         two.abort()
 

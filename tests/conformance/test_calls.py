@@ -32,7 +32,7 @@ def test_receive_many_gives_what_is_there(run: Runner, transport: Transport, dir
             started = time.monotonic()
             with pytest.raises(jackfield.TimedOut):
                 await server.receive_many(timeout=0.02)
-            assert time.monotonic() - started < 2
+            assert time.monotonic() - started < 10
 
     run(main)
 
@@ -45,7 +45,7 @@ def test_timeouts(run: Runner, transport: Transport, directory: Path) -> None:
                 started = time.monotonic()
                 with pytest.raises(jackfield.TimedOut) as caught:
                     await server.receive(timeout=timeout)
-                assert timeout <= time.monotonic() - started < timeout + 1.0
+                assert timeout <= time.monotonic() - started < timeout + 10.0
                 assert isinstance(caught.value, TimeoutError)
                 assert caught.value.timeout == timeout
             await client.send(b"x")
@@ -158,7 +158,7 @@ def test_request(run: Runner, transport: Transport, directory: Path) -> None:
             started = time.monotonic()
             with pytest.raises(jackfield.TimedOut):
                 await client.request(b"into the void", timeout=0.05)
-            assert time.monotonic() - started < 1.0
+            assert time.monotonic() - started < 10.0
 
     run(main)
 
@@ -168,14 +168,15 @@ def test_the_timeout_of_a_request_is_for_both_halves(run: Runner) -> None:
         one, two = jackfield.pair(framing="u32", high_water=1_000)
         async with two, one:
             await one.send(b"x" * 900_000)
-            request = asyncio.create_task(one.request(b"y" * 900, timeout=0.3))
-            await asyncio.sleep(0.2)
             started = time.monotonic()
+            request = asyncio.create_task(one.request(b"y" * 900, timeout=1.0))
+            await asyncio.sleep(0.8)
             await two.receive(5.0)
             await two.receive(5.0)
             with pytest.raises(jackfield.TimedOut):
                 await request
-            assert time.monotonic() - started < 0.25
+            # With a time-out for each half it would be 1.8 s at least.
+            assert 1.0 <= time.monotonic() - started < 1.8
 
     run(main)
 

@@ -165,7 +165,7 @@ def test_the_timeout_covers_an_accept_queue_that_stays_full(run: Runner, directo
             started = loop.time()
             with pytest.raises(jackfield.ConnectTimedOut) as caught:
                 await jackfield.connect(f"unix://{directory}/s", connect_timeout=0.2)
-            assert 0.1 < loop.time() - started < 2.0
+            assert 0.1 < loop.time() - started < 10.0
             assert isinstance(caught.value, TimeoutError)
             held.abort()
 

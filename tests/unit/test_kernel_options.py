@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support import Runner
+from support import Runner, need_ipv6
 
 import jackfield
 from jackfield._kernel_options import refused
@@ -91,6 +91,7 @@ def test_set_when_connecting(
 )
 def test_set_when_listening_on_ipv6(run_here: Runner, name: str, given: Any, value: Any) -> None:
     async def main() -> None:
+        need_ipv6()
         async with jackfield.listen("tcp://[::1]:0", **{name: given}) as listener:
             assert listener.kernel_options()[name] == value
 

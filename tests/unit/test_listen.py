@@ -140,7 +140,7 @@ def test_the_clients_limit_resets_newcomers(run: Runner) -> None:
                 with pytest.raises((jackfield.ChannelLost, jackfield.EndOfStream, jackfield.ConnectFailed)):
                     async with jackfield.connect(listener.address, framing="line") as three:
                         await three.receive(5.0)
-                assert listener.statistics() == (2, 1)
+                assert listener.statistics()[:2] == (2, 1)
                 one.abort()
                 await eventually(lambda: listener.statistics().clients == 1)
                 four = await jackfield.connect(listener.address, framing="line")
