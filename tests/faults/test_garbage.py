@@ -100,7 +100,7 @@ def test_other_protocols_taken_for_a_length(
 
 
 @pytest.mark.parametrize("framing", [name for name in FRAMINGS if not name.startswith("line")])
-@pytest.mark.parametrize("data", [HELLO, HTTP[:-2], SSH[:-2]], ids=["TLS", "HTTP", "SSH"])
+@pytest.mark.parametrize("data", [HELLO, HTTP[:-3], SSH[:-2]], ids=["TLS", "HTTP", "SSH"])
 def test_every_framing_says_what_it_got(run_here: Runner, framing: str, data: bytes) -> None:
     """Garbage may look like messages for a while; the error that comes at last has evidence."""
 
