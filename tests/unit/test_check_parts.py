@@ -187,6 +187,33 @@ def test_a_process_may_be_named_like_a_parenthesis(tmp_path: Path) -> None:
     assert describe(8, proc=tmp_path) is None
 
 
+@pytest.mark.parametrize(
+    ("membership", "file", "text", "frozen"),
+    [
+        ("0::/user/x\n", "user/x/cgroup.events", "populated 1\nfrozen 1\n", True),
+        ("0::/user/x\n", "user/x/cgroup.events", "populated 1\nfrozen 0\n", False),
+        ("7:cpu:/y\n0::/x\n", "unified/x/cgroup.events", "frozen 1\n", True),
+        ("6:freezer:/x\n0::/\n", "freezer/x/freezer.state", "FROZEN\n", True),
+        ("6:freezer:/x\n", "freezer/x/freezer.state", "THAWED\n", False),
+        ("", "freezer/x/freezer.state", "FROZEN\n", False),
+    ],
+)
+def test_a_frozen_control_group_stops_its_processes(
+    tmp_path: Path, membership: str, file: str, text: str, frozen: bool
+) -> None:
+    process, groups = tmp_path / "proc" / "7", tmp_path / "groups"
+    for path, content in (
+        (process / "stat", "7 (x) S 1 7 7"),
+        (process / "cgroup", membership),
+        (groups / file, text),
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    found = describe(7, proc=process.parent, groups=groups)
+    assert found is not None
+    assert (found.frozen, found.is_stopped) == (frozen, frozen)
+
+
 def test_overflows_are_counted(tmp_path: Path) -> None:
     table = tmp_path / "netstat"
     table.write_text(

@@ -14,7 +14,7 @@ from observed import LISTENER, SILENCE, STOPPED, WHERE, connected, local, refuse
 
 from jackfield.diagnosis.causes import CAUSES, FROM_LIBRARY, NAME_CAUSES
 from jackfield.diagnosis.judge import interrupted, judge, show_seconds
-from jackfield.diagnosis.observations import Certificate, Resolution, Tls
+from jackfield.diagnosis.observations import Certificate, Process, Resolution, Tls
 
 TABLES = (test_check_connect, test_check_conversation, test_check_local, test_check_unix)
 
@@ -97,18 +97,17 @@ def test_times_have_a_fitting_unit(seconds: float, text: str) -> None:
     assert show_seconds(seconds) == text
 
 
-def test_the_kill_command_names_the_process() -> None:
-    verdict = judge(
-        local(replace(LISTENER, holders=(STOPPED,)), view={"accepted": False}, attempts=(connected(),))
-    )
-    assert "kill -CONT 41" in verdict.next_step
-    assert "server (pid 41, user ada)" in verdict.sentence
-
-
-def test_a_debugger_is_no_signal() -> None:
-    held = replace(STOPPED, state="t")
-    verdict = judge(
-        local(replace(LISTENER, holders=(held,)), view={"accepted": False}, attempts=(connected(),))
-    )
+@pytest.mark.parametrize(
+    ("process", "remedy"),
+    [
+        (STOPPED, "kill -CONT 41"),
+        (replace(STOPPED, state="t"), "Tracer"),
+        (replace(STOPPED, state="S", frozen=True), "docker unpause"),
+    ],
+)
+def test_each_way_to_be_stopped_has_its_remedy(process: Process, remedy: str) -> None:
+    stopped = replace(LISTENER, holders=(process,))
+    verdict = judge(local(stopped, view={"accepted": False}, attempts=(connected(),)))
     assert verdict.cause == "process-stopped"
-    assert "Tracer" in verdict.next_step
+    assert remedy in verdict.next_step
+    assert "server (pid 41, user ada)" in verdict.sentence

@@ -20,7 +20,8 @@ DROPPED: Final = 6
 INTERRUPTED: Final = 130
 
 EXIT_CODES: Final = """Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no hub answers, 4 no such client,
-5 several clients where one is wanted, 6 a client's queue was full, 130 Ctrl-C."""
+5 several clients where one is wanted, 6 a client's queue was full, 130 Ctrl-C.
+`check` has one for each cause: see `check --causes`."""
 
 
 class Failure(Exception):

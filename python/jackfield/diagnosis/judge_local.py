@@ -170,7 +170,10 @@ def stopped(process: Process, sentence: str, evidence: tuple[str, ...] = ()) -> 
     """The verdict on a stopped process."""
     state = f"the state of process {process.pid} is {process.state} (stopped)"
     step = f"let it go on with `kill -CONT {process.pid}`"
-    if process.state == "t":
+    if process.frozen:
+        state = f"the control group of process {process.pid} is frozen"
+        step = "thaw it: `docker unpause`, `systemctl thaw`, or 0 into its cgroup.freeze"
+    elif process.state == "t":
         state = f"the state of process {process.pid} is t (stopped by a debugger)"
         step = f"let the debugger go on with it: `grep Tracer /proc/{process.pid}/status` names it"
     return Verdict(

@@ -123,10 +123,12 @@ class Process:
     state: str
     """One letter of proc(5): R running, S sleeping, D waiting for a device, T stopped, t traced, Z ended."""
     user: str = ""
+    frozen: bool = False
+    """Whether its control group is frozen (``docker pause``, ``systemctl freeze``), whatever its state."""
 
     @property
     def is_stopped(self) -> bool:
-        return self.state in ("T", "t")
+        return self.frozen or self.state in ("T", "t")
 
     @property
     def is_busy(self) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .observations import Process
 
-_PROC = Path("/proc")
+_PROC, _GROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 _DESCRIPTORS_MAX = 200_000
 """Descriptors looked at before giving up: a check should take milliseconds here."""
 
@@ -35,7 +35,7 @@ def holders_of(inodes: set[int], *, proc: Path = _PROC) -> dict[int, tuple[Proce
     return {inode: tuple(processes) for inode, processes in found.items()}
 
 
-def describe(pid: int, *, proc: Path = _PROC) -> Process | None:
+def describe(pid: int, *, proc: Path = _PROC, groups: Path = _GROUPS) -> Process | None:
     """A process by its id; ``None`` when it has ended."""
     try:
         text = (proc / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
@@ -43,7 +43,35 @@ def describe(pid: int, *, proc: Path = _PROC) -> Process | None:
     except OSError:
         return None
     matched = re.match(r"\d+ \((.*)\) (\S)", text, re.DOTALL)
-    return Process(pid, matched[1], matched[2], user_name(uid)) if matched else None
+    if matched is None:
+        return None
+    return Process(
+        pid, matched[1], matched[2], user_name(uid), _is_frozen(proc / str(pid) / "cgroup", groups)
+    )
+
+
+def _is_frozen(membership: Path, groups: Path) -> bool:
+    """Whether the control group of a process is frozen, of either version (cgroups(7))."""
+    for line in _text(membership).splitlines():
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        path = path.strip("/")
+        if not controllers:
+            events = (groups / path / "cgroup.events", groups / "unified" / path / "cgroup.events")
+            if any("frozen 1" in _text(file) for file in events):
+                return True
+        elif "freezer" in controllers.split(",") and "FROZEN" in _text(
+            groups / "freezer" / path / "freezer.state"
+        ):
+            return True
+    return False
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def user_name(uid: int) -> str:
