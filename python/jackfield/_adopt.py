@@ -58,7 +58,7 @@ class _Found:
     """Of a listener its own, of a channel the peer's."""
 
 
-def adopt(source: int | HasFileno, **options: Unpack[OptionFields]) -> Channel | Listener:
+def adopt(source: int | HasFileno, /, **options: Unpack[OptionFields]) -> Channel | Listener:
     """Make a channel or a listener of a socket that is open already: a descriptor, or an object that has one.
 
     What it is - TCP, UDP or Unix, listening or connected - is asked of the kernel. It belongs to the channel

@@ -82,9 +82,10 @@ def _elsewhere(failure: Failure, verdict: Verdict) -> str:
 
 def not_permitted(failure: Failure) -> JackfieldError:
     """EACCES and EPERM that no route explains."""
-    said = "not permitted: a firewall rule or a security module of this machine forbids it, "
-    said += "or it is a broadcast address"
+    said = "not permitted: a firewall rule or a security module of this machine forbids it"
     hint = "look at `sudo nft list ruleset`"
+    if failure.error.errno == errno.EACCES and failure.address.scheme == "udp":
+        said, hint = "not permitted: it is a broadcast address", "say that it is meant with broadcast=yes"
     return AccessDenied(f"{failure.start}: {said}{failure.tried}", hint=hint, cause=Cause.NOT_PERMITTED)
 
 

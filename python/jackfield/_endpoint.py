@@ -6,17 +6,21 @@ import asyncio
 import contextlib
 import errno
 import functools
+import socket
 from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, NamedTuple, Self, Unpack
 
-from jackfield import _engine
+from jackfield import _engine, _multicast
 from jackfield._address import Address
 from jackfield._connect import Opening
 from jackfield._errors import ChannelClosed, NotSupported, from_os_error
 from jackfield._facts import Statistics
+from jackfield._kernel_options import KernelOptions
+from jackfield._listen import join_group
 from jackfield._loop import current_reactor
 from jackfield._options import OptionFields, Options
+from jackfield._path_mtu import path_mtu
 from jackfield._transports import RawAddress, Setup, literal_address, prepare, resolve, unix_name
 
 
@@ -37,7 +41,8 @@ def bind(address: Address | str, **options: Unpack[OptionFields]) -> Opening[End
     """Bind a datagram socket: ``endpoint = await bind(...)`` or ``async with bind(...) as endpoint``.
 
     The address is ``udp://`` or ``unix+dgram://``; port 0 lets the kernel pick, and ``endpoint.local`` says
-    which. ``udp://:7000`` takes datagrams to any address of this machine, of IPv4 and IPv6.
+    which. ``udp://:7000`` takes datagrams to any address of this machine, of IPv4 and IPv6. A multicast
+    group is joined: ``udp://239.1.2.3:5000?interface=eth0``, with ``source=`` for one sender alone.
 
     Raises ``InvalidAddress``, ``InvalidOption``, ``NotSupported`` at once; ``AddressInUse`` (naming the
     holder), ``AddressNotAvailable``, ``AccessDenied``, ``NameNotResolved`` when awaited. Cancelled, it leaves
@@ -54,7 +59,7 @@ def bind(address: Address | str, **options: Unpack[OptionFields]) -> Opening[End
     return Opening(lambda: _bind(setup))
 
 
-class Endpoint(_engine.Endpoint):
+class Endpoint(_engine.Endpoint, KernelOptions):
     """A bound datagram socket without a peer: ``receive_from`` says who sent, ``send_to`` says to whom.
 
     ``async for datagram in endpoint`` receives until the endpoint is closed. One task may receive and others
@@ -85,6 +90,12 @@ class Endpoint(_engine.Endpoint):
         setup: Setup = self._setup
         return setup.options
 
+    def _protocol(self) -> str:
+        return self.protocol
+
+    def _whose(self) -> Address:
+        return self.local
+
     def statistics(self) -> Statistics:
         """What passed through, what waits and what was dropped; once closed, as it was when it was closed."""
         return self._known(fresh=True)[1]
@@ -102,6 +113,39 @@ class Endpoint(_engine.Endpoint):
         """Close at once: what is queued is dropped."""
         self._remember()
         super().abort()
+
+    def join(self, group: Address | str, *, source: str | None = None, interface: str | None = None) -> None:
+        """Join a multicast group: from now on what is sent to it, and to our port, is received here, too.
+
+        ``group`` is an IP address, alone or in an ``Address``. ``source`` is the only sender to be heard;
+        join again for each further one. ``interface`` is a name or an address of ours; ``None`` is that of
+        the options, or the one that the routing table says. Raises ``ListenFailed``, ``InvalidOption``,
+        ``ChannelClosed``.
+        """
+        self._change(_multicast.JOIN, group, source, interface)
+
+    def leave(self, group: Address | str, *, source: str | None = None, interface: str | None = None) -> None:
+        """Leave a group that was joined with the same source and interface. Raises as ``join``."""
+        self._change(_multicast.LEAVE, group, source, interface)
+
+    def _change(self, command: int, group: Address | str, source: str | None, interface: str | None) -> None:
+        if self.protocol != "udp":
+            raise NotSupported(f"{self.local} has no multicast groups", hint="use udp://")
+        family = socket.AF_INET6 if ":" in (self.local.host or "::") else socket.AF_INET
+        host = _multicast.group_of(group)
+        by = interface if interface is not None else self.options.interface
+        _multicast.change(self.fileno(), family, command, host, source, by)
+
+    def path_mtu(self, peer: Address | str) -> int:
+        """Bytes of the longest IP packet on the way to ``peer``, as far as this machine knows it by now.
+
+        A datagram that is not divided has 28 (IPv4) or 48 (IPv6) less. It falls when routers object. Raises
+        ``OSError`` if there is no way, ``NotSupported`` for Unix sockets and names.
+        """
+        raw = self._raw_address(peer)
+        if not isinstance(raw, tuple):
+            raise NotSupported(f"{self.local} has no path: it is on this machine alone", hint="use udp://")
+        return path_mtu(raw)
 
     async def resolve(self, address: Address | str) -> Address:
         """The address with its host's name replaced by an IP address that this endpoint can send to.
@@ -187,10 +231,13 @@ async def _bind(setup: Setup) -> Endpoint:
     failure: OSError = OSError(errno.EADDRNOTAVAIL, "the name has no address of a usable family")
     for family, place in places:
         try:
-            return Endpoint(reactor, setup, reactor.bind(place, setup.config(family)), Datagram)
+            link = reactor.bind(place, setup.config(family))
         except OSError as error:
             failure = error
             if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                 break
+        else:
+            join_group(reactor, setup, link, family)
+            return Endpoint(reactor, setup, link, Datagram)
     explain = functools.partial(from_os_error, failure, stage="bind", address=address)
     raise await asyncio.get_running_loop().run_in_executor(None, explain) from failure

@@ -47,6 +47,7 @@ from jackfield._error_classes import (
 from jackfield._frame_errors import invalid, too_large, truncated, unsendable
 from jackfield._life_errors import counted, note_loss, stalled, vanished
 from jackfield._os_errors import from_os_error
+from jackfield._path_mtu import known_path_mtu
 from jackfield._verdicts import gather, judge
 
 if TYPE_CHECKING:
@@ -172,7 +173,31 @@ def _end(facts: EngineFacts) -> JackfieldError:
     return EndOfStream(f"{facts.whom} has ended its side, and every message before that was received")
 
 
+def _not_sent(facts: EngineFacts) -> JackfieldError | None:
+    """Why the kernel did not take a datagram, as far as it is about that datagram alone."""
+    if facts.protocol != "udp" or facts.peer is None:
+        return None
+    to, host = facts.peer.endpoint, facts.peer.host or ""
+    if facts.errno == errno_names.EACCES:
+        hint = "open the channel or endpoint with broadcast=yes"
+        return AccessDenied(f"nothing was sent to {to}: it is a broadcast address", hint=hint)
+    if facts.errno != errno_names.EMSGSIZE:
+        return None
+    limit = known_path_mtu(facts.peer)
+    if limit is None:
+        return MessageTooLarge(f"a datagram to {to} is longer than its way takes in one packet")
+    longest = limit - (48 if ":" in host else 28)
+    facts.limit = longest
+    return MessageTooLarge(
+        f"a datagram to {to} is longer than its way takes in one packet: the path MTU is {limit} bytes",
+        hint=f"send at most {longest} bytes at a time, or let them be divided with mtu_discover=dont",
+    )
+
+
 def _lost(facts: EngineFacts) -> JackfieldError:
+    not_sent = _not_sent(facts)
+    if not_sent is not None:
+        return not_sent
     if facts.protocol == "udp" and facts.peer is not None and facts.peer.host:
         told = _not_delivered(facts, facts.peer.host, facts.peer.port or 0)
         if told is not None:

@@ -9,7 +9,8 @@ from jackfield._errors import ChannelClosed, NotSupported
 from jackfield._framing import Framing
 from jackfield._kernel_options import KernelOptions
 from jackfield._options import Options
-from jackfield._transports import Setup
+from jackfield._path_mtu import path_mtu
+from jackfield._transports import Setup, literal_address
 
 
 class Credentials(NamedTuple):
@@ -119,6 +120,18 @@ class ChannelFacts(KernelOptions):
     def statistics(self) -> Statistics:
         """What passed through, and what waits now. Raises ``ChannelClosed`` if it was never read before."""
         return self._known(fresh=True)[4]
+
+    def path_mtu(self) -> int:
+        """Bytes of the longest IP packet on the way to the peer, as far as this machine knows it by now.
+
+        A UDP datagram that is not divided has 28 (IPv4) or 48 (IPv6) less. It falls when routers object.
+        Raises ``NotSupported`` for what is on this machine alone, ``OSError`` if there is no way.
+        """
+        peer = self.peer
+        literal = literal_address(peer.host, peer.port) if peer.host and peer.port else None
+        if literal is None or not isinstance(literal[1], tuple):
+            raise NotSupported(f"{peer} has no path: it is on this machine alone", hint="use udp: or tcp:")
+        return path_mtu(literal[1])
 
     def set_option(self, name: str, value: Any) -> Any:
         if self._setup.listening and self._setup.is_datagram:

@@ -42,7 +42,7 @@ def check_options(options: Options, address: Address, *, listening: bool) -> Non
     for row in SOCKET_OPTIONS.values():
         if row.name in _SAFE:
             continue
-        if getattr(options, row.name) is None:
+        if getattr(options, row.name) in (None, row.kernel_default):
             continue
         if protocol not in row.transports:
             raise NotSupported(

@@ -266,6 +266,7 @@ async def open_listener(setup: Setup) -> Listener:
             if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                 break
         else:
+            join_group(reactor, setup, link, family)
             return Listener(reactor, link, setup)
     # Finding the holder of an address reads all of /proc: not in the loop's thread.
     explain = functools.partial(from_os_error, failure, stage="bind", address=address)
@@ -283,6 +284,18 @@ def _bind(reactor: _engine.Reactor, setup: Setup, family: int, place: RawAddress
             raise
     os.unlink(path or "")
     return reactor.listen(place, config)
+
+
+def join_group(reactor: _engine.Reactor, setup: Setup, link: int, family: int) -> None:
+    """Join the address's multicast group, if it is one; else the link is closed. Raises ``ListenFailed``."""
+    fd = reactor.link_fd(link)
+    if fd is None:
+        return
+    try:
+        setup.join(fd, family)
+    except BaseException:
+        reactor.close_link(link)
+        raise
 
 
 FileIdentity = tuple[int, int] | None

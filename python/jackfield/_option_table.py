@@ -12,7 +12,10 @@ from itertools import pairwise
 
 from jackfield import _options
 from jackfield._option_values import KINDS
-from jackfield._socket_options import ALL, SOCKET_OPTIONS
+from jackfield._socket_options import ALL, SOCKET_OPTIONS, SocketOption
+
+_OF_UDP = frozenset({"interface", "source"})
+"""Options of multicasts, which are no single option of the kernel's."""
 
 _MEANINGS = {"when_full": "What happens to a message that finds the queue full."}
 """Of the options whose field needs no docstring, because its type has one."""
@@ -54,12 +57,18 @@ def option_table() -> list[OptionFacts]:
                 default=default,
                 example=f"{name}={KINDS[name].example}",
                 meaning=meanings[name],
-                transports=tuple(sorted(row.transports if row is not None else ALL)),
+                transports=_transports(name, row),
                 constants=row.constants if row is not None else "",
                 changeable=row is not None and row.when == "any time",
             )
         )
     return table
+
+
+def _transports(name: str, row: SocketOption | None) -> tuple[str, ...]:
+    if row is not None:
+        return tuple(sorted(row.transports))
+    return ("udp",) if name in _OF_UDP else tuple(sorted(ALL))
 
 
 def _docstrings() -> dict[str, str]:

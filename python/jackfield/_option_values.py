@@ -174,6 +174,22 @@ def _congestion(value: Any) -> str:
     return text
 
 
+def _interface(value: Any) -> str:
+    text = _plain(value)
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return str(_device(text))
+
+
+def _source(value: Any) -> str:
+    text = _plain(value)
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise UnitError(f"{text!r} is no IP address", "write the sender's, such as 192.0.2.1") from None
+
+
 def _read_dscp(text: str) -> int:
     upper = text.upper()
     if upper == "EF":
@@ -236,6 +252,11 @@ KINDS: dict[str, Kind] = {
     "fastopen": Kind(read_integer, _whole(1, 65535), "256"),
     "incoming_cpu": Kind(read_integer, _whole(0, 2**31 - 1), "0", can_be_off=False),
     "kernel_busy_poll": Kind(read_seconds, _seconds(1e-6, 1), "50us"),
+    "interface": Kind(_plain, _interface, "eth0"),
+    "source": Kind(_plain, _source, "192.0.2.1"),
+    "loop": Kind(read_switch, _switch, "no", can_be_off=False),
+    "broadcast": Kind(read_switch, _switch, "yes", can_be_off=False),
+    "packet_info": Kind(read_switch, _switch, "yes", can_be_off=False),
     "connect_timeout": Kind(read_seconds, _seconds(1e-6, 86400), "5s"),
     "backlog": Kind(read_integer, _whole(1, 2**31 - 1), "4096", can_be_off=False),
     "idle_timeout": Kind(read_seconds, _seconds(1e-3, 31536000), "60s"),

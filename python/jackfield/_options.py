@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from typing import Unpack
 
 SCHEME_OPTIONS = {
-    "udp": ("interface",),
     "serial": ("baud",),
     "raw": ("protocol",),
     "exec": ("argv",),
@@ -72,6 +71,11 @@ class OptionFields(TypedDict, total=False):
     fastopen: int | str | None
     incoming_cpu: int | str | None
     kernel_busy_poll: float | str | None
+    interface: str | None
+    source: str | None
+    loop: bool | str | None
+    broadcast: bool | str | None
+    packet_info: bool | str | None
     connect_timeout: float | str | None
     backlog: int | str | None
     idle_timeout: float | str | None
@@ -99,7 +103,7 @@ class Options:
     """Seconds without a word from the peer, with data under way, after which it has vanished (TCP); ``None``
     leaves it to the kernel, which takes minutes. A peer that lives and does not read is never given up."""
     reuse_address: bool | None = None
-    """SO_REUSEADDR; ``None`` sets it where it is right: on TCP listeners."""
+    """SO_REUSEADDR; ``None`` sets it where it is right: on TCP listeners and for multicast groups."""
     reuse_port: bool = False
     """SO_REUSEPORT: several listeners share one address, and the kernel spreads the clients."""
     send_buffer: int | None = None
@@ -120,7 +124,8 @@ class Options:
     priority: int | None = None
     """Queueing priority of what is sent, 0 to 6; more needs CAP_NET_ADMIN (SO_PRIORITY)."""
     ttl: int | None = None
-    """Hops that packets may take, 1 to 255 (IP_TTL, IPV6_UNICAST_HOPS)."""
+    """Hops that packets may take, 1 to 255; multicasts go 1 unless it is set when opening (IP_TTL,
+    IPV6_UNICAST_HOPS, IP_MULTICAST_TTL)."""
     mtu_discover: str | None = None
     """Path MTU discovery: ``dont``, ``want``, ``do``, ``probe``, ``interface`` or ``omit``, with the meanings
     that ip(7) has for IP_MTU_DISCOVER."""
@@ -154,6 +159,18 @@ class Options:
     """The processor whose packets a listener of a reuse_port group prefers (SO_INCOMING_CPU)."""
     kernel_busy_poll: float | None = None
     """Seconds that the kernel polls the network device before a receive sleeps (SO_BUSY_POLL)."""
+    interface: str | None = None
+    """The network interface of multicasts, by its name or an address of it: groups are joined there, and what
+    is sent to one leaves there; ``None`` goes by the routing table."""
+    source: str | None = None
+    """The only sender to be heard of the multicast group that is joined (source-specific multicast)."""
+    loop: bool | None = None
+    """Whether programs on this machine hear the multicasts that are sent; yes unless said otherwise
+    (IP_MULTICAST_LOOP)."""
+    broadcast: bool = False
+    """Permit sending to broadcast addresses (SO_BROADCAST)."""
+    packet_info: bool = False
+    """Endpoints say which of our addresses each datagram was sent to, and the interface (IP_PKTINFO)."""
     connect_timeout: float | None = 10.0
     """Seconds for connecting, with names and all attempts; ``None`` is as long as the kernel waits."""
     backlog: int = 4096

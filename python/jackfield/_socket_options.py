@@ -34,6 +34,7 @@ Read = Callable[[int, int, int], bytes]
 ALL = frozenset({"tcp", "udp", "unix", "unix+dgram", "unix+seqpacket", "pair"})
 INTERNET = frozenset({"tcp", "udp"})
 STREAM = frozenset({"tcp"})
+DATAGRAM = frozenset({"udp"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +223,15 @@ _ROWS: list[SocketOption] = [
     SocketOption("fastopen", _one(TCP, 23, "TCP_FASTOPEN"), _LENGTH, STREAM, listens=True),
     SocketOption("incoming_cpu", _one(SOL, 49, "SO_INCOMING_CPU"), _CPU),
     SocketOption("kernel_busy_poll", _one(SOL, 46, "SO_BUSY_POLL"), _MICROSECONDS),
+    SocketOption("loop", _both("IP_MULTICAST_LOOP", 34, "IPV6_MULTICAST_LOOP", 19), _SWITCH, DATAGRAM),
+    SocketOption("broadcast", _one(SOL, 6, "SO_BROADCAST"), _SWITCH, DATAGRAM, kernel_default=False),
+    SocketOption(
+        "packet_info",
+        _both("IP_PKTINFO", 8, "IPV6_RECVPKTINFO", 49),
+        _SWITCH,
+        DATAGRAM,
+        kernel_default=False,
+    ),
 ]
 SOCKET_OPTIONS: dict[str, SocketOption] = {row.name: row for row in _ROWS}
 """Every option of the kernel's by its name in ``Options``, in the same order."""

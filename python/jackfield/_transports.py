@@ -12,12 +12,12 @@ import socket
 import struct
 from dataclasses import dataclass
 
-from jackfield import _engine
+from jackfield import _engine, _multicast
 from jackfield._address import Address
 from jackfield._errors import NotSupported
 from jackfield._kernel_options import check_options
 from jackfield._look_up import look_up
-from jackfield._options import SCHEME_OPTIONS, Options
+from jackfield._options import Options
 from jackfield._socket_options import opening_settings
 
 RawAddress = tuple[str, int, int] | bytes | None
@@ -58,6 +58,17 @@ class Setup:
     def is_datagram(self) -> bool:
         return _KINDS[self.protocol] == socket.SOCK_DGRAM
 
+    @property
+    def is_group(self) -> bool:
+        """Whether the address is a multicast group."""
+        return self.protocol == "udp" and _multicast.is_group(self.address.host)
+
+    def join(self, fd: int, family: int) -> None:
+        """Join the group, if the address is one. Raises ``ListenFailed``, ``InvalidOption``."""
+        if self.is_group:
+            options, group = self.options, self.address.host or ""
+            _multicast.change(fd, family, _multicast.JOIN, group, options.source, options.interface)
+
     def config(self, family: int) -> _engine.LinkConfig:
         """The engine's form. Raises ``NotSupported`` for a framing where the transport keeps boundaries."""
         options = self.options
@@ -80,6 +91,10 @@ class Setup:
         if family == socket.AF_INET6 and listening and self.address.host is None and options.v6only is None:
             # `tcp://:7000` is any address of either family.
             settings.append((socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, struct.pack("i", 0)))
+        if listening and self.is_group and options.reuse_address is None:
+            # Several programs of one machine may listen to one group.
+            settings.append((socket.SOL_SOCKET, socket.SO_REUSEADDR, struct.pack("i", 1)))
+        settings += _multicast.settings(options, self.protocol, family)
         return settings
 
 
@@ -108,28 +123,9 @@ def prepare(address: Address, options: Options, *, listening: bool) -> Setup:
                 hint="leave it out, and let a firewall or a Unix socket's permissions keep others away",
                 address=address,
             )
-    ignored = [name for name, _ in address.options if name in SCHEME_OPTIONS.get(address.scheme, ())]
-    if ignored:
-        raise NotSupported(
-            f"cannot {verb} {address}: {ignored[0]}= has no effect in this version",
-            hint="leave it out; device= keeps a socket on one interface",
-            address=address,
-        )
-    if address.scheme == "udp" and _is_multicast(address.host):
-        raise NotSupported(
-            f"cannot {verb} {address}: multicast groups cannot be joined in this version",
-            hint="use a unicast address",
-            address=address,
-        )
+    _multicast.check(address, options)
     check_options(options, address, listening=listening)
     return Setup(address, options, listening)
-
-
-def _is_multicast(host: str | None) -> bool:
-    try:
-        return host is not None and ipaddress.ip_address(host.partition("%")[0]).is_multicast
-    except ValueError:
-        return False
 
 
 def unix_name(path: str) -> bytes:
@@ -150,7 +146,7 @@ async def resolve(setup: Setup, address: Address | None = None) -> list[tuple[in
         if setup.listening:
             return _any_address(port)
         return [(socket.AF_INET, ("127.0.0.1", port, 0))]
-    literal = literal_address(address.host, port)
+    literal = literal_address(address.host, port, setup.options.interface)
     if literal is not None:
         return [literal]
     found = await look_up(address.host, port, kind=_KINDS[setup.protocol])
@@ -171,8 +167,11 @@ def _any_address(port: int) -> list[tuple[int, RawAddress]]:
     return places
 
 
-def literal_address(host: str, port: int) -> tuple[int, RawAddress] | None:
-    """An IP address as the engine takes it, with its family; None for a name."""
+def literal_address(host: str, port: int, interface: str | None = None) -> tuple[int, RawAddress] | None:
+    """An IP address as the engine takes it, with its family; None for a name.
+
+    ``interface`` is that of a link-local multicast group which names none itself.
+    """
     plain, _, zone = host.partition("%")
     try:
         ip = ipaddress.ip_address(plain)
@@ -181,6 +180,8 @@ def literal_address(host: str, port: int) -> tuple[int, RawAddress] | None:
     if ip.version == 4:
         return socket.AF_INET, (plain, port, 0)
     scope = (int(zone) if zone.isdigit() else socket.if_nametoindex(zone)) if zone else 0
+    if not scope and interface is not None and ip.is_multicast and ip.packed[1] & 15 in (1, 2):
+        scope = _multicast.interface_index(interface)
     return socket.AF_INET6, (plain, port, scope)
 
 

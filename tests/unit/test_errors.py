@@ -261,7 +261,7 @@ def test_refused_elsewhere_lists_the_attempts() -> None:
         (OSError(errno.EHOSTUNREACH, "x"), "HostUnreachable", "nobody said why"),
         (OSError(errno.ENETUNREACH, "x"), "HostUnreachable", "no route"),
         (OSError(errno.ENETDOWN, "x"), "HostUnreachable", "interface is down"),
-        (OSError(errno.EACCES, "x"), "AccessDenied", "or it is a broadcast address"),
+        (OSError(errno.EACCES, "x"), "AccessDenied", "a firewall rule"),
         (OSError(errno.EPERM, "x"), "AccessDenied", "a firewall rule of this machine drops"),
         (OSError(errno.EADDRNOTAVAIL, "no match"), "AddressNotAvailable", "no match"),
         (

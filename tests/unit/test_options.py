@@ -125,7 +125,9 @@ def test_text(query: str, name: str, value: Any) -> None:
         ("device=way-too-long-name", "is not a network interface", "ip link"),
         ("allow=192.168.1.5/24", "is not a network", "write 192.168.1.0/24 for the network"),
         ("allow=home", "is not a network", "192.168.1.0/24"),
-        ("interface=eth0", "there is no such option", "the options are"),
+        ("interface=way-too-long-name", "is not a network interface", "ip link"),
+        ("source=home", "is no IP address", "192.0.2.1"),
+        ("no_such=1", "there is no such option", "the options are"),
     ],
 )
 def test_bad_text_is_explained(query: str, says: str, hint: str) -> None:

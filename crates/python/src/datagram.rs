@@ -432,6 +432,24 @@ impl Endpoint {
         fd.ok_or_else(|| factory::error(py, Facts::closed().operation("fileno")))
     }
 
+    /// Reads one of the socket's options, at most `size` bytes (getsockopt(2)). Raises OSError, ChannelClosed.
+    #[pyo3(signature = (level, number, size, /))]
+    fn _read_option<'py>(
+        &self,
+        py: Python<'py>,
+        level: i32,
+        number: i32,
+        size: usize,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        channel::read_option(&self.core, py, self.id, (level, number), size)
+    }
+
+    /// Sets one of the socket's options (setsockopt(2)). Raises OSError, ChannelClosed.
+    #[pyo3(signature = (level, number, value, /))]
+    fn _write_option(&self, py: Python<'_>, level: i32, number: i32, value: &[u8]) -> PyResult<()> {
+        channel::write_option(&self.core, py, self.id, (level, number), value)
+    }
+
     /// `(local, statistics)`, or None once closed.
     fn _facts<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
         let reactor = self.core.reactor()?;

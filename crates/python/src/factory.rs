@@ -194,6 +194,7 @@ impl Facts {
         }
         if let Some(peer) = reactor.peer(id)
             && reactor.kind(id).is_some_and(|kind| !kind.is_listener())
+            && !(reactor.kind(id) == Some(Kind::Endpoint) && *peer == SocketAddress::Unnamed)
         {
             self.values.push(("peer", Value::Address(protocol, peer.clone())));
         }
