@@ -22,20 +22,18 @@ from .check_command import check
 from .parameters import (
     Client,
     Control,
-    Data,
     Dump,
     Eol,
     Escapes,
-    File,
     Framed,
-    Hex,
     Json,
     OutEol,
     Target,
     Timeout,
     Verbose,
-    Wait,
+    chosen_control,
 )
+from .send_commands import broadcast, send
 
 if TYPE_CHECKING:
     from .netcat import Manner
@@ -70,11 +68,6 @@ app = typer.Typer(
 @app.callback()
 def _main(context: typer.Context, control: Control = None) -> None:
     context.obj = control
-
-
-def _control(context: typer.Context, control: str | None) -> str | None:
-    chosen: str | None = control or context.obj
-    return chosen
 
 
 # -------------------------------------------------------------------- the hub
@@ -133,7 +126,7 @@ def serve(
         messages=messages,
         plain=plain,
         as_json=as_json,
-        control=_control(context, control),
+        control=chosen_control(context, control),
     )
 
 
@@ -148,7 +141,7 @@ def status(context: typer.Context, as_json: Json = False, control: Control = Non
     """
     from .operate import status as command
 
-    command(as_json=as_json, control=_control(context, control))
+    command(as_json=as_json, control=chosen_control(context, control))
 
 
 @app.command()
@@ -161,7 +154,7 @@ def stop(context: typer.Context, control: Control = None) -> None:
     """
     from .operate import stop as command
 
-    command(control=_control(context, control))
+    command(control=chosen_control(context, control))
 
 
 @app.command()
@@ -183,7 +176,7 @@ def logs(
     """
     from .operate import logs as command
 
-    command(follow=follow, last=lines, as_json=as_json, control=_control(context, control))
+    command(follow=follow, last=lines, as_json=as_json, control=chosen_control(context, control))
 
 
 # -------------------------------------------------------------------- clients
@@ -209,7 +202,7 @@ def clients(
     """
     from .operate import clients as command
 
-    command(target, as_json=as_json, watch=watch, control=_control(context, control))
+    command(target, as_json=as_json, watch=watch, control=chosen_control(context, control))
 
 
 @app.command(no_args_is_help=True)
@@ -238,74 +231,13 @@ def talk(
     """
     from .talk import talk as command
 
-    command(client, eol=eol, escapes=escapes, as_hex=as_hex, wait=wait, control=_control(context, control))
-
-
-@app.command(no_args_is_help=True)
-def send(
-    context: typer.Context,
-    target: Target,
-    data: Data = None,
-    as_hex: Hex = False,
-    file: File = None,
-    escapes: Escapes = False,
-    eol: Eol = None,
-    wait: Wait = "10s",
-    as_json: Json = False,
-    control: Control = None,
-) -> None:
-    """Send DATA to clients.
-
-    Text goes out with the listener's line ending; hex, escapes, files and standard input go out
-    as they are. --eol overrides both. DATA is dropped (and counted) when a client's queue is full.
-
-    Files and standard input wait for room in a full queue: a client that makes none within --wait
-    gets no more, and is told of with the bytes it got. Standard input goes out as it comes, 64K at
-    a time; files 16M at a time. Within that nobody waits for another client. Clients with a framing and
-    packet clients get everything as one message at its end: at most 16M, 64K by UDP; those that
-    cannot are skipped and named.
-
-    \b
-    Examples:
-      jackfield send 3 'open the door'
-      jackfield send 'dev*' --hex 'de ad be ef'
-      jackfield send dev7 -e 'AT\\r\\n'
-      jackfield send 3,7 --file firmware.bin
-      date | jackfield send all -
-    """
-    from .operate import send as command
-
     command(
-        target, data or [], as_hex=as_hex, file=file, escapes=escapes, eol=eol, wait=wait, as_json=as_json,
-        control=_control(context, control),
-    )  # fmt: skip
+        client, eol=eol, escapes=escapes, as_hex=as_hex, wait=wait, control=chosen_control(context, control)
+    )
 
 
-@app.command(no_args_is_help=True)
-def broadcast(
-    context: typer.Context,
-    data: Data = None,
-    as_hex: Hex = False,
-    file: File = None,
-    escapes: Escapes = False,
-    eol: Eol = None,
-    wait: Wait = "10s",
-    as_json: Json = False,
-    control: Control = None,
-) -> None:
-    """Send DATA to every client: `send all`.
-
-    \b
-    Examples:
-      jackfield broadcast 'the server restarts at 18:00'
-      jackfield broadcast --hex 0x00ff
-    """
-    from .operate import send as command
-
-    command(
-        "all", data or [], as_hex=as_hex, file=file, escapes=escapes, eol=eol, wait=wait, as_json=as_json,
-        control=_control(context, control),
-    )  # fmt: skip
+for command in (send, broadcast):
+    app.command(no_args_is_help=True)(command)
 
 
 @app.command(no_args_is_help=True)
@@ -327,7 +259,7 @@ def rename(
     """
     from .operate import rename as command
 
-    command(client, name, as_json=as_json, control=_control(context, control))
+    command(client, name, as_json=as_json, control=chosen_control(context, control))
 
 
 @app.command(no_args_is_help=True)
@@ -349,7 +281,7 @@ def kick(
     """
     from .operate import kick as command
 
-    command(target, reset=reset, as_json=as_json, control=_control(context, control))
+    command(target, reset=reset, as_json=as_json, control=chosen_control(context, control))
 
 
 # -------------------------------------------------------------------- netcat's job

@@ -54,3 +54,9 @@ Timeout = Annotated[
     typer.Option("--timeout", metavar="TIME", help="To connect within, and to end after when nothing moves."),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say on standard error who talks to whom.")]
+
+
+def chosen_control(context: typer.Context, control: str | None) -> str | None:
+    """The control path that stands behind the command or, failing that, before it."""
+    chosen: str | None = control or context.obj
+    return chosen

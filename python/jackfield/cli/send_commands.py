@@ -1,0 +1,70 @@
+"""What `jackfield send` takes, and `jackfield broadcast`, which is the same without a target: to all.
+
+Like `app` this is loaded for help and completion, so nothing heavy is imported; `operate` does it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import typer
+
+from .parameters import Control, Data, Eol, Escapes, File, Hex, Json, Target, Wait, chosen_control
+
+
+def send(
+    context: typer.Context,
+    target: Target,
+    data: Data = None,
+    as_hex: Hex = False,
+    file: File = None,
+    escapes: Escapes = False,
+    eol: Eol = None,
+    wait: Wait = "10s",
+    as_json: Json = False,
+    control: Control = None,
+) -> None:
+    """Send DATA to clients.
+
+    Text goes out with the listener's line ending; hex, escapes, files and standard input go out
+    as they are. --eol overrides both. DATA is dropped (and counted) when a client's queue is full.
+
+    Files and standard input wait for room in a full queue: a client that makes none within --wait
+    gets no more, and is told of with the bytes it got. Standard input goes out as it comes, 64K at
+    a time; files 16M at a time. Within that nobody waits for another client. Clients with a framing and
+    packet clients get everything as one message at its end: at most 16M, 64K by UDP; those that
+    cannot are skipped and named.
+
+    \b
+    Examples:
+      jackfield send 3 'open the door'
+      jackfield send 'dev*' --hex 'de ad be ef'
+      jackfield send dev7 -e 'AT\\r\\n'
+      jackfield send 3,7 --file firmware.bin
+      date | jackfield send all -
+    """
+    from .operate import send as command
+
+    command(
+        target, data or [], as_hex=as_hex, file=file, escapes=escapes, eol=eol, wait=wait, as_json=as_json,
+        control=chosen_control(context, control),
+    )  # fmt: skip
+
+
+def broadcast(context: typer.Context, **options: Any) -> None:
+    """Send DATA to every client: `send all`.
+
+    \b
+    Examples:
+      jackfield broadcast 'the server restarts at 18:00'
+      jackfield broadcast --hex 0x00ff
+    """
+    send(context, "all", **options)
+
+
+# The parser and the completion read a command's parameters from its signature.
+broadcast.__annotations__ = {name: hint for name, hint in send.__annotations__.items() if name != "target"}
+broadcast.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+    [each for name, each in inspect.signature(send, eval_str=True).parameters.items() if name != "target"]
+)
