@@ -321,7 +321,7 @@ fn peers_beyond_the_limit_are_refused_and_counted() {
 
 #[test]
 fn an_idle_peer_ends_and_a_busy_one_does_not() {
-    let mut stepper = Stepper::new();
+    let mut stepper = Stepper::stepped();
     let framer = config("none").framer.clone();
     let brief = Rc::new(Config {
         framer,
@@ -339,11 +339,14 @@ fn an_idle_peer_ends_and_a_busy_one_does_not() {
     let alive = stepper.accept(id);
     assert_eq!(stepper.receive(silent), message("once"));
     stepper.reactor.want(silent, want::RECEIVE);
-    stepper.until("the end of the silent one", |reactor, events| {
+    for _ in 0..10 {
         busy.send_to(b"often", address).expect("sent");
-        while let Taken::Message(_) = take(reactor, alive) {}
-        events.contains(&Event::Receivable(silent)).then_some(())
-    });
+        stepper.turn(0);
+        while let Taken::Message(_) = stepper.take(alive) {}
+        // No news: ten milliseconds pass.
+        stepper.turn(10_000_000);
+    }
+    stepper.expect(Event::Receivable(silent));
     assert_eq!(stepper.take(silent), Taken::End);
     assert!(stepper.reactor.is_idle(silent) && !stepper.reactor.is_idle(alive));
     stepper.close_all(&[silent, alive, id]);

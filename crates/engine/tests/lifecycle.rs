@@ -120,7 +120,7 @@ fn receive_and_send_deadlines_are_told_once_and_forgotten_when_met() {
     stepper.reactor.want(id, want::SEND | want::FLUSH);
     stepper.reactor.set_deadline(id, Side::Send, soon);
     stepper.expect(Event::Expired(id, Side::Send));
-    let soon = stepper.reactor.tick() + 200_000_000;
+    let soon = stepper.reactor.tick() + 1_000_000_000;
     stepper.reactor.set_deadline(id, Side::Send, soon);
     let reader = std::thread::spawn(move || peer.read_to_end(&mut Vec::new()).map(|_| ()));
     stepper.expect(Event::Sendable(id));

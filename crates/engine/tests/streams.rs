@@ -452,7 +452,7 @@ fn close_delivers_what_is_queued_and_then_says_gone() {
 
 #[test]
 fn a_close_that_cannot_deliver_is_cut_at_its_deadline() {
-    let mut stepper = Stepper::new();
+    let mut stepper = Stepper::stepped();
     let (id, peer) = stepper.narrow_stream(&config("u32"));
     for _ in 0..20 {
         assert_eq!(stepper.send(id, vec![0; 10_000]), Ok(Queued::Yes));

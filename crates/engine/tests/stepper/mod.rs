@@ -103,6 +103,11 @@ impl Stepper {
         Stepper { reactor: Reactor::new().expect("a reactor"), events: Vec::new() }
     }
 
+    /// On a clock that steps: time passes only in a turn that finds no news, by its time-out or to the next deadline.
+    pub fn stepped() -> Stepper {
+        Stepper { reactor: Reactor::on_clock(Clock::Stepped(0)).expect("a reactor"), events: Vec::new() }
+    }
+
     /// A stream link and the plain socket at its other end.
     pub fn stream(&mut self, config: &Rc<Config>) -> (LinkId, UnixStream) {
         let (ours, theirs) = socket::pair(libc::SOCK_STREAM).expect("a pair");
