@@ -3,6 +3,7 @@
 - Every link to a file or a heading leads somewhere, and every path in backticks exists.
 - Every test that a document names (`file::test`) exists; every row of docs/promises.md names at least one,
   which asserts something and is not skipped; every kind of promise is there (`promises.py`).
+- Every error, cause and fact is in docs/errors.md as the code has it (`errors.py`).
 - Every limit in docs/promises.md has the default that the code has.
 - docs/mission.md has each row M1 to M30 once, with one of three states; a row that is kept names a command.
 - Every command in backticks or in a shell block exists: `jackfield` with its options, `make` with its target,
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from documents import ROOT, Document, Fault, anchor
+from errors import check_errors
 from promises import check_kinds, check_promises, check_tests
 
 STATES = ("kept", "in part", "not yet")
@@ -261,6 +263,8 @@ def check(document: Document) -> Iterator[Fault]:
         yield from check_promises(document)
         yield from check_kinds(document)
         yield from check_limits(document)
+    if document.name == "docs/errors.md":
+        yield from check_errors(document)
     if document.name == "docs/mission.md":
         yield from check_mission(document)
     if document.name == "docs/architecture.md":
