@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from jackfield._option_table import OptionFacts as OptionFacts, option_table as option_table
     from jackfield._options import Options as Options
     from jackfield._when_full import WhenFull as WhenFull
+    from jackfield._workers import Processes as Processes, Threads as Threads
 
     from jackfield import sync as sync  # isort: skip
 
@@ -111,6 +112,7 @@ _HOMES = {
     "_option_table": "OptionFacts option_table",
     "_options": "Options",
     "_when_full": "WhenFull",
+    "_workers": "Processes Threads",
 }
 """Each module and the names it is the home of; type checkers read the block above, and a test compares."""
 

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, Self, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, Unpack
 
 from jackfield import _engine
 from jackfield._address import Address
@@ -34,6 +34,8 @@ from jackfield._transports import RawAddress, Setup, prepare
 
 if TYPE_CHECKING:
     from jackfield._group import Group
+    from jackfield._sync_listen import Handler as BlockingHandler
+    from jackfield._workers import Processes, Threads
 
 Handler = Callable[[Channel], Awaitable[None]]
 
@@ -88,6 +90,8 @@ class Listener(ListenerFacts):
         self._in_group = False  # the group keeps the socket open, even without this object
         self._tasks: set[asyncio.Task[None]] = set()
         self._channel = functools.partial(Channel, reactor, setup)
+        self._count: Callable[[int], None] = _uncounted
+        self._at_close: list[Callable[[], None]] = []
 
     @property
     def id(self) -> int:
@@ -133,17 +137,31 @@ class Listener(ListenerFacts):
         except OSError as error:
             raise from_os_error(error, stage="accept", address=self._address) from error
 
-    async def serve(self, handler: Handler) -> None:
+    async def serve(
+        self, handler: Handler | BlockingHandler, *, workers: Threads | Processes | None = None
+    ) -> None:
         """Call ``handler`` in a task of its own for every channel until closed or cancelled.
 
         A channel is closed when its handler returns; when it raises, the error is logged, that channel is
         aborted, and the others go on. At the end the handlers still running are cancelled and awaited.
+
+        With ``workers`` handlers run elsewhere, and may be plain functions that block: see ``Threads`` and
+        ``Processes``. Raises ``TypeError`` for a handler that these cannot run, ``NotSupported`` for
+        datagrams.
         """
+        if workers is not None:
+            from jackfield._workers import serve_with
+
+            await serve_with(self, handler, workers)
+        else:
+            await self._serve(handler, functools.partial(self._reactor.accept, self._link, self._channel))
+
+    async def _serve(self, handler: Any, accept: Callable[[], Awaitable[Channel]]) -> None:
         try:
             while True:
                 try:
                     while True:
-                        self._start(handler, await self._reactor.accept(self._link, self._channel))
+                        self._start(handler, await accept())
                 except ChannelClosed:
                     break
                 except OSError as error:
@@ -159,9 +177,11 @@ class Listener(ListenerFacts):
                 await asyncio.gather(*self._tasks, return_exceptions=True)
 
     @asynccontextmanager
-    async def serving(self, handler: Handler) -> AsyncIterator[Self]:
+    async def serving(
+        self, handler: Handler | BlockingHandler, *, workers: Threads | Processes | None = None
+    ) -> AsyncIterator[Self]:
         """``serve`` while the block runs."""
-        server = asyncio.create_task(self.serve(handler))
+        server = asyncio.create_task(self.serve(handler, workers=workers))
         try:
             yield self
         finally:
@@ -179,10 +199,12 @@ class Listener(ListenerFacts):
             channel.abort()
             return
         self._tasks.add(task)
+        self._count(1)
         task.add_done_callback(functools.partial(self._handled, channel))
 
     def _handled(self, channel: Channel, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        self._count(-1)
         if not task.cancelled() and task.exception() is None:
             flushed = channel._is_flushed()
             ending = channel.close(self._setup.options.linger)
@@ -213,9 +235,11 @@ class Listener(ListenerFacts):
         self._reactor.close_link(self._link)
 
     def _release(self) -> None:
-        """Remove the socket's file, unless somebody has replaced it."""
+        """Remove the socket's file, unless somebody has replaced it, and tell who works for the listener."""
         remove_file(self._address, self._file)
         self._file = None
+        for end in list(self._at_close):
+            end()
 
     def _read_option(self, level: int, number: int, size: int, /) -> bytes:
         return self._reactor.read_option(self._link, level, number, size)
@@ -246,6 +270,10 @@ class Listener(ListenerFacts):
 
     def __repr__(self) -> str:
         return f"<Listener {self._address} {'closed' if self.closed else 'open'}>"
+
+
+def _uncounted(_clients: int) -> None:
+    """Nobody asks."""
 
 
 async def _awaiting(work: Awaitable[None]) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
+import os
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self, Unpack
+from typing import TYPE_CHECKING, Self, Unpack
 
 from jackfield import _engine
 from jackfield._address import Address
@@ -22,6 +24,9 @@ from jackfield._options import OptionFields, Options
 from jackfield._private_loop import run_apart
 from jackfield._sync import Channel
 from jackfield._transports import Setup, prepare
+
+if TYPE_CHECKING:
+    from jackfield._workers import Processes, Threads
 
 Handler = Callable[[Channel], object]
 
@@ -59,6 +64,7 @@ class Listener(ListenerFacts):
         self._file = file
         self._config = setup.config(0)
         self._native = _engine.BlockingListener(fd, self._config)
+        self._at_close: list[Callable[[], None]] = []
 
     @property
     def closed(self) -> bool:
@@ -98,29 +104,50 @@ class Listener(ListenerFacts):
         except ChannelClosed:
             raise StopIteration from None
 
-    def serve(self, handler: Handler) -> None:
+    def serve(self, handler: Handler, *, workers: Threads | Processes | None = None) -> None:
         """Call ``handler`` in a thread of its own for every channel until closed, or until Ctrl-C.
 
         A channel is closed when its handler returns; when it raises, the error is logged, that channel is
         aborted, and the others go on. At the end the channels of the handlers still running are aborted,
         which ends their waits with ``ChannelClosed``, and the handlers have five seconds to come to an end.
+
+        ``workers``: a pool of ``Threads`` instead of a thread for each, or ``Processes``.
         """
-        with _Crew(handler) as crew:
+        if workers is not None:
+            self._serve_with(handler, workers)
+            return
+        with Crew(handler) as crew, contextlib.suppress(ChannelClosed):
             while True:
-                try:
-                    crew.start(self.accept())
-                except ChannelClosed:
-                    return
-                except TooManyOpenFiles as failure:
-                    _log.warning("%s", failure)
-                    time.sleep(ACCEPT_PAUSE)
+                crew.accept_from(self)
+
+    def _serve_with(self, handler: Handler, workers: Threads | Processes) -> None:
+        from jackfield._workers import Threads, check_threads, supervise
+
+        if not isinstance(workers, Threads):
+            supervisor = supervise(self, handler, workers)
+            self._at_close.append(supervisor.end)
+            try:
+                supervisor.run()
+            finally:
+                self._at_close.remove(supervisor.end)
+            return
+        check_threads(handler)
+        closed = threading.Event()
+        # The pool's own: closing it ends the pool, and leaves this listener open.
+        with Crew(handler) as crew, Listener(self._setup, os.dup(self.fileno()), self._address) as pool:
+            self._at_close.append(closed.set)
+            try:
+                for number in range(workers.count):
+                    crew.enlist(pool, number)
+                closed.wait()
+            finally:
+                self._at_close.remove(closed.set)
 
     @contextmanager
-    def serving(self, handler: Handler) -> Iterator[Self]:
+    def serving(self, handler: Handler, *, workers: Threads | Processes | None = None) -> Iterator[Self]:
         """``serve`` in a thread of its own while the block runs; then the listener is closed."""
-        server = threading.Thread(
-            target=self.serve, args=(handler,), name=f"serve {self._address}", daemon=True
-        )
+        serve = functools.partial(self.serve, handler, workers=workers)
+        server = threading.Thread(target=serve, name=f"serve {self._address}", daemon=True)
         server.start()
         try:
             yield self
@@ -133,6 +160,8 @@ class Listener(ListenerFacts):
         remove_file(self._address, self._file)
         self._file = None
         self._native.close()
+        for end in list(self._at_close):
+            end()
 
     def abort(self) -> None:
         """The same; there is nothing to deliver."""
@@ -162,43 +191,85 @@ class Listener(ListenerFacts):
         return f"<Listener {self._address} {'closed' if self.closed else 'open'}>"
 
 
-class _Crew:
-    """The threads of one ``serve``, and their channels."""
+class Crew:
+    """The threads of one ``serve``, and their channels. At its end the channels are aborted."""
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, count: Callable[[int], None] | None = None) -> None:
         self._handler = handler
-        self._at_work: dict[threading.Thread, Channel] = {}
+        self._count = count
+        self._threads: set[threading.Thread] = set()
+        self._channels: set[Channel] = set()
 
-    def start(self, channel: Channel) -> None:
-        thread = threading.Thread(
-            target=self._work, args=(channel,), name=f"client {channel.id}", daemon=True
-        )
-        self._at_work[thread] = channel
+    def accept_from(self, listener: Listener, timeout: float | None = None) -> None:
+        """Accept a client and start a thread for it. Without descriptors it waits a little instead."""
+        channel = self._accept(listener, timeout)
+        if channel is not None:
+            self._channels.add(channel)
+            self._tell(1)
+            self._start(f"client {channel.id}", functools.partial(self._handle, channel), channel.abort)
+
+    def enlist(self, listener: Listener, number: int) -> None:
+        """Start a thread that accepts and serves one client after the other until the listener closes."""
+        self._start(f"worker {number}", functools.partial(self._pool, listener), lambda: None)
+
+    def _accept(self, listener: Listener, timeout: float | None) -> Channel | None:
         try:
-            thread.start()
-        except RuntimeError as error:
-            # No more threads: this client is refused, the others go on.
-            del self._at_work[thread]
-            channel.abort()
-            _log.warning("%r was aborted: %s", channel, error)
+            return listener.accept(timeout)
+        except TooManyOpenFiles as failure:
+            _log.warning("%s", failure)
+            time.sleep(ACCEPT_PAUSE)
+            return None
 
-    def _work(self, channel: Channel) -> None:
+    def _pool(self, listener: Listener) -> None:
+        with contextlib.suppress(ChannelClosed):
+            while True:
+                channel = self._accept(listener, None)
+                if channel is not None:
+                    self._channels.add(channel)
+                    self._tell(1)
+                    self._handle(channel)
+
+    def _handle(self, channel: Channel) -> None:
         try:
             handle(self._handler, channel)
         finally:
-            self._at_work.pop(threading.current_thread(), None)
+            self._channels.discard(channel)
+            self._tell(-1)
+
+    def _tell(self, clients: int) -> None:
+        if self._count is not None:
+            self._count(clients)
+
+    def _start(self, name: str, work: Callable[[], None], refuse: Callable[[], None]) -> None:
+        def run() -> None:
+            try:
+                work()
+            finally:
+                self._threads.discard(thread)
+
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        self._threads.add(thread)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            # No more threads: this one is refused, the others go on.
+            self._threads.discard(thread)
+            refuse()
+            _log.warning("%s was refused: %s", name, error)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        left = list(self._at_work.items())
-        for _, channel in left:
-            channel.abort()
         end = time.monotonic() + _PATIENCE
-        for thread, _ in left:
-            thread.join(max(0.0, end - time.monotonic()))
-        if still := sum(thread.is_alive() for thread, _ in left):
+        left = list(self._threads)
+        for thread in left:
+            # Again and again: a thread of a pool may have accepted one more.
+            while thread.is_alive() and time.monotonic() < end:
+                for channel in list(self._channels):
+                    channel.abort()
+                thread.join(0.05)
+        if still := sum(thread.is_alive() for thread in left):
             _log.warning("%d handlers of %r have not ended and are left behind", still, self._handler)
 
 
