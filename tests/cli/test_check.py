@@ -255,6 +255,11 @@ def test_several_targets_and_the_first_fault(serve: Serve) -> None:
     assert done.returncode == 30
 
 
+def test_options_of_the_address_are_used(serve: Serve) -> None:
+    port = serve(lambda connection: connection.sendall(connection.getpeername()[0].encode()))
+    assert as_json(f"127.0.0.1:{port},bind=127.0.0.9")["sentence"].endswith("answers: 127.0.0.9")
+
+
 # HTTP and TLS ----------------------------------------------------------------------------------------
 
 
@@ -315,6 +320,25 @@ def test_a_certificate_of_its_own(
     value = as_json(f"https://127.0.0.1:{port}/hello")
     assert value["cause"] == "certificate-invalid"
     assert "127.0.0.1" in value["sentence"]
+
+
+def test_tls_that_ends_after_the_handshake(
+    serve: Serve, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+
+    def close(connection: socket.socket) -> None:
+        with contextlib.suppress(ssl.SSLError), context.wrap_socket(connection, server_side=True) as secure:
+            secure.unwrap()
+
+    assert as_json(f"tls://localhost:{serve(close)}")["cause"] == "closed-at-once"
+    context.load_verify_locations(certificate[0])
+    context.verify_mode = ssl.CERT_REQUIRED
+    value = as_json(f"tls://localhost:{serve(close)}")
+    assert value["cause"] == "tls-failed"
+    assert "certificate required" in value["sentence"]
 
 
 @pytest.mark.parametrize("last", [b"", b"220 hello\r\n"])
@@ -511,6 +535,7 @@ def test_the_causes_are_listed() -> None:
     ("words", "says"),
     [
         (["pair:"], "cannot be checked"),
+        (["h:1,nodelay=perhaps"], "nodelay"),
         (["nonsense://x"], "nonsense"),
         (["h:1", "--timeout", "5"], "250ms, 5s"),
         (["h:1", "--hex"], "--send"),

@@ -57,6 +57,14 @@ ROWS: list[Row] = [
         "was full",
     ),
     (
+        "refused on one address, and full on the other",
+        local(
+            replace(LISTENER, waiting=6), target="localhost:7000", attempts=(refused("[::1]:7000"), silent())
+        ),
+        "accept-queue-full, certain",
+        LOCAL,
+    ),
+    (
         "one of two is full",
         local(replace(LISTENER, waiting=6), LISTENER, attempts=(silent(),)),
         "accept-queue-full, certain",

@@ -224,11 +224,11 @@ class Check:
 
     async def _tls(self, channel: Channel) -> Stream | None:
         """The handshake; where the certificate is not to be trusted, once more to see it."""
-        host = self._target.address.host or "localhost"
+        host = (self._target.address.host or "localhost").partition("%")[0]
         timeout = self._manner.timeout
         seen, stream = await start_tls(channel, host, verify=True, timeout=timeout)
         if stream is None and seen.ended is None:
-            _, again = await self._connect(channel.peer)
+            _, again = await self._connect(replace(self._target.address, host=channel.peer.host))
             if again is not None:
                 shown, _ = await start_tls(again, host, verify=False, timeout=timeout)
                 seen = replace(
@@ -305,7 +305,10 @@ class Check:
 
 def failed_attempt(address: Address, error: JackfieldError, seconds: float) -> Attempt:
     """A library's error as an observation."""
-    said = error.message.partition(f"{address}: ")[2] or error.message.partition(" is lost: ")[2]
+    said = (
+        error.message.partition(f"{address.without_options()}: ")[2]
+        or error.message.partition(" is lost: ")[2]
+    )
     elapsed = error.attempts[-1].elapsed if error.attempts else None
     return Attempt(
         address.endpoint,

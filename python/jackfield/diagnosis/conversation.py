@@ -76,6 +76,8 @@ class TlsStream:
                 await self._flush(end)
                 self._incoming.write(await self._channel.receive(_left(end)))
                 continue
+            except ssl.SSLZeroReturnError:
+                data = b""
             if not data:
                 raise EndOfStream("the peer ended the TLS session")
             return data
@@ -145,6 +147,7 @@ async def first_answer(
     data = b""
     ended: Literal["closed", "reset", "silence"] | None = None
     first: float | None = None
+    alert = ""
     try:
         if question:
             await stream.send(question, wait)
@@ -155,9 +158,12 @@ async def first_answer(
         ended = "silence"
     except EndOfStream:
         ended = "closed" if await _left_in_order(stream) else "reset"
-    except (JackfieldError, ssl.SSLError, OSError):
+    except ssl.SSLError as error:
+        ended, alert = "reset", _readable(error)
+    except (JackfieldError, OSError):
         ended = "reset"
-    return Answer((first or time.monotonic()) - begun, asked, data[:_LINE_MAX], None if data else ended)
+    elapsed = (first or time.monotonic()) - begun
+    return Answer(elapsed, asked, data[:_LINE_MAX], None if data else ended, alert)
 
 
 async def _left_in_order(stream: Stream) -> bool:

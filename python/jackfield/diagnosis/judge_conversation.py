@@ -74,6 +74,10 @@ def _stream(seen: Observations, answer: Answer, where: str) -> Verdict:
     evidence = _tls_evidence(seen)
     if answer.data:
         return _spoke(seen, answer, where, evidence)
+    if answer.alert:
+        sentence = f"{where} refused the TLS session after the handshake: {answer.alert}"
+        step = "look at the server's log: it may want a certificate of the client"
+        return Verdict("tls-failed", sentence, "certain", "the peer sent a TLS alert", step, evidence)
     accepted = f"{where} accepted the connection"
     asked = f", was asked ({answer.asked})," if answer.asked else ""
     if answer.ended == "reset":

@@ -20,14 +20,14 @@ def judge_local(seen: Observations) -> Verdict | None:
     assert local is not None
     connected = seen.connected
     refused = next((attempt for attempt in seen.attempts if attempt.errno == errno.ECONNREFUSED), None)
+    silent = next((attempt for attempt in seen.attempts if attempt.timed_out), None)
+    if connected is None and silent is not None:
+        return _silent(local, silent)
     if connected is None and refused is not None and refused.cause not in ("filtered", "own_firewall"):
         return _refused(seen, local, refused.address)
     if seen.target.is_datagram:
         return _unread(seen, local)
-    if connected is not None:
-        return not_accepted(seen, local, connected.address)
-    silent = next((attempt for attempt in seen.attempts if attempt.timed_out), None)
-    return _silent(local, silent) if silent is not None else None
+    return not_accepted(seen, local, connected.address) if connected is not None else None
 
 
 # Not connected ---------------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ def describe(listener: Listener) -> str:
     if not listener.waiting:
         return text
     if listener.kind in ("udp", "unix+dgram"):
-        return f"{text}; {listener.waiting} bytes wait to be read"
+        return f"{text}; datagrams wait to be read ({listener.waiting} bytes of buffer)"
     wait = "1 connection waits" if listener.waiting == 1 else f"{listener.waiting} connections wait"
     limit = "" if listener.limit is None else f" (full above {listener.limit})"
     return f"{text}; {wait} to be accepted{limit}"

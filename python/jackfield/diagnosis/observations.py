@@ -250,6 +250,8 @@ class Answer:
     data: bytes = b""
     ended: Literal["closed", "reset", "silence"] | None = None
     """How it ended when nothing was said."""
+    alert: str = ""
+    """The TLS error that ended it: a server may refuse the client only after the handshake."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jackfield import Address, NotSupported
+from jackfield import Address, NotSupported, Options
 
 KINDS = ("tcp", "udp", "unix", "unix+dgram", "unix+seqpacket")
 DATAGRAM = ("udp", "unix+dgram")
@@ -25,7 +25,7 @@ class Target:
     text: str
     """As it was typed."""
     address: Address
-    """Where to connect, without options."""
+    """Where to connect, with options such as ``bind=`` and ``device=``; never with a framing."""
     tls: bool = False
     http: bool = False
     path: str = "/"
@@ -52,7 +52,7 @@ class Target:
 def targets(words: Sequence[str]) -> list[Target]:
     """The targets that the words name: ``host port`` together are one, otherwise each word is.
 
-    Raises ``InvalidAddress``, and ``NotSupported`` for an address that cannot be checked.
+    Raises ``InvalidAddress``, ``InvalidOption``, and ``NotSupported`` for what cannot be checked.
     """
     if len(words) == 2 and words[1].isdigit() and _LONE_HOST.fullmatch(words[0]) and not words[0].isdigit():
         return [_target(*words)]
@@ -62,13 +62,14 @@ def targets(words: Sequence[str]) -> list[Target]:
 def _target(*words: str) -> Target:
     text = " ".join(words)
     web = _WEB.match(text)
-    address = Address.from_command_line(*words).without_options()
+    address = Address.from_command_line(*words).with_options(framing=None, connect_timeout=None)
+    Options.from_address(address)
     if web is not None:
         _, slash, path = text[web.end() :].partition("/")
         asked = "/" + path.partition("#")[0] if slash else "/"
         return Target(text, address, tls=web[1].lower() == "https", http=True, path=_printable(asked))
     if address.scheme == "tls":
-        return Target(text, Address("tcp", address.host, address.port), tls=True)
+        return Target(text, Address("tcp", address.host, address.port, options=address.options), tls=True)
     if address.scheme not in KINDS or address.is_unnamed:
         known = ", ".join(f"{scheme}://" for scheme in (*KINDS, "tls", "http", "https"))
         raise NotSupported(f"{text} cannot be checked", hint=f"what can be checked: {known}", address=address)
