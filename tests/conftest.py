@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 import signal
 import tempfile
@@ -15,6 +16,10 @@ import support
 # A shell's background jobs are deaf to Ctrl-C, and so would be every program that a test starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Some tests hold a thousand sockets, whatever limit the shell came with.
+_, _most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (min(_most, 20_000) if _most > 0 else 20_000, _most))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
