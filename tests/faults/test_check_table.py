@@ -222,6 +222,14 @@ def test_an_answer_over_the_network(hosts: Hosts) -> None:
 # Names -----------------------------------------------------------------------------------------------
 
 
+def test_of_several_addresses_the_one_that_tells_most(hosts: Hosts) -> None:
+    """10.2.0.1 drops that port, and a router says that it has no way to the other."""
+    hosts.client.replace_file("/etc/hosts", "10.2.0.1 two.example\n10.77.0.1 two.example\n")
+    report = agreed(hosts.client, "tcp://two.example:82", "router-unreachable", timeout=2.0)
+    tried = [step["address"] for step in report["steps"] if step["step"] == "connect"]
+    assert sorted(tried) == ["10.2.0.1:82", "10.77.0.1:82"]
+
+
 @pytest.fixture
 def name_server(hosts: Hosts) -> Iterator[socket.socket]:
     """The socket of a name server on the server; who waits for it decides what it answers."""

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
+import os
 import re
 import socket
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 import jackfield
 from jackfield.cli.check_view import heading, step_lines, verdict_lines
+from jackfield.diagnosis import netlink
 from jackfield.diagnosis.causes import CAUSES
 from jackfield.diagnosis.certificate import read_certificate
 from jackfield.diagnosis.conversation import http_request
-from jackfield.diagnosis.listeners import listen_overflows, read_table, would_get
+from jackfield.diagnosis.listeners import listen_overflows, look_at_name, look_at_port, read_table, would_get
 from jackfield.diagnosis.names import asked_for, is_number
 from jackfield.diagnosis.netlink import InetSocket
 from jackfield.diagnosis.observations import Listener, LocalView, Observations, Process, Resolution
 from jackfield.diagnosis.processes import describe, holders_of
 from jackfield.diagnosis.report import Report
+from jackfield.diagnosis.routes import look_up_route
 from jackfield.diagnosis.steps import Step, listener_steps, resolution_step
 from jackfield.diagnosis.target import targets
 from jackfield.diagnosis.verdict import Verdict
@@ -168,6 +173,46 @@ def test_the_table_in_proc_tells_the_same_without_the_limit() -> None:
         client.close()
     assert [(one.host, one.received, one.sent) for one in found] == [("127.0.0.1", 1, -1)]
     assert holders_of({found[0].inode}) == {}, "it is closed by now"
+
+
+def no_netlink(*_: object) -> NoReturn:
+    raise OSError(errno.EPROTONOSUPPORT, "no netlink here")
+
+
+def test_without_netlink_a_connected_socket_tells_the_route(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(netlink, "route_to", no_netlink)
+    route = look_up_route("127.0.0.1")
+    assert (route.kind, route.source, route.is_local) == ("local", "127.0.0.1", True)
+
+
+def test_without_sock_diag_the_tables_of_proc_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(netlink, "inet_sockets", no_netlink)
+    monkeypatch.setattr(netlink, "tcp_socket", no_netlink)
+    monkeypatch.setattr(netlink, "unix_sockets", no_netlink)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = jackfield.Address("tcp", "127.0.0.1", server.getsockname()[1])
+        with socket.create_connection(server.getsockname()) as client:
+            view = look_at_port(address, ("127.0.0.1",), ends=(client.getsockname(), client.getpeername()))
+    (listener,) = view.matching
+    assert (listener.waiting, listener.limit, view.accepted) == (1, None, None)
+    assert [process.pid for process in listener.holders] == [os.getpid()]
+    assert look_at_name("@x") == LocalView()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_connection_is_accepted_when_a_program_has_it(host: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family) as server:
+        address = jackfield.Address("tcp", host, server.getsockname()[1])
+        with socket.create_connection(server.getsockname()[:2]) as client:
+            ends = (client.getsockname()[:2], client.getpeername()[:2])
+            before = look_at_port(address, (host,), ends=ends)
+            connection, _ = server.accept()
+            with connection:
+                after = look_at_port(address, (host,), ends=ends)
+    assert (before.accepted, before.matching[0].waiting, before.acceptors) == (False, 1, ())
+    assert (after.accepted, after.matching[0].waiting) == (True, 0)
+    assert [process.pid for process in after.acceptors] == [os.getpid()]
 
 
 def test_a_socket_has_its_holder() -> None:

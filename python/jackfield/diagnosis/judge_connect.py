@@ -2,8 +2,8 @@
 
 The library has a cause and a sentence for each attempt, and they are taken over: the exception and the
 verdict never disagree. What is added is how sure that is, and what the neighbour table tells about silence.
-Where a name has several addresses, the verdict is on the attempt that tells most: an answer of the host, then
-a router's word, then silence, then a missing route.
+Where a name has several addresses, the verdict is on the attempt that tells most, as the library's error is:
+an answer of the host, then a router's word, then silence, then a missing route.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from .observations import Attempt, Observations, host_of
 from .verdict import Confidence, Verdict
 
 _TELLING = (
-    "reset-after-connect", "refused", "accept-queue-full", "filtered", "own-firewall", "permission",
-    "router-unreachable", "routing-loop", "silence", "neighbour-silent", "gateway-silent", "unreachable",
-    "no-local-port", "too-many-files", "failed", "interface-down", "no-route",
+    "too-many-files", "refused", "accept-queue-full", "filtered", "own-firewall", "router-unreachable",
+    "routing-loop", "neighbour-silent", "gateway-silent", "reset-after-connect", "permission", "failed",
+    "unreachable", "silence", "interface-down", "no-local-port", "no-route",
 )  # fmt: skip
 
 _BY_ERRNO = {

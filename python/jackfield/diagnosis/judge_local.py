@@ -67,7 +67,9 @@ def _silent(local: LocalView, attempt: Attempt) -> Verdict:
         evidence = (*grown, *listed(local.matching))
         return Verdict("accept-queue-full", sentence, "likely", because, unclog(listener), evidence)
     sentence = f"a firewall rule of this machine drops its own packets to {attempt.address}"
-    because = "without a firewall the kernel answers itself at once"
+    if not local.matching:
+        sentence += ", or forwards them to where nobody answers"
+    because = "without such a rule the kernel answers itself at once"
     step = "look at `sudo nft list ruleset`"
     return Verdict("own-firewall", sentence, "likely", because, step, listed(local.matching))
 
