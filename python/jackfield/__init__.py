@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         ConnectFailed as ConnectFailed,
         ConnectRefused as ConnectRefused,
         ConnectTimedOut as ConnectTimedOut,
+        DescriptorsLost as DescriptorsLost,
         EndOfStream as EndOfStream,
         FramingError as FramingError,
         HostUnreachable as HostUnreachable,
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
     )
     from jackfield._option_table import OptionFacts as OptionFacts, option_table as option_table
     from jackfield._options import Options as Options
+    from jackfield._tcp_info import TcpInfo as TcpInfo
     from jackfield._when_full import WhenFull as WhenFull
     from jackfield._workers import Processes as Processes, Threads as Threads
 
@@ -96,11 +98,10 @@ _HOMES = {
     "_endpoint": "Datagram Endpoint bind",
     "_errors": (
         "AccessDenied AddressInUse AddressNotAvailable AdoptFailed AlreadyWaiting Attempt ChannelBusy "
-        "ChannelClosed ChannelLost ConnectFailed ConnectRefused ConnectTimedOut EndOfStream FramingError "
-        "HostUnreachable InvalidAddress InvalidFrame InvalidFraming InvalidOption JackfieldError "
-        "ListenFailed MessageTooLarge NameNotResolved NameServerAnswer NotSupported "
-        "PeerStalled PeerVanished QueueFull "
-        "TimedOut TooManyOpenFiles TruncatedFrame"
+        "ChannelClosed ChannelLost ConnectFailed ConnectRefused ConnectTimedOut DescriptorsLost "
+        "EndOfStream FramingError HostUnreachable InvalidAddress InvalidFrame InvalidFraming "
+        "InvalidOption JackfieldError ListenFailed MessageTooLarge NameNotResolved NameServerAnswer "
+        "NotSupported PeerStalled PeerVanished QueueFull TimedOut TooManyOpenFiles TruncatedFrame"
     ),
     "_explain": "Explanation",
     "_facts": "Credentials Statistics",
@@ -111,6 +112,7 @@ _HOMES = {
     "_loop": "EventLoop new_event_loop raise_open_files run",
     "_option_table": "OptionFacts option_table",
     "_options": "Options",
+    "_tcp_info": "TcpInfo",
     "_when_full": "WhenFull",
     "_workers": "Processes Threads",
 }

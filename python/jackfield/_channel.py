@@ -10,9 +10,10 @@ from jackfield import _engine
 from jackfield._errors import EndOfStream
 from jackfield._explain import Explanation, explain
 from jackfield._facts import ChannelFacts
+from jackfield._socket_calls import SocketCalls
 
 
-class Channel(_engine.Channel, ChannelFacts):
+class Channel(_engine.Channel, ChannelFacts, SocketCalls):
     """One end of a conversation, whatever the transport: messages in, messages out, in order.
 
     ``async for message in channel`` receives until the peer ends its side. A channel is an async context
@@ -29,6 +30,9 @@ class Channel(_engine.Channel, ChannelFacts):
     def explain(self) -> Explanation:
         """Why nothing moves, or that all is well: ``str()`` is one sentence, ``facts`` what it rests on."""
         return explain(self._pulse())
+
+    def _shares_its_socket(self) -> bool:
+        return bool(self._setup.listening and self._setup.is_datagram)
 
     async def request(self, data: bytes, timeout: float | None = None) -> bytes:
         """Send a message and receive the next one: for peers that answer each message once, in order.

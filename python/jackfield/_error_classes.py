@@ -348,6 +348,22 @@ class TruncatedFrame(FramingError):
     limit: int | None = None
 
 
+class DescriptorsLost(JackfieldError, OSError):
+    """A message came, and some of the descriptors that were sent with it did not; the rest is here."""
+
+    data: bytes
+    """The message."""
+    fds: tuple[int, ...]
+    """The descriptors that came; the caller's to close."""
+
+    def __init__(
+        self, message: str = "", *, hint: str | None = None, data: bytes = b"", fds: tuple[int, ...] = ()
+    ) -> None:
+        super().__init__(message, hint=hint, stage="receive_fds")
+        self.data = data
+        self.fds = fds
+
+
 class QueueFull(JackfieldError):
     """The queue is above its high-water mark of ``limit`` bytes, and the message was not queued."""
 

@@ -24,6 +24,7 @@ from jackfield._error_classes import (
     ConnectFailed,
     ConnectRefused,
     ConnectTimedOut,
+    DescriptorsLost,
     EndOfStream,
     FramingError,
     HostUnreachable,
@@ -66,6 +67,7 @@ __all__ = [
     "ConnectFailed",
     "ConnectRefused",
     "ConnectTimedOut",
+    "DescriptorsLost",
     "EndOfStream",
     "FramingError",
     "HostUnreachable",
@@ -260,6 +262,7 @@ def _queue_full(facts: EngineFacts) -> JackfieldError:
 
 _TIMED_OUT = {
     "receive": "no message came",
+    "receive_urgent": "no urgent data came",
     "send": "the send queue did not empty below its high-water mark",
     "flush": "the queued bytes did not leave",
     "accept": "no client came",

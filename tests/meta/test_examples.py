@@ -270,6 +270,12 @@ def test_sticky_packets() -> None:
     assert "u32: 1 message of 400000 bytes sent, 1 received\n" in output
 
 
+def test_pass_a_client() -> None:
+    lines = run_whole("pass_a_client").splitlines()
+    worker = lines[0].removeprefix("the worker is process ")
+    assert lines[1:] == [f"hello {name}, process {worker} speaking" for name in ("ada", "bob")]
+
+
 def test_socket_activation() -> None:
     lines = run_whole("socket_activation").splitlines()
     assert lines[0] == "the manager handed over greeter as descriptor 3"

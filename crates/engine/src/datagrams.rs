@@ -5,14 +5,15 @@
 //! one by one; what another link needs the buffer for is put aside in its own link. The buffer is large for the longest
 //! runs, but only the pages that were ever filled cost memory.
 
+use crate::beside;
 use crate::frame::FrameError;
 use crate::link::{Fault, Front, Host, Kind, LinkId, Packet, Packets, flag};
 use crate::reactor::{PARKED_CAP, Reactor};
 use crate::receive::Take;
 use crate::segments::Rest;
+use crate::sys::Errno;
 use crate::sys::address::SocketAddress;
 use crate::sys::batch::{self, Destination, Receiver};
-use crate::sys::{Errno, io};
 use std::collections::VecDeque;
 use std::os::fd::AsFd;
 
@@ -359,10 +360,9 @@ impl<H: Host> Reactor<H> {
         (self.rx_from, self.rx_to) = (0, 0);
         let now = self.now;
         let link = self.slots[index].link.as_mut()?;
-        let fd = link.fd.as_ref()?.as_fd();
-        match io::receive_packet(fd, &mut self.rx, None) {
-            // Every message carries credentials (SO_PASSCRED); only the end comes without.
-            Ok(packet) if packet.length == 0 && !packet.has_control => {
+        match beside::receive_packet(link, &mut self.rx) {
+            // Every message of a seqpacket socket carries credentials (SO_PASSCRED); only the end comes without.
+            Ok(packet) if packet.length == 0 && !packet.has_control && link.kind == Kind::Seqpacket => {
                 if link.has(flag::RESET) {
                     link.fail_receiving(Fault::Lost(Errno(libc::ECONNRESET)));
                     self.count_loss(id);
@@ -373,6 +373,7 @@ impl<H: Host> Reactor<H> {
             Ok(packet) => {
                 link.counters.bytes_in += packet.length as u64;
                 link.counters.last_in = now;
+                link.file_beside(packet.lost);
                 let limit = link.framer.max_message().min(self.rx.len());
                 if packet.length > limit {
                     let error = FrameError::TooLarge { size: Some(packet.length as u64), limit };

@@ -1,5 +1,6 @@
 //! Datagrams that leave: many with one system call, and runs of equal ones as one message where the kernel divides it.
 
+use crate::beside;
 use crate::link::{Fault, Host, Kind, LinkId, flag};
 use crate::queue::OutQueue;
 use crate::reactor::Reactor;
@@ -38,7 +39,11 @@ impl<H: Host> Reactor<H> {
             if !link.has(flag::WRITABLE) {
                 return Ok(());
             }
-            let sent = send_batch(queue, fd.as_fd(), None, &mut link.segment_limit);
+            let sent = if queue.has_attachments() {
+                beside::send_packet(queue, fd.as_fd()).map(|bytes| Outgoing { messages: 1, bytes })
+            } else {
+                send_batch(queue, fd.as_fd(), None, &mut link.segment_limit)
+            };
             match sent {
                 Ok(Outgoing { messages, bytes }) => {
                     link.counters.bytes_out += bytes as u64;
@@ -55,7 +60,7 @@ impl<H: Host> Reactor<H> {
                     return Ok(());
                 }
                 // A device's queue is full, not the socket's: no report follows.
-                Err(Errno(libc::ENOBUFS)) => {
+                Err(Errno(libc::ENOBUFS | libc::ETOOMANYREFS)) => {
                     self.retry_later(id);
                     return Ok(());
                 }

@@ -17,6 +17,7 @@
 //! its owner asked to hear of, and messages are claimed one by one. It calls nobody back, so that its owner may do
 //! anything between two calls.
 
+mod beside;
 pub mod blocking;
 pub mod busy_poll;
 pub mod clock;
@@ -38,6 +39,7 @@ pub mod sys;
 mod transmit;
 mod wait;
 
+pub use beside::Urgent;
 pub use clock::Clock;
 pub use datagrams::Origin;
 pub use evidence::Garbage;

@@ -469,6 +469,7 @@ impl<H: Host> Reactor<H> {
         link.counters.kernel_dropped = link.kernel_dropped();
         link.set(flag::GONE);
         link.fd = None;
+        link.beside = None;
         link.large = None;
         link.front = None;
         let packets = link.packets.take().map_or(0, |packets| packets.cost);

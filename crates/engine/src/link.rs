@@ -3,6 +3,7 @@
 //! A link is data; the rules that move it stand in `receive`, `transmit` and `lifecycle`. It is kept small, since
 //! an idle one is all that a silent client costs: no buffer, no queue, no object of the caller's.
 
+use crate::beside::Beside;
 use crate::frame::{FrameError, Framer};
 use crate::group::Membership;
 use crate::queue::{OutQueue, WhenFull};
@@ -225,6 +226,8 @@ pub(crate) mod flag {
     pub const RESET: u32 = 1 << 22;
     /// A datagram peer in its listener's `blocked`.
     pub const IN_BLOCKED: u32 = 1 << 20;
+    /// Urgent data or the end was reported since somebody last looked for urgent data.
+    pub const URGENT: u32 = 1 << 25;
 }
 
 /// What the owner waits for on a link.
@@ -239,8 +242,10 @@ pub mod want {
     pub const CONNECT: u8 = 1 << 3;
     /// That what was queued has come as far as was asked for.
     pub const PASSED: u8 = 1 << 4;
+    /// Urgent data.
+    pub const URGENT: u8 = 1 << 5;
     /// Any of those that share the sending side's deadline.
-    pub(crate) const SENDING: u8 = SEND | FLUSH | PASSED;
+    pub(crate) const SENDING: u8 = SEND | FLUSH | PASSED | URGENT;
 }
 
 /// Where the next message lies in the unclaimed bytes.
@@ -371,6 +376,8 @@ pub(crate) struct Link<H: Host> {
     /// Only while data is under way.
     pub watch: Option<Box<Watch>>,
     pub listener: Option<Box<ListenerPart>>,
+    /// Only links that descriptors came to.
+    pub beside: Option<Box<Beside>>,
     /// Wall-clock nanoseconds.
     pub since: u64,
     /// The longest datagram that the kernel may divide a run into; 0: it divides none.
@@ -402,6 +409,7 @@ impl<H: Host> Link<H> {
             fault: None,
             watch: None,
             listener: kind.is_listener().then(Box::default),
+            beside: None,
             since: crate::sys::realtime_ns(),
             segment_limit: 0,
             deadlines: [0; 5],

@@ -8,6 +8,7 @@
 use crate::sys::address::RawAddress;
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 /// What happens to a message that finds its queue full.
@@ -82,6 +83,18 @@ pub struct OutQueue<L> {
     spare: Vec<u8>,
     /// Where the messages go, the oldest first, and how many in a row; empty where all go to one peer.
     targets: VecDeque<(Rc<RawAddress>, usize)>,
+    /// What goes beside the bytes of a message, and how many messages are ahead of that one. It goes with the first
+    /// byte, and is gone from here then.
+    attached: VecDeque<(usize, Attachment)>,
+}
+
+/// What goes with a message beside its bytes.
+#[derive(Debug)]
+pub enum Attachment {
+    /// Open descriptors (unix(7), SCM_RIGHTS); closed here once they are sent or dropped.
+    Descriptors(Vec<OwnedFd>),
+    /// The message is one byte, and urgent (tcp(7), MSG_OOB).
+    Urgent,
 }
 
 impl<L> Default for OutQueue<L> {
@@ -93,6 +106,7 @@ impl<L> Default for OutQueue<L> {
             bytes: 0,
             spare: Vec::new(),
             targets: VecDeque::new(),
+            attached: VecDeque::new(),
         }
     }
 }
@@ -147,6 +161,44 @@ impl<L: AsRef<[u8]>> OutQueue<L> {
         match self.targets.back_mut() {
             Some((last, count)) if Rc::ptr_eq(last, to) || last.is_same(to) => *count += 1,
             _ => self.targets.push_back((to.clone(), 1)),
+        }
+    }
+
+    /// Something goes with the message that was added last.
+    pub fn attach(&mut self, attachment: Attachment) {
+        self.attached.push_back((self.sizes.len().saturating_sub(1), attachment));
+    }
+
+    /// Whether something goes with any of the messages.
+    #[inline]
+    pub fn has_attachments(&self) -> bool {
+        !self.attached.is_empty()
+    }
+
+    /// What must leave with the next byte, if anything.
+    pub fn first_attachment(&self) -> Option<&Attachment> {
+        self.attached.front().filter(|(ahead, _)| *ahead == 0).map(|(_, attachment)| attachment)
+    }
+
+    /// It has left.
+    pub fn attachment_sent(&mut self) {
+        self.attached.pop_front();
+    }
+
+    /// How many bytes can leave with one call: to the next message that something goes with; of such a message its own.
+    pub fn departing(&self) -> usize {
+        match self.attached.front() {
+            None => usize::MAX,
+            Some((0, _)) => self.first_size().unwrap_or(0),
+            Some((ahead, _)) => self.sizes().take(*ahead).sum::<usize>() - self.begun,
+        }
+    }
+
+    /// The oldest `count` messages are gone, and what goes with them.
+    fn forget_attachments(&mut self, count: usize) {
+        self.attached.retain(|(ahead, _)| *ahead >= count);
+        for (ahead, _) in &mut self.attached {
+            *ahead -= count;
         }
     }
 
@@ -271,6 +323,9 @@ impl<L: AsRef<[u8]>> OutQueue<L> {
                 whole += 1;
             }
         }
+        if whole > 0 && !self.attached.is_empty() {
+            self.forget_attachments(whole);
+        }
         self.consume(count);
         whole
     }
@@ -281,6 +336,7 @@ impl<L: AsRef<[u8]>> OutQueue<L> {
             let rest = size as usize - self.begun;
             self.begun = 0;
             self.forget_targets(1);
+            self.forget_attachments(1);
             self.consume(rest);
         }
     }
@@ -290,6 +346,7 @@ impl<L: AsRef<[u8]>> OutQueue<L> {
         debug_assert_eq!(self.begun, 0);
         self.sizes.drain(..count);
         self.forget_targets(count);
+        self.forget_attachments(count);
         self.consume(bytes);
     }
 
@@ -338,6 +395,10 @@ impl<L: AsRef<[u8]>> OutQueue<L> {
         // The begun message stays; once its rest ends with a chunk, dropping what follows moves no bytes.
         let behind = self.split(self.sizes[0] as usize - self.begun);
         let mut left = self.sizes.remove(1).map_or(0, |size| size as usize);
+        self.attached.retain(|(ahead, _)| *ahead != 1);
+        for (ahead, _) in self.attached.iter_mut().filter(|(ahead, _)| *ahead > 1) {
+            *ahead -= 1;
+        }
         self.bytes -= left;
         while left > 0
             && let Some(chunk) = self.chunks.get_mut(behind)
@@ -376,6 +437,7 @@ impl<L: AsRef<[u8]>> OutQueue<L> {
     pub fn clear(&mut self) -> (usize, bool) {
         let cut = self.begun > 0;
         let unsent = self.sizes.len() - usize::from(cut);
+        self.attached.clear();
         self.chunks.clear();
         self.sizes.clear();
         self.targets.clear();
@@ -449,6 +511,47 @@ mod tests {
         queue.advance(1);
         assert_eq!(queue.clear(), (1, true));
         assert_eq!(queue.bytes(), 0);
+    }
+
+    #[test]
+    fn what_goes_with_a_message_leaves_with_its_first_byte() {
+        let mut queue = Queue::default();
+        queue.push([b"", b"before", b""]);
+        queue.push([b"", b"with", b""]);
+        queue.attach(Attachment::Urgent);
+        queue.push([b"", b"after", b""]);
+        assert!(queue.first_attachment().is_none());
+        assert_eq!(queue.departing(), 6);
+        queue.advance(2);
+        assert_eq!(queue.departing(), 4);
+        queue.advance(4);
+        assert!(queue.first_attachment().is_some());
+        assert_eq!(queue.departing(), 4);
+        queue.attachment_sent();
+        queue.advance(1);
+        assert!(queue.first_attachment().is_none());
+        assert_eq!(queue.departing(), usize::MAX);
+        assert_eq!(waiting(&queue), b"ithafter");
+    }
+
+    #[test]
+    fn what_goes_with_a_dropped_message_is_dropped() {
+        let mut queue = Queue::default();
+        for payload in [b"aaaa", b"bbbb", b"cccc", b"dddd"] {
+            queue.push([b"", payload, b""]);
+            queue.attach(Attachment::Descriptors(Vec::new()));
+        }
+        queue.attachment_sent();
+        queue.advance(1);
+        assert!(queue.drop_oldest());
+        assert_eq!(waiting(&queue), b"aaaccccdddd");
+        assert_eq!(queue.departing(), 3);
+        queue.advance(3);
+        assert!(queue.first_attachment().is_some());
+        queue.pop_message();
+        assert!(queue.first_attachment().is_some());
+        assert!(queue.drop_oldest());
+        assert!(!queue.has_attachments());
     }
 
     #[derive(Debug, Clone)]

@@ -247,7 +247,7 @@ impl<H: Host> Reactor<H> {
         if events & (epoll::IN | epoll::RDHUP | epoll::HUP | epoll::ERR | epoll::PRI) != 0 {
             link.set(flag::READABLE);
             if events & (epoll::RDHUP | epoll::HUP | epoll::ERR | epoll::PRI) != 0 {
-                link.set(flag::UNSETTLED);
+                link.set(flag::UNSETTLED | flag::URGENT);
             }
         }
         if events & (epoll::OUT | epoll::HUP | epoll::ERR) != 0 {
@@ -375,6 +375,15 @@ impl<H: Host> Reactor<H> {
             link.want &= !want::FLUSH;
             if link.want & want::SEND == 0 {
                 link.deadlines[Side::Send as usize] = 0;
+            }
+            return Some(Event::Flushed(id));
+        }
+        if link.want & want::URGENT != 0 && (over || link.has(flag::URGENT)) {
+            link.want &= !want::URGENT;
+            if link.want & want::SENDING == 0 {
+                link.deadlines[Side::Send as usize] = 0;
+            } else {
+                self.notify(id);
             }
             return Some(Event::Flushed(id));
         }

@@ -5,13 +5,12 @@
 //! no other link needs it, then in the link's `inbox`. A message from [`LARGE`] on is received into its
 //! final object, which grows with what arrived, never with a length that the peer announced.
 
+use crate::beside;
 use crate::frame::{FrameError, Known, Step};
-use crate::link::{Body, Fault, Front, Host, Kind, Large, LinkId, flag};
+use crate::link::{Body, Fault, Front, Host, Large, LinkId, flag};
 use crate::reactor::{PARKED_CAP, RECEIVE_BUFFER, RECEIVE_SIZE, Reactor};
 use crate::supervise;
 use crate::sys::{Errno, io};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 
 /// From this size on a message is received straight into its final object.
@@ -65,7 +64,7 @@ impl<H: Host> Reactor<H> {
         if !self.advance(id) {
             return Take::Nothing;
         }
-        if self.get(id).is_some_and(|link| link.kind.is_datagram() && link.front.is_some()) {
+        if self.get(id).is_some_and(|link| link.kind.is_datagram() && link.front.is_some()) && !self.reads_singly(id) {
             return self.claim_datagram(id);
         }
         self.claim(id)
@@ -88,6 +87,8 @@ impl<H: Host> Reactor<H> {
         if let Some(front) = link.front.take() {
             link.counters.messages_in += 1;
             let (start, end, consumed) = (front.start as usize, front.end as usize, front.consumed as usize);
+            let unclaimed = if in_rx { rx_to - rx_from } else { link.inbox.len() - link.inbox_at };
+            link.settle_beside(unclaimed - consumed);
             if in_rx {
                 self.rx_from = rx_from + consumed;
                 debug_assert!(self.rx_from <= rx_to);
@@ -100,6 +101,7 @@ impl<H: Host> Reactor<H> {
         if let Some(large) = link.large.take_if(|large| large.sealed && large.body.len() == large.total) {
             link.counters.messages_in += 1;
             link.set(flag::BULK);
+            link.settle_beside(if in_rx { rx_to - rx_from } else { link.inbox.len() - link.inbox_at });
             return Take::Body(large.body);
         }
         // Connected datagram sockets go on after an error: it is told once.
@@ -131,7 +133,9 @@ impl<H: Host> Reactor<H> {
             }
             let allowed = enough.saturating_sub(link.counters.bytes_in) as usize;
             if link.kind.is_datagram() {
-                if let Some(outcome) = self.advance_datagram(id) {
+                let singly = self.reads_singly(id);
+                let outcome = if singly { self.advance_packet(id) } else { self.advance_datagram(id) };
+                if let Some(outcome) = outcome {
                     return outcome;
                 }
                 continue;
@@ -272,8 +276,9 @@ impl<H: Host> Reactor<H> {
             link.inbox_at = 0;
             let size = size.max(have / 4).min(BYTES_PER_TURN as usize);
             link.inbox.resize(have + size, 0);
-            let Some(fd) = link.fd.as_ref() else { return };
-            let result = receive_chunk(fd.as_fd(), link.kind, io::uninit(&mut link.inbox[have..]));
+            let mut inbox = std::mem::take(&mut link.inbox);
+            let result = beside::receive_stream(link, io::uninit(&mut inbox[have..]), &mut []);
+            link.inbox = inbox;
             let length = result.as_ref().map_or(0, |chunk| chunk.length);
             link.inbox.truncate(have + length);
             self.parked += length;
@@ -288,8 +293,7 @@ impl<H: Host> Reactor<H> {
         let to = self.rx_to;
         let size = size.min(RECEIVE_BUFFER - to);
         let Some(link) = self.slots[index].link.as_mut() else { return };
-        let Some(fd) = link.fd.as_ref() else { return };
-        let result = receive_chunk(fd.as_fd(), link.kind, io::uninit(&mut self.rx[to..to + size]));
+        let result = beside::receive_stream(link, io::uninit(&mut self.rx[to..to + size]), &mut []);
         self.rx_to = to + result.as_ref().map_or(0, |chunk| chunk.length);
         self.received(id, result, size);
     }
@@ -306,6 +310,7 @@ impl<H: Host> Reactor<H> {
             Ok(chunk) => {
                 link.counters.bytes_in += chunk.length as u64;
                 link.counters.last_in = now;
+                link.file_beside(chunk.lost);
                 // A short read has emptied the socket, but not before an end, an error or an urgent mark, and not
                 // when descriptors in a Unix stream cut it short.
                 if chunk.length < asked && !chunk.cut && !link.has(flag::UNSETTLED) {
@@ -364,23 +369,19 @@ impl<H: Host> Reactor<H> {
             self.acquire(id);
         }
         let link = self.slots[index].link.as_mut()?;
-        let large = link.large.as_mut()?;
+        let mut large = link.large.take()?;
         debug_assert_eq!(self.rx_from, self.rx_to);
         (self.rx_from, self.rx_to) = (0, 0);
         let spare = large.body.spare();
         let room = spare.len().min(left).min(allowed);
-        let fd = link.fd.as_ref()?;
-        let (result, asked) = if room == left {
-            let (behind, fd) = (&mut self.rx[..BEHIND], fd.as_fd());
-            (io::receive_two(fd, &mut spare[..room], behind), room + BEHIND)
-        } else {
-            (receive_chunk(fd.as_fd(), link.kind, &mut spare[..room]), room)
-        };
+        let behind = if room == left { BEHIND } else { 0 };
+        let result = beside::receive_stream(link, &mut spare[..room], &mut self.rx[..behind]);
         if let Ok(chunk) = &result {
             large.body.advance(chunk.length.min(room));
             self.rx_to = chunk.length.saturating_sub(room);
         }
-        self.received(id, result, asked);
+        link.large = Some(large);
+        self.received(id, result, room + behind);
         None
     }
 
@@ -416,14 +417,5 @@ impl<H: Host> Reactor<H> {
             link.fail_receiving(Fault::Frame(error));
         }
         Some(true)
-    }
-}
-
-/// One receive from a stream. TCP has nothing beside its bytes, and recv(2) is cheaper than recvmsg(2).
-#[inline]
-fn receive_chunk(fd: BorrowedFd<'_>, kind: Kind, into: &mut [MaybeUninit<u8>]) -> Result<io::Chunk, Errno> {
-    match kind {
-        Kind::Tcp => io::receive(fd, into, 0).map(|length| io::Chunk { length, cut: false }),
-        _ => io::receive_unix(fd, into),
     }
 }

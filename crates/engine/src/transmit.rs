@@ -4,9 +4,10 @@
 //! [`FLUSH_AT`] bytes wait. What happens to a message that finds the queue full is the link's [`WhenFull`]. A message is
 //! queued whole or not at all.
 
+use crate::beside;
 use crate::frame::FrameError;
 use crate::link::{Fault, Host, Kind, Link, LinkId, flag, want};
-use crate::queue::{Burst, OutQueue, WhenFull};
+use crate::queue::{Attachment, Burst, OutQueue, WhenFull};
 use crate::reactor::Reactor;
 use crate::supervise;
 use crate::sys::address::{RawAddress, SocketAddress};
@@ -86,7 +87,7 @@ pub enum SendError {
 impl<H: Host> Link<H> {
     /// Why nothing can be sent, if so; a connected datagram socket goes on after an error, which is told once.
     #[inline]
-    fn sending_fault(&mut self) -> Result<(), SendError> {
+    pub(crate) fn sending_fault(&mut self) -> Result<(), SendError> {
         match (&self.fault, self.kind) {
             (None, _) => Ok(()),
             (Some(_), kind) if kind.outlives_errors() => {
@@ -117,6 +118,19 @@ impl<H: Host> Reactor<H> {
         payload: Payload<'_, H::Loan>,
         to: Option<&Rc<RawAddress>>,
         policy: Option<WhenFull>,
+    ) -> Result<Queued, SendError> {
+        self.send_with(id, payload, to, policy, &mut None)
+    }
+
+    /// Queues one message, with what goes beside its bytes, which is taken if it is queued.
+    #[inline]
+    pub(crate) fn send_with(
+        &mut self,
+        id: LinkId,
+        payload: Payload<'_, H::Loan>,
+        to: Option<&Rc<RawAddress>>,
+        policy: Option<WhenFull>,
+        attachment: &mut Option<Attachment>,
     ) -> Result<Queued, SendError> {
         let Some(link) = self.get(id) else { return Err(SendError::Closed) };
         if link.membership.is_some() {
@@ -178,11 +192,14 @@ impl<H: Host> Reactor<H> {
         if let Some(to) = to {
             queue.address_last(to);
         }
+        if let Some(attachment) = attachment.take() {
+            queue.attach(attachment);
+        }
         self.queued(id, queue);
         Ok(Queued::Yes)
     }
 
-    fn queued(&mut self, id: LinkId, queue: Box<OutQueue<H::Loan>>) {
+    pub(crate) fn queued(&mut self, id: LinkId, queue: Box<OutQueue<H::Loan>>) {
         let waiting = queue.bytes();
         let Some(link) = self.get_mut(id) else { return };
         link.out = Some(queue);
@@ -278,7 +295,7 @@ impl<H: Host> Reactor<H> {
     }
 
     /// Applies the policy to a message of `size` bytes.
-    fn make_room(&mut self, id: LinkId, size: usize, policy: WhenFull) -> Queued {
+    pub(crate) fn make_room(&mut self, id: LinkId, size: usize, policy: WhenFull) -> Queued {
         let Some(link) = self.get(id) else { return Queued::Dropped };
         let (backlog, limit) = (link.backlog(), link.config.high_water);
         // An empty queue takes any message: one that is larger than the limit could never leave otherwise.
@@ -399,6 +416,7 @@ impl<H: Host> Reactor<H> {
                 return Ok(());
             }
             let result = match queue.single() {
+                _ if queue.has_attachments() => beside::send_next(queue, fd.as_fd()),
                 Some(bytes) => io::send(fd.as_fd(), bytes),
                 None => queue.with_parts(usize::MAX, |parts| io::send_parts(fd.as_fd(), parts)),
             };
@@ -419,6 +437,11 @@ impl<H: Host> Reactor<H> {
                 }
                 Err(error) if error.would_block() => {
                     self.wait_for_room(id);
+                    return Ok(());
+                }
+                // Too many descriptors are on their way to processes that do not take them (unix(7)).
+                Err(Errno(libc::ETOOMANYREFS)) => {
+                    self.retry_later(id);
                     return Ok(());
                 }
                 Err(error) => return Err(error),

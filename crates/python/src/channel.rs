@@ -1,11 +1,13 @@
 //! One link as a Python object: the hot calls, and the facts that the library dresses up.
 
+use crate::beside::{self, Departing};
 use crate::core::{Core, SharedCore, os_error};
 use crate::endpoint;
 use crate::factory::{self, Facts};
 use crate::operation::{self, Job, Operation, Target};
 use crate::pulse;
 use crate::raw::{self, GilCell};
+use crate::tcp_info;
 use crate::until::{self, Until};
 use jackfield_engine::frame::Framer;
 use jackfield_engine::sys::address::SocketAddress;
@@ -428,6 +430,46 @@ impl Channel {
     /// Takes the descriptor out of the channel, which is closed then; the connection goes on with its new owner.
     fn detach(&self, py: Python<'_>) -> PyResult<i32> {
         detach(&self.core, py, self.id)
+    }
+
+    /// Queues a message with descriptors, which are copied when this is called.
+    #[pyo3(signature = (data, fds, timeout=None))]
+    fn _send_fds(
+        slf: &Bound<'_, Self>,
+        data: &Bound<'_, PyAny>,
+        fds: Vec<i32>,
+        timeout: Option<f64>,
+    ) -> PyResult<Py<Operation>> {
+        let (this, py) = (slf.get(), slf.py());
+        let what = beside::departing(&this.core, py, this.id, message(data)?, &fds)?;
+        beside::send(&this.core, py, this.id, what, timeout, slf.clone().into_any().unbind())
+    }
+
+    /// The next message as `(data, fds, whether some were lost)`.
+    #[pyo3(signature = (max_fds, timeout=None))]
+    fn _receive_fds(slf: &Bound<'_, Self>, max_fds: usize, timeout: Option<f64>) -> PyResult<Py<Operation>> {
+        Channel::operation(slf, Job::ReceiveFds(max_fds), timeout)
+    }
+
+    /// Queues a byte of urgent data.
+    #[pyo3(signature = (byte, timeout=None))]
+    fn _send_urgent(slf: &Bound<'_, Self>, byte: u8, timeout: Option<f64>) -> PyResult<Py<Operation>> {
+        let this = slf.get();
+        let owner = slf.clone().into_any().unbind();
+        beside::send(&this.core, slf.py(), this.id, Departing::Urgent(byte), timeout, owner)
+    }
+
+    /// The next byte of urgent data.
+    #[pyo3(signature = (timeout=None))]
+    fn _receive_urgent(slf: &Bound<'_, Self>, timeout: Option<f64>) -> PyResult<Py<Operation>> {
+        Channel::operation(slf, Job::ReceiveUrgent, timeout)
+    }
+
+    /// What the kernel knows of a TCP connection, by name.
+    fn _tcp_info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let info = self.core.reactor()?.tcp_info(self.id);
+        let info = info.ok_or_else(|| factory::error(py, Facts::closed().operation("tcp_info")))?;
+        tcp_info::fields(py, &info)
     }
 
     /// One of the socket's options as bytes (getsockopt(2)). Raises OSError, ChannelClosed.

@@ -449,7 +449,7 @@ impl Core {
                 reactor.unwant(id, want::RECEIVE | want::CONNECT);
             }
             if sends_left == Some(0) {
-                reactor.unwant(id, want::SEND | want::FLUSH | want::PASSED);
+                reactor.unwant(id, want::SEND | want::FLUSH | want::PASSED | want::URGENT);
             }
         }
     }

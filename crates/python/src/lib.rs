@@ -1,5 +1,6 @@
 //! The boundary between the engine and CPython: translates, decides nothing. Declared in `python/jackfield/_engine.pyi`.
 
+mod beside;
 mod blocking;
 mod channel;
 mod core;
@@ -10,6 +11,7 @@ mod factory;
 mod operation;
 mod pulse;
 mod raw;
+mod tcp_info;
 mod until;
 
 use pyo3::prelude::*;

@@ -598,3 +598,10 @@ pub fn own_descriptor(fd: i32) -> Option<OwnedFd> {
 pub fn give_descriptor(fd: OwnedFd) -> i32 {
     fd.into_raw_fd()
 }
+
+/// A copy of a descriptor of the caller's, closed on exec (fcntl(2), F_DUPFD_CLOEXEC).
+pub fn duplicate(fd: i32) -> jackfield_engine::sys::Result<OwnedFd> {
+    // SAFETY: no pointers; a number that is no open descriptor is refused.
+    let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) };
+    own_descriptor(copy).ok_or_else(jackfield_engine::sys::Errno::last)
+}

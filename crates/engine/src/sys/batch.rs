@@ -107,7 +107,7 @@ impl Receiver {
         if message.msg_hdr.msg_namelen > 0 {
             arrival.from = SocketAddress::from_raw(&self.names[index]);
         }
-        super::io::close_received_descriptors(&message.msg_hdr);
+        let _ = super::io::close_received_descriptors(&message.msg_hdr);
         // SAFETY: the kernel filled the control buffer; the CMSG macros stay within msg_controllen, and each kind of
         // control message has the data that is read from it.
         unsafe {

@@ -39,6 +39,8 @@ pub struct Chunk {
     pub length: usize,
     /// The read was cut short by descriptors or credentials that came along (and were discarded): more may wait.
     pub cut: bool,
+    /// Descriptors among them were discarded.
+    pub lost: bool,
 }
 
 /// recvmsg(2) of a Unix stream, which tells why a read was short.
@@ -63,7 +65,8 @@ fn receive_parts(fd: BorrowedFd<'_>, parts: &mut [libc::iovec]) -> Result<Chunk>
     let mut message = message_for(parts);
     // SAFETY: the callers made the parts from exclusive borrows of the lengths given.
     let length = retry!(unsafe { libc::recvmsg(fd.as_raw_fd(), &mut message, libc::MSG_DONTWAIT) })?;
-    Ok(Chunk { length, cut: message.msg_flags & libc::MSG_CTRUNC != 0 })
+    let cut = message.msg_flags & libc::MSG_CTRUNC != 0;
+    Ok(Chunk { length, cut, lost: cut })
 }
 
 /// What a packet socket gave.
@@ -72,6 +75,8 @@ pub struct Packet {
     pub length: usize,
     /// Whether sender credentials came along: with SO_PASSCRED a message has them and the end does not.
     pub has_control: bool,
+    /// Descriptors came along and were discarded.
+    pub lost: bool,
 }
 
 /// recvmsg(2) of one packet with its sender; `from` may be skipped.
@@ -94,12 +99,14 @@ pub fn receive_packet(fd: BorrowedFd<'_>, into: &mut [u8], from: Option<&mut Raw
     if let Some(raw) = from {
         raw.length = message.msg_namelen;
     }
-    close_received_descriptors(&message);
-    Ok(Packet { length, has_control: message.msg_controllen != 0 })
+    let closed = close_received_descriptors(&message);
+    let lost = closed || message.msg_flags & libc::MSG_CTRUNC != 0;
+    Ok(Packet { length, has_control: message.msg_controllen != 0, lost })
 }
 
-/// Descriptors that nobody asked for are closed, or a peer could use up ours.
-pub(super) fn close_received_descriptors(message: &libc::msghdr) {
+/// Descriptors that nobody asked for are closed, or a peer could use up ours; whether there were any.
+pub(super) fn close_received_descriptors(message: &libc::msghdr) -> bool {
+    let mut any = false;
     // SAFETY: the kernel filled the control buffer; the CMSG macros stay within msg_controllen.
     unsafe {
         let mut header = libc::CMSG_FIRSTHDR(message);
@@ -109,11 +116,13 @@ pub(super) fn close_received_descriptors(message: &libc::msghdr) {
                 let fds = libc::CMSG_DATA(header).cast::<libc::c_int>();
                 for index in 0..bytes / size_of::<libc::c_int>() {
                     libc::close(fds.add(index).read_unaligned());
+                    any = true;
                 }
             }
             header = libc::CMSG_NXTHDR(message, header);
         }
     }
+    any
 }
 
 /// send(2).

@@ -4,6 +4,7 @@
 //! [`Errno`], and retries `EINTR` where the call cannot be left half-done.
 
 pub mod address;
+pub mod ancillary;
 pub mod batch;
 pub mod epoll;
 pub mod icmp;

@@ -38,8 +38,8 @@ pub fn receive_packet(fd: BorrowedFd<'_>, into: &mut [MaybeUninit<u8>], wait: bo
     let flags = libc::MSG_TRUNC | libc::MSG_CMSG_CLOEXEC | waiting(wait);
     // SAFETY: every pointer in `message` is valid for its length and outlives the call.
     let length = check_len(unsafe { libc::recvmsg(fd.as_raw_fd(), &mut message, flags) })?;
-    close_received_descriptors(&message);
-    Ok(Packet { length, has_control: message.msg_controllen != 0 })
+    let lost = close_received_descriptors(&message);
+    Ok(Packet { length, has_control: message.msg_controllen != 0, lost })
 }
 
 /// send(2); with `wait` a stream blocks until all is taken, unless a signal comes.

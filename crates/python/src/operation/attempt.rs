@@ -1,6 +1,7 @@
 //! One attempt at an operation's job: its outcome, or that it must wait.
 
 use super::{Attempt, GroupJob, Job, Operation, Phase, State, Target};
+use crate::beside;
 use crate::core::SharedCore;
 use crate::datagram;
 use crate::events;
@@ -111,6 +112,19 @@ impl Operation {
                 let sent = datagram::send(core, py, id, sending)?;
                 Ok(if sent { Attempt::Done(py.None()) } else { Attempt::Wait })
             }
+            Job::SendBeside(what) => {
+                if phase == Phase::New && core.has_senders(id) {
+                    return Ok(Attempt::Wait);
+                }
+                Ok(if beside::attempt(core, py, id, what)? { Attempt::Done(py.None()) } else { Attempt::Wait })
+            }
+            Job::ReceiveFds(most) => {
+                if core.spend() {
+                    return Ok(Attempt::Wait);
+                }
+                Ok(beside::receive(core, py, id, *most)?.map_or(Attempt::Wait, Attempt::Done))
+            }
+            Job::ReceiveUrgent => Ok(beside::receive_urgent(core, py, id)?.map_or(Attempt::Wait, Attempt::Done)),
             Job::Flush if ended.is_some_and(|ending| !ending.complete) => {
                 let message = "the channel ended before everything queued had left";
                 Err(factory::error(py, Facts::closed().operation("flush").text("message", message)))

@@ -14,6 +14,7 @@ mod waiting;
 
 pub use attempt::send_bytes;
 
+use crate::beside::Departing;
 use crate::core::SharedCore;
 use crate::datagram::{Reading, Sending};
 use crate::raw::GilCell;
@@ -47,6 +48,12 @@ pub enum Job {
     ReceiveFrom(Box<Reading>),
     /// Queue datagrams, each for its own place, in order.
     SendTo(Box<Sending>),
+    /// Queue a message with descriptors, or urgent data, once there is room.
+    SendBeside(Box<Departing>),
+    /// The next message with at most so many descriptors.
+    ReceiveFds(usize),
+    /// The next byte of urgent data.
+    ReceiveUrgent,
     /// The next connection of a listener, given to the callable.
     Accept(Py<PyAny>),
     /// The outcome of connecting.
@@ -66,7 +73,13 @@ impl Job {
     fn receives(&self) -> bool {
         matches!(
             self,
-            Job::Next | Job::Receive | Job::Divided(_) | Job::ReceiveMany(_) | Job::ReceiveFrom(_) | Job::Accept(_)
+            Job::Next
+                | Job::Receive
+                | Job::Divided(_)
+                | Job::ReceiveMany(_)
+                | Job::ReceiveFrom(_)
+                | Job::ReceiveFds(_)
+                | Job::Accept(_)
         )
     }
 
@@ -77,6 +90,9 @@ impl Job {
             Job::SendMany(..) => "send_many",
             Job::ReceiveFrom(_) => "receive_from",
             Job::SendTo(_) => "send_to",
+            Job::SendBeside(_) => "send",
+            Job::ReceiveFds(_) => "receive_fds",
+            Job::ReceiveUrgent => "receive_urgent",
             Job::Flush => "flush",
             Job::Until(until) => until.name,
             Job::Accept(_) => "accept",
@@ -239,9 +255,14 @@ impl Operation {
     fn finish(&self) {
         let (restored, owner) = {
             let mut state = self.state.borrow_mut();
-            let link = match state.target {
+            let link = match &mut state.target {
                 Target::Link(_, Job::Resolved) => return,
-                Target::Link(link, _) => Some(link),
+                Target::Link(link, Job::SendBeside(what)) => {
+                    // Copies of descriptors that were not sent are closed now, whoever still holds the operation.
+                    what.close();
+                    Some(*link)
+                }
+                Target::Link(link, _) => Some(*link),
                 Target::Group(..) => None,
             };
             state.phase = Phase::Done;

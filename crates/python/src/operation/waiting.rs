@@ -53,10 +53,11 @@ impl Operation {
     fn register(&self, this: &Bound<'_, Operation>, link: LinkId, job: &Job, deadline: u64) -> PyResult<bool> {
         let operation = this.clone().unbind();
         match job {
-            Job::Send(_) | Job::SendMany(..) | Job::SendTo(_) => {
+            Job::Send(_) | Job::SendMany(..) | Job::SendTo(_) | Job::SendBeside(_) => {
                 self.core.add_sender(link, operation, want::SEND, deadline)?;
             }
             Job::Flush => self.core.add_watcher(link, operation, want::FLUSH, deadline)?,
+            Job::ReceiveUrgent => self.core.add_watcher(link, operation, want::URGENT, deadline)?,
             Job::Closed(_) => self.core.add_watcher(link, operation, 0, 0)?,
             Job::Until(until) => match until.position {
                 None => self.core.add_sender(link, operation, want::SEND, deadline)?,
