@@ -41,6 +41,8 @@ def over_ip(failure: Failure) -> JackfieldError | None:
     if evidence is None or verdict is None:
         return None
     kind = _CLASSES.get(verdict.cause, HostUnreachable)
+    if evidence.errno == errno.ETIMEDOUT:
+        kind = ConnectTimedOut
     if failure.error.errno == errno.ECONNREFUSED and verdict.cause is Cause.FILTERED:
         kind = ConnectRefused  # what a caller of connect(2) would catch
     if failure.error.errno == errno.EACCES and verdict.cause is Cause.OWN_ROUTE_REFUSES:

@@ -49,6 +49,7 @@ from jackfield._frame_errors import invalid, too_large, truncated, unsendable
 from jackfield._life_errors import counted, note_loss, stalled, vanished
 from jackfield._os_errors import from_os_error
 from jackfield._path_mtu import known_path_mtu
+from jackfield._routes import refuses
 from jackfield._verdicts import gather, judge
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def _not_sent(facts: EngineFacts) -> JackfieldError | None:
     if facts.protocol != "udp" or facts.peer is None:
         return None
     to, host = facts.peer.endpoint, facts.peer.host or ""
-    if facts.errno == errno_names.EACCES:
+    if facts.errno == errno_names.EACCES and facts.icmp is None and not refuses(host):
         hint = "open the channel or endpoint with broadcast=yes"
         return AccessDenied(f"nothing was sent to {to}: it is a broadcast address", hint=hint)
     if facts.errno != errno_names.EMSGSIZE:

@@ -8,8 +8,10 @@ that resolves quickly, or where this machine does not use DNS.
 from __future__ import annotations
 
 import asyncio
+import errno
 import functools
 import ipaddress
+import os
 import secrets
 import socket
 import time
@@ -75,10 +77,13 @@ async def find_places(
             if isinstance(error, OSError):
                 raise from_os_error(error, stage="resolve", address=setup.address) from error
             raise error
+        _check_descriptors(setup)
         if asking is None and error.errno in _WORTH_ASKING:
             asking = asyncio.ensure_future(inquiry.run(QUESTION_LIMIT))
-        left = QUESTION_LIMIT if deadline is None else min(QUESTION_LIMIT, deadline - time.monotonic())
         if asking is not None:
+            left = QUESTION_LIMIT - inquiry.elapsed
+            if deadline is not None:
+                left = min(left, deadline - time.monotonic())
             await asyncio.wait([asking], timeout=max(0.0, left))
         answers = inquiry.answers() if asking is not None else ()
         raise not_resolved(NameFailure(setup.address, error, inquiry.config, answers, limit)) from error
@@ -96,12 +101,17 @@ class Inquiry:
         self._host = host
         self._connect = connect
         self._said: dict[str, NameServerAnswer] = {}
-        self._started = time.monotonic()
+        self._started: float | None = None
 
     @functools.cached_property
     def config(self) -> ResolverConfig:
         """How this machine looks names up."""
         return read_config(_text("/etc/resolv.conf"), _text("/etc/nsswitch.conf"))
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the first question; 0 before."""
+        return 0.0 if self._started is None else time.monotonic() - self._started
 
     @property
     def _name(self) -> str:
@@ -120,7 +130,7 @@ class Inquiry:
         """What each server has said so far, in their order."""
         if not self.config.asks_dns:
             return ()
-        waited = time.monotonic() - self._started
+        waited = self.elapsed
         return tuple(
             self._said.get(server) or NameServerAnswer(server, self._name, None, (), waited)
             for server in self.config.servers
@@ -177,6 +187,15 @@ async def _exchange(channel: Channel, questions: list[bytes], limit: float | Non
                 return answers
         if deadline is not None and time.monotonic() >= deadline:
             raise TimedOut("the name server did not answer")
+
+
+def _check_descriptors(setup: Setup) -> None:
+    """Without a free descriptor the resolver fails, and says something else. Raises ``TooManyOpenFiles``."""
+    try:
+        os.close(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise from_os_error(error, stage="resolve", address=setup.address) from error
 
 
 def _is_number(host: str) -> bool:

@@ -75,6 +75,12 @@ def is_own(host: str | None) -> bool:
     return route is not None and route.kind == "local"
 
 
+def refuses(host: str) -> bool:
+    """Whether a route of this machine was set up to say no to a numeric host."""
+    route = route_to(host)
+    return route is not None and route.refuses
+
+
 def neighbour_answers(host: str, device: str) -> bool | None:
     """Whether a neighbour on the local link has answered lately; None if the table does not say."""
     asked = _packed(host)

@@ -7,7 +7,9 @@ Sources: RFC 792 and RFC 4443 (messages), icmp(7), ip(7), tcp(7) (what the kerne
 from __future__ import annotations
 
 import errno
+import ipaddress
 from dataclasses import dataclass
+from errno import ETIMEDOUT  # `gather` has a parameter named as the module
 from typing import NamedTuple
 
 from jackfield._causes import Cause
@@ -48,6 +50,10 @@ class Evidence:
         return f" on {self.route.device}" if self.route is not None and self.route.device else ""
 
 
+_NEIGHBOUR_TIME = 0.5
+"""Seconds after which a host on the same link that has not answered ARP is probably not there."""
+
+
 class Verdict(NamedTuple):
     """A cause with its words."""
 
@@ -69,12 +75,26 @@ def gather(
     elapsed: float | None = None,
 ) -> Evidence:
     """The facts with what this machine's routes and neighbours say; asks the kernel, sends nothing."""
-    route = route_to(host)
-    own = offender is not None and offender != host and is_own(offender)
+    host, zone = _plain(host)
+    route = route_to(host + zone)
+    own = offender is not None and offender != host and (is_own(offender) or is_own(offender + zone))
     neighbour = None
-    if own and route is not None and route.device is not None:
+    silent = errno == ETIMEDOUT
+    if (own or silent) and route is not None and route.device is not None and route.kind == "unicast":
         neighbour = neighbour_answers(route.gateway or host, route.device)
+    # A zone is part of how the host is written; who answers has none.
     return Evidence(protocol, host, port, errno, icmp, offender, elapsed, route, own, neighbour)
+
+
+def _plain(host: str) -> tuple[str, str]:
+    """The host as it stands in ICMP messages, and its zone; an IPv4 address mapped into IPv6 is one."""
+    plain, percent, zone = host.partition("%")
+    try:
+        ip = ipaddress.ip_address(plain)
+    except ValueError:
+        return plain, percent + zone
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    return str(mapped or ip), percent + zone
 
 
 def judge(evidence: Evidence) -> Verdict | None:
@@ -236,6 +256,8 @@ def _refused(evidence: Evidence) -> Verdict:
 
 def _silent(evidence: Evidence) -> Verdict:
     within = f" within {evidence.elapsed:.3g} s" if evidence.elapsed is not None else ""
+    if evidence.neighbour is False and (evidence.elapsed or 0) >= _NEIGHBOUR_TIME:
+        return _neighbour(evidence)
     if evidence.target_is_own:
         said = (
             f"no answer{within} from this machine itself: the server's accept queue is full because it does "

@@ -145,6 +145,26 @@ def test_no_descriptor_is_left() -> None:
     assert "soft limit" in str(error)
 
 
+def test_a_name_without_a_descriptor_to_ask_with() -> None:
+    """The resolver cannot open a file either, and would call the name unknown."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    async def main() -> JackfieldError:
+        async with jackfield.listen("tcp://127.0.0.1:0"):
+            lowest = os.dup(0)
+            os.close(lowest)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+            try:
+                with pytest.raises(jackfield.TooManyOpenFiles) as caught:
+                    await jackfield.connect("tcp://no-such-name.invalid:80", connect_timeout=20)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            return caught.value
+
+    error = jackfield.run(main)
+    assert (error.cause, error.stage) == (Cause.TOO_MANY_OPEN_FILES, "resolve")
+
+
 # Unix sockets -------------------------------------------------------------------------------------
 
 

@@ -226,6 +226,27 @@ def test_silent_neighbours(hosts: Hosts) -> None:
             assert "it probably found no such host on its link" in str(error)
 
 
+def test_a_link_local_address(hosts: Hosts) -> None:
+    """It holds on one link only, and the kernel sends itself no message about it: its own tables know."""
+    zone = hosts.device
+    error = failure(hosts.client, f"tcp://[fe80::77%25{zone}]:80", timeout=2.0)
+    assert facts(error) == ("ConnectTimedOut", Cause.NO_SUCH_NEIGHBOUR, errno.ETIMEDOUT, None, None)
+    assert f"nobody answered for fe80::77 on {zone} (neighbour discovery)" in str(error)
+    (link_local,) = (
+        word.partition("/")[0]
+        for word in hosts.router.ip(f"-6 addr show dev {zone} scope link").split()
+        if word.startswith("fe80::")
+    )
+    closed = failure(hosts.client, f"udp://[{link_local}%25{zone}]:80")
+    assert facts(closed)[1:4] == (Cause.PORT_CLOSED, errno.ECONNREFUSED, link_local)
+
+
+def test_a_silent_neighbour_when_there_is_no_time_to_wait_for_the_kernel(hosts: Hosts) -> None:
+    addresses = [at("tcp", "10.1.0.78"), at("tcp", "fd01::78")]
+    for error in failures(hosts.client, *addresses, timeout=1.5):
+        assert facts(error)[:3] == ("ConnectTimedOut", Cause.NO_SUCH_NEIGHBOUR, errno.ETIMEDOUT)
+
+
 def test_a_silent_gateway(hosts: Hosts) -> None:
     gateways = {4: "10.1.0.99", 6: "fd01::99"}
     hosts.client.route("10.99.0.0/16", gateways[4])

@@ -9,7 +9,7 @@ import pytest
 
 from jackfield._causes import Cause
 from jackfield._routes import Route, is_own, neighbour_answers, route_to
-from jackfield._verdicts import Evidence, judge
+from jackfield._verdicts import Evidence, gather, judge
 
 FAR = Route("unicast", "eth0", "10.0.0.254")
 NEAR = Route("unicast", "eth0")
@@ -70,6 +70,22 @@ def test_every_route_that_refuses() -> None:
         verdict = judge(replace(FOUR, route=Route(kind)))
         assert verdict is not None
         assert (verdict.cause, kind in verdict.said) == (Cause.OWN_ROUTE_REFUSES, True)
+
+
+def test_an_ipv4_address_in_an_ipv6_one_is_judged_as_what_it_is() -> None:
+    evidence = gather(
+        protocol="tcp",
+        host="::ffff:192.0.2.1",
+        port=80,
+        errno=errno.EHOSTUNREACH,
+        icmp=(3, 13),
+        offender="192.0.2.1",
+    )
+    verdict = judge(evidence)
+    assert evidence.host == "192.0.2.1"
+    assert verdict is not None
+    assert verdict.cause is Cause.FILTERED
+    assert "at the host itself" in verdict.said
 
 
 def test_this_machine_is_its_own() -> None:
