@@ -60,7 +60,7 @@ def _judge(seen: Observations, attempt: Attempt) -> Verdict:
     cause = FROM_LIBRARY.get(attempt.cause or "") or _BY_ERRNO.get(attempt.errno or 0, "failed")
     if attempt.timed_out and cause == "failed":
         cause = "silence"
-    if cause == "silence":
+    if cause == "silence" or (attempt.timed_out and cause in ("neighbour-silent", "gateway-silent")):
         return _silence(seen, attempt)
     if cause == "reset-after-connect":
         sentence = f"{attempt.address} accepted the connection and reset it at once"
