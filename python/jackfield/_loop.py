@@ -111,6 +111,7 @@ class EventLoop(asyncio.SelectorEventLoop):
         # and as correct.
         ready, timers = getattr(self, "_ready", None), getattr(self, "_scheduled", None)
         known = isinstance(ready, collections.deque) and isinstance(timers, list)
+        self._reactor_selector = selector
         self._reactor = selector.reactor
         self._reactor.attach(self, ready if known else None, timers if known else None)
         _REACTORS[self] = self._reactor

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import jackfield
+from jackfield import testing
 
 SOURCE = Path(jackfield.__file__)
 
@@ -89,6 +90,24 @@ def test_each_method_and_property_explains_itself(name: str) -> None:
         and not getattr(found, "__doc__", None)
     ]
     assert silent == []
+
+
+@pytest.mark.parametrize("name", testing.__all__)
+def test_what_testing_offers_explains_itself(name: str) -> None:
+    value = getattr(testing, name)
+    assert inspect.getdoc(value)
+    if isinstance(value, type):
+        fields = getattr(value, "__dataclass_fields__", ())
+        members = [member for member in public_members(value) if member[0] not in fields]
+        assert [member for member, found in members if not getattr(found, "__doc__", None)] == []
+
+
+def test_testing_needs_no_test_runner() -> None:
+    code = (
+        "import sys; import jackfield.testing; print('pytest' in sys.modules or 'hypothesis' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
+    assert done.stdout == "False\n", done
 
 
 def test_what_is_not_there_says_so() -> None:

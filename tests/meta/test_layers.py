@@ -21,7 +21,12 @@ USERS = sorted(
     path for folder in ("examples", "benches", "scripts") for path in (ROOT / folder).rglob("*.py")
 )
 PUBLIC = {*jackfield.__all__, *jackfield._SUBMODULES, "__version__"}
-MAY_USE = {"hub": {"hub"}, "diagnosis": {"diagnosis"}, "cli": {"cli", "diagnosis", "hub"}}
+MAY_USE = {
+    "hub": {"hub"},
+    "diagnosis": {"diagnosis"},
+    "cli": {"cli", "diagnosis", "hub"},
+    "testing": {"testing"},
+}
 """Which applications an application may import: none that stands beside or above it."""
 
 

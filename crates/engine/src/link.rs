@@ -364,6 +364,8 @@ pub(crate) struct Link<H: Host> {
     /// Only datagram links have them.
     pub packets: Option<Box<Packets>>,
     pub out: Option<Box<OutQueue<H::Loan>>>,
+    /// Size of the message that found no room last; 0 once one did. Who waits need not look before there is as much.
+    pub awaited_room: usize,
     pub framer: Rc<Framer>,
     pub config: Rc<Config>,
     pub counters: Counters,
@@ -400,6 +402,7 @@ impl<H: Host> Link<H> {
             large: None,
             packets: None,
             out: None,
+            awaited_room: 0,
             framer: config.framer.clone(),
             config: config.clone(),
             counters: Counters::default(),
@@ -473,10 +476,17 @@ impl<H: Host> Link<H> {
         self.out.as_ref().map_or(0, |out| out.bytes().max(out.messages()))
     }
 
-    /// Whether a sender that waits can go on.
+    /// Whether the queue has fallen to half of its mark.
     #[inline]
     pub fn has_room(&self) -> bool {
         self.backlog() <= self.config.high_water / 2
+    }
+
+    /// Whether the sender that waits can go on: its message may need more room than that.
+    #[inline]
+    pub fn admits_waiting(&self) -> bool {
+        let backlog = self.backlog();
+        self.has_room() && (backlog == 0 || backlog + self.awaited_room <= self.config.high_water)
     }
 
     /// Whether something other than bytes in the reactor's buffer may be there to be taken.

@@ -362,7 +362,7 @@ impl<H: Host> Reactor<H> {
         let now = self.now;
         let link = self.get_mut(id)?;
         let over = link.fault.is_some() || link.has(flag::CLOSING);
-        let (room, empty) = (link.has_room(), link.is_flushed());
+        let (room, empty) = (link.admits_waiting(), link.is_flushed());
         if link.want & want::SEND != 0 && (room || over) {
             link.want &= !want::SEND;
             link.deadlines[1] = 0;
@@ -413,6 +413,14 @@ impl<H: Host> Reactor<H> {
         let unclaimed = link.has(flag::READABLE | flag::END) || link.holds_more();
         let in_rx = self.rx_owner == id && self.rx_from < self.rx_to || self.has_arrived(id);
         if wants & !want::RECEIVE != 0 || unclaimed || in_rx {
+            self.notify(id);
+        }
+    }
+
+    /// The sender that waited longest gave up: another one's message may need less room.
+    pub fn reconsider_room(&mut self, id: LinkId) {
+        if let Some(link) = self.get_mut(id) {
+            link.awaited_room = 0;
             self.notify(id);
         }
     }

@@ -296,10 +296,11 @@ impl<H: Host> Reactor<H> {
 
     /// Applies the policy to a message of `size` bytes.
     pub(crate) fn make_room(&mut self, id: LinkId, size: usize, policy: WhenFull) -> Queued {
-        let Some(link) = self.get(id) else { return Queued::Dropped };
+        let Some(link) = self.get_mut(id) else { return Queued::Dropped };
         let (backlog, limit) = (link.backlog(), link.config.high_water);
         // An empty queue takes any message: one that is larger than the limit could never leave otherwise.
         if backlog == 0 || backlog + size.max(1) <= limit {
+            link.awaited_room = 0;
             return Queued::Yes;
         }
         if link.has(flag::WRITABLE) && !link.has(flag::CONNECTING) {
@@ -308,10 +309,14 @@ impl<H: Host> Reactor<H> {
         let Some(link) = self.get_mut(id) else { return Queued::Dropped };
         let backlog = link.backlog();
         if backlog == 0 || backlog + size.max(1) <= limit {
+            link.awaited_room = 0;
             return Queued::Yes;
         }
         match policy {
-            WhenFull::Wait => Queued::Full,
+            WhenFull::Wait => {
+                link.awaited_room = size.max(1);
+                Queued::Full
+            }
             WhenFull::Reject => Queued::Rejected,
             WhenFull::DropNewest => {
                 link.counters.drop_out(1);
@@ -394,7 +399,7 @@ impl<H: Host> Reactor<H> {
             }
         }
         let finished = link.has(flag::CLOSING) && (flushed || link.is_broken());
-        let room = link.has_room();
+        let (room, admits) = (link.has_room(), link.admits_waiting());
         let waiting = link.want & (want::SEND | want::FLUSH) != 0;
         let asked = link.want & want::PASSED != 0;
         if link.has(flag::ABOVE_HIGH_WATER) && room {
@@ -402,7 +407,7 @@ impl<H: Host> Reactor<H> {
         }
         if finished {
             self.finish_close(id);
-        } else if waiting && (flushed || room) || asked && self.has_passed(id) {
+        } else if waiting && (flushed || admits) || asked && self.has_passed(id) {
             self.notify(id);
         }
     }

@@ -124,7 +124,6 @@ fn receive_and_send_deadlines_are_told_once_and_forgotten_when_met() {
     stepper.reactor.set_deadline(id, Side::Send, soon);
     let reader = std::thread::spawn(move || peer.read_to_end(&mut Vec::new()).map(|_| ()));
     stepper.expect(Event::Sendable(id));
-    stepper.reactor.want(id, want::FLUSH);
     stepper.expect(Event::Flushed(id));
     stepper.until("the deadline to pass", |reactor, _| (reactor.tick() > soon).then_some(()));
     stepper.settle();

@@ -661,3 +661,37 @@ fn urgent_data_does_not_stall_a_connection() {
     assert_eq!(stepper.receive(id), Taken::End);
     stepper.close_all(&[id, listener]);
 }
+
+#[test]
+fn a_sender_whose_message_needs_more_than_half_the_queue_waits_without_a_spin() {
+    let mut stepper = Stepper::new();
+    let shared = config_with("u32", 1_000, WhenFull::Wait);
+    let (id, mut peer) = stepper.narrow_stream(&shared);
+    // The kernel is full, and little is queued: less than half of the mark.
+    while stepper.reactor.queued_of(id).0 == 0 {
+        assert_eq!(stepper.send(id, [b'x'; 300]), Ok(Queued::Yes));
+        stepper.settle();
+    }
+    assert!(stepper.reactor.queued_of(id).0 <= 500);
+    assert_eq!(stepper.send(id, [b'y'; 990]), Ok(Queued::Full));
+    stepper.reactor.want(id, want::SEND);
+    for _ in 0..3 {
+        stepper.turn(0);
+        assert_eq!(stepper.events, []);
+        assert!(!stepper.reactor.is_busy(), "it would be told again and again, without any room");
+    }
+    // Another one's message is small: when the large one is given up, it need not wait.
+    stepper.reactor.reconsider_room(id);
+    stepper.turn(0);
+    assert_eq!(stepper.events, [Event::Sendable(id)]);
+    stepper.events.clear();
+    assert_eq!(stepper.send(id, [b'y'; 990]), Ok(Queued::Full));
+    stepper.reactor.want(id, want::SEND);
+    let mut buffer = [0; 4_096];
+    while !stepper.events.contains(&Event::Sendable(id)) {
+        assert!(peer.read(&mut buffer).expect("bytes") > 0);
+        stepper.settle();
+    }
+    assert_eq!(stepper.send(id, [b'y'; 990]), Ok(Queued::Yes));
+    stepper.close_all(&[id]);
+}

@@ -448,8 +448,10 @@ impl Core {
             if receives {
                 reactor.unwant(id, want::RECEIVE | want::CONNECT);
             }
-            if sends_left == Some(0) {
-                reactor.unwant(id, want::SEND | want::FLUSH | want::PASSED | want::URGENT);
+            match sends_left {
+                Some(0) => reactor.unwant(id, want::SEND | want::FLUSH | want::PASSED | want::URGENT),
+                Some(_) => reactor.reconsider_room(id),
+                None => {}
             }
         }
     }
