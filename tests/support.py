@@ -261,10 +261,18 @@ class Chain:
 
     def next(self, size: int = 0) -> bytes:
         """The next message, for the sender."""
-        message = self._hash.digest() + self.count.to_bytes(8, "big") + b"." * size
+        message = self.peek(size)
+        self.commit(message)
+        return message
+
+    def peek(self, size: int = 0) -> bytes:
+        """What would be the next message; it becomes part of the chain by ``commit``, once it was sent."""
+        return self._hash.digest() + self.count.to_bytes(8, "big") + b"." * size
+
+    def commit(self, message: bytes) -> None:
+        """It was sent."""
         self._hash.update(message)
         self.count += 1
-        return message
 
     def check(self, message: bytes) -> None:
         """The next message, for the receiver."""

@@ -283,6 +283,12 @@ def test_socket_activation() -> None:
     assert lines[2:] == ["hello, world"]
 
 
+def test_third_party_transport() -> None:
+    lines = run_whole("third_party_transport").splitlines()
+    assert len(lines) >= 20
+    assert all(line.startswith("passed") for line in lines)
+
+
 def test_half_close() -> None:
     lines = run_whole("half_close").splitlines()
     assert lines[:3] == ["sent everything, and said so", "the sum is 5050", "sending is over: we ended it"]

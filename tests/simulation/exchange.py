@@ -163,14 +163,15 @@ class Conversation:
             if self.chance.random() < 0.2:
                 await asyncio.sleep(0.001)
             task.cancel()
-        try:
-            await task
-        except asyncio.CancelledError:
+        # From outside: awaiting it would take a cancellation of this very task for the other's.
+        await asyncio.wait([task])
+        if task.cancelled():
             self.tally.cancelled += 1
             return False
-        except jackfield.TimedOut:
+        if isinstance(task.exception(), jackfield.TimedOut):
             self.tally.timed_out += 1
             return False
+        task.result()
         return True
 
 
