@@ -8,20 +8,22 @@ import errno
 import functools
 import socket
 from collections.abc import Coroutine
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, NamedTuple, Self, Unpack
 
 from jackfield import _engine, _multicast
 from jackfield._address import Address
-from jackfield._connect import Opening
+from jackfield._connect import Opening, connect
 from jackfield._errors import ChannelClosed, NotSupported, from_os_error
 from jackfield._facts import Statistics
 from jackfield._kernel_options import KernelOptions
 from jackfield._listen import join_group
 from jackfield._loop import current_reactor
+from jackfield._names import find_places
 from jackfield._options import OptionFields, Options
 from jackfield._path_mtu import path_mtu
-from jackfield._transports import RawAddress, Setup, literal_address, prepare, resolve, unix_name
+from jackfield._transports import RawAddress, Setup, literal_address, prepare, unix_name
 
 
 class Datagram(NamedTuple):
@@ -150,14 +152,12 @@ class Endpoint(_engine.Endpoint, KernelOptions):
     async def resolve(self, address: Address | str) -> Address:
         """The address with its host's name replaced by an IP address that this endpoint can send to.
 
-        Raises ``NameNotResolved``.
+        Raises ``NameNotResolved``, after ``connect_timeout`` seconds ``ConnectTimedOut``.
         """
         where = Address.parse(address) if isinstance(address, str) else address
         setup: Setup = self._setup
-        try:
-            places = await resolve(setup, where)
-        except OSError as error:
-            raise from_os_error(error, stage="resolve", address=where) from error
+        limit = setup.options.connect_timeout
+        places = await find_places(replace(setup, address=where), connect=connect, limit=limit)
         own = ":" in (self.local.host or "::")
         for _, place in places:
             if isinstance(place, tuple) and (own or ":" not in place[0]):
@@ -224,10 +224,7 @@ class Endpoint(_engine.Endpoint, KernelOptions):
 async def _bind(setup: Setup) -> Endpoint:
     address = setup.address
     reactor = current_reactor()
-    try:
-        places = await resolve(setup)
-    except OSError as error:
-        raise from_os_error(error, stage="resolve", address=address) from error
+    places = await find_places(setup, connect=connect)
     failure: OSError = OSError(errno.EADDRNOTAVAIL, "the name has no address of a usable family")
     for family, place in places:
         try:

@@ -187,6 +187,24 @@ def test_listening_on_such_a_name(ends: tuple[Namespace, Namespace]) -> None:
     assert set(asked) == {NAME}
 
 
+def test_an_endpoint_and_such_a_name(ends: tuple[Namespace, Namespace]) -> None:
+    client, server = ends
+
+    async def main() -> list[jackfield.NameNotResolved]:
+        errors = []
+        with pytest.raises(jackfield.NameNotResolved) as caught:
+            await jackfield.bind(f"udp://{NAME}:0")
+        errors.append(caught.value)
+        async with jackfield.bind("udp://:0") as endpoint:
+            with pytest.raises(jackfield.NameNotResolved) as caught:
+                await endpoint.resolve(f"udp://{NAME}:7")
+        return [*errors, caught.value]
+
+    with name_server(server, 3):
+        for error in client.call(lambda: jackfield.run(main)):
+            assert (error.cause, error.offender) == (Cause.NO_SUCH_NAME, SERVER)
+
+
 def test_a_name_that_resolves_asks_nothing_more(ends: tuple[Namespace, Namespace]) -> None:
     """Neither do numbers; and a silent address is no affair of the name server's."""
     client, server = ends
