@@ -22,8 +22,14 @@ struct End {
 impl End {
     fn new(fd: OwnedFd, kind: Kind, framing: &str) -> End {
         let framer = Rc::new(Framer::parse(framing, 1 << 24).unwrap());
-        let config =
-            Config { framer, high_water: 1 << 20, when_full: WhenFull::Wait, idle_ns: 0, max_clients: usize::MAX };
+        let config = Config {
+            framer,
+            high_water: 1 << 20,
+            when_full: WhenFull::Wait,
+            vanished_ns: 0,
+            idle_ns: 0,
+            max_clients: usize::MAX,
+        };
         End {
             fd,
             kind,
