@@ -81,6 +81,15 @@ if TYPE_CHECKING:
     )
     from jackfield._option_table import OptionFacts as OptionFacts, option_table as option_table
     from jackfield._options import Options as Options
+    from jackfield._reconnect import LastingChannel as LastingChannel
+    from jackfield._states import (
+        Backoff as Backoff,
+        Closed as Closed,
+        Connected as Connected,
+        Connecting as Connecting,
+        Reconnecting as Reconnecting,
+        State as State,
+    )
     from jackfield._tcp_info import TcpInfo as TcpInfo
     from jackfield._when_full import WhenFull as WhenFull
     from jackfield._workers import Processes as Processes, Threads as Threads
@@ -112,6 +121,8 @@ _HOMES = {
     "_loop": "EventLoop new_event_loop raise_open_files run",
     "_option_table": "OptionFacts option_table",
     "_options": "Options",
+    "_reconnect": "LastingChannel",
+    "_states": "Backoff Closed Connected Connecting Reconnecting State",
     "_tcp_info": "TcpInfo",
     "_when_full": "WhenFull",
     "_workers": "Processes Threads",

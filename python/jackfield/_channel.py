@@ -11,6 +11,7 @@ from jackfield._errors import EndOfStream
 from jackfield._explain import Explanation, explain
 from jackfield._facts import ChannelFacts
 from jackfield._socket_calls import SocketCalls
+from jackfield._states import Closed, Connected, State
 
 
 class Channel(_engine.Channel, ChannelFacts, SocketCalls):
@@ -27,6 +28,11 @@ class Channel(_engine.Channel, ChannelFacts, SocketCalls):
 
     __slots__ = ("__weakref__", "_last")
 
+    @property
+    def state(self) -> State:
+        """``Connected`` or ``Closed``; of channels that reconnect also ``Reconnecting``."""
+        return Closed() if self.closed else Connected()
+
     def explain(self) -> Explanation:
         """Why nothing moves, or that all is well: ``str()`` is one sentence, ``facts`` what it rests on."""
         return explain(self._pulse())
@@ -38,7 +44,9 @@ class Channel(_engine.Channel, ChannelFacts, SocketCalls):
         """Send a message and receive the next one: for peers that answer each message once, in order.
 
         ``timeout`` is for both together, in seconds. Raises ``TimedOut``, ``EndOfStream``, ``ChannelLost``.
-        If cancelled after sending, the answer will be the next message received.
+        Cancelled or timed out after sending, the answer will be the next message received, if it still comes:
+        nothing is discarded silently, so receive it, or close the channel, before the next request; where
+        answers may be late, let them carry the number of their question.
         """
         if timeout is None:
             await self.send(data)

@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Generator
 from types import TracebackType
-from typing import Any, Generic, TypeVar, Unpack
+from typing import Any, Generic, TypeVar, Unpack, overload
 
 from jackfield import _engine
 from jackfield._address import Address
@@ -20,7 +20,9 @@ from jackfield._loop import current_reactor
 from jackfield._names import find_places
 from jackfield._option_values import bind_address
 from jackfield._options import OptionFields, Options
+from jackfield._reconnect import LastingChannel, connect_lasting
 from jackfield._socket_options import opening_settings
+from jackfield._states import Backoff, State
 from jackfield._transports import RawAddress, Setup, as_address, prepare, resolve
 
 T = TypeVar("T", bound=Any)
@@ -52,7 +54,29 @@ class Opening(Generic[T]):
             await self._opened.__aexit__(kind, error, traceback)
 
 
-def connect(address: Address | str, **options: Unpack[OptionFields]) -> Opening[Channel]:
+@overload
+def connect(
+    address: Address | str, *, reconnect: None = None, on_state: None = None, **options: Unpack[OptionFields]
+) -> Opening[Channel]: ...
+
+
+@overload
+def connect(
+    address: Address | str,
+    *,
+    reconnect: Backoff | str,
+    on_state: Callable[[State], object] | None = None,
+    **options: Unpack[OptionFields],
+) -> Opening[LastingChannel]: ...
+
+
+def connect(
+    address: Address | str,
+    *,
+    reconnect: Backoff | str | None = None,
+    on_state: Callable[[State], object] | None = None,
+    **options: Unpack[OptionFields],
+) -> Opening[Channel] | Opening[LastingChannel]:
     """Connect to an address: ``channel = await connect(...)`` or ``async with connect(...) as channel``.
 
     Options are those of ``Options``, in the address or here; here wins. Of a name that resolves to several
@@ -63,12 +87,20 @@ def connect(address: Address | str, **options: Unpack[OptionFields]) -> Opening[
     Raises ``InvalidAddress``, ``InvalidOption`` at once; ``NameNotResolved``, ``ConnectRefused``,
     ``ConnectTimedOut``, ``HostUnreachable``, ``AccessDenied``, ``TooManyOpenFiles`` and other
     ``ConnectFailed`` when awaited. Cancelled, it leaves nothing open.
+
+    With ``reconnect=Backoff()`` (or text such as ``100ms..30s``, its first and longest wait) failed attempts
+    are repeated, the first ones too, each within ``connect_timeout``, and a lost connection is replaced by
+    another: see ``LastingChannel``. ``on_state`` is called with every ``State``, from the first attempt on.
+    Only errors that another attempt may not meet again are waited out; others are raised at once.
     """
     where = Address.parse(address) if isinstance(address, str) else address
-    if where.scheme == "fd":
+    if where.scheme == "fd" and reconnect is None:
         return opening_descriptor(where, options, listening=False)
     setup = prepare(where, Options.from_address(where).merge(**options), listening=False)
-    return Opening(lambda: open_channel(setup))
+    if reconnect is None:
+        return Opening(lambda: open_channel(setup))
+    backoff = Backoff.parse(reconnect) if isinstance(reconnect, str) else reconnect
+    return Opening(lambda: connect_lasting(setup, backoff, open_channel, on_state))
 
 
 def opening_descriptor(where: Address, options: OptionFields, *, listening: bool) -> Opening[Any]:

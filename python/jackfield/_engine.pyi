@@ -44,6 +44,27 @@ _Until: TypeAlias = Literal["queued", "sent", "peer_kernel", "received", "stored
 _Statistics: TypeAlias = tuple[int, int, int, int, int, int, int, int, float, float | None, float | None, int]
 """In the order of the library's ``Statistics``."""
 
+def make_lasting(channel: Channel, on_down: Callable[[], object]) -> bool:
+    """From now on the channel waits for another connection when it loses its own; False if it cannot."""
+
+def is_down(channel: Channel) -> bool:
+    """Whether the channel waits for another connection."""
+
+def outage(channel: Channel, operation: str) -> Exception:
+    """How the channel's last connection was lost, with what became of the messages."""
+
+def disown(channel: Channel) -> None:
+    """The channel's link has another owner from now on."""
+
+def graft(channel: Channel, fresh: Channel) -> None:
+    """Move the connection of ``fresh``, which is spent then, into the channel. Raises OSError."""
+
+def give_up(channel: Channel, number: int) -> None:
+    """No other connection will come: who waits on the channel gets ``ChannelLost`` with this errno."""
+
+def queued(channel: Channel) -> tuple[int, int]:
+    """Bytes and messages that wait to be sent."""
+
 class _Buffer(Protocol):
     """Anything whose bytes can be read: bytes, bytearray, memoryview, array ..."""
 

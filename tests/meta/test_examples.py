@@ -337,3 +337,15 @@ def test_address_in_use() -> None:
     assert re.search(rf"cannot bind tcp://127\.0\.0\.1:{port}: .* \(pid {pid}, user ", output), output
     assert f"held by [{pid}]\n" in output
     assert re.search(r"^unix:///\S+ is ours$", output, re.MULTILINE), output
+
+
+def test_reconnect() -> None:
+    assert run_whole("reconnect").splitlines() == [
+        "connection 1",
+        *[f"the server heard: message {number}" for number in (1, 2, 3)],
+        "reconnecting: 0 messages wait here, 0 are unknown",
+        "without a connection: reconnecting",
+        "connection 2",
+        *[f"the server heard: message {number}" for number in (4, 5)],
+        "closed",
+    ]

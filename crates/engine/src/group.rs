@@ -103,7 +103,7 @@ impl<H: Host> Reactor<H> {
     /// Puts a link, or all that a listener accepts, into the group. False if it is gone or in a group already.
     pub fn join(&mut self, group: usize, id: LinkId) -> bool {
         let Some(link) = self.get(id) else { return false };
-        if link.membership.is_some() || link.has(flag::CLOSING | flag::GONE) {
+        if link.membership.is_some() || link.has(flag::CLOSING | flag::GONE | flag::LASTING) {
             return false;
         }
         let (is_listener, is_packet) = (link.kind.is_listener(), link.kind.is_packet());

@@ -9,7 +9,7 @@
 //! | [`clock`], `wait` | time that passes or steps, and waiting for it |
 //! | [`busy_poll`] | whether to poll before sleeping; pure |
 //! | [`blocking`] | one connected socket without a reactor, for callers that wait in system calls |
-//! | `receive`, `transmit`, `lifecycle`, `handover`, `supervise`, `explain`, [`group`] | the reactor's rules, one concern a file |
+//! | `receive`, `transmit`, `lifecycle`, `handover`, `supervise`, `revive`, `explain`, [`group`] | the reactor's rules, one concern a file |
 //! | `datagrams`, `departures`, `segments` | datagrams in batches: in, out, and runs of them |
 //! | [`sys`] | system calls; the only `unsafe` |
 //!
@@ -33,6 +33,7 @@ pub mod link;
 pub mod queue;
 pub mod reactor;
 mod receive;
+mod revive;
 mod segments;
 mod supervise;
 pub mod sys;
@@ -50,5 +51,6 @@ pub use link::{Body, Config, Counters, Fault, Host, Kind, LinkId, Plain, PlainBo
 pub use queue::WhenFull;
 pub use reactor::{Event, Reactor, Side};
 pub use receive::Take;
+pub use revive::Outage;
 pub use supervise::{Loss, Passed, Silence, Stall};
 pub use transmit::{Payload, Queued, SendError};

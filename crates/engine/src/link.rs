@@ -7,6 +7,7 @@ use crate::beside::Beside;
 use crate::frame::{FrameError, Framer};
 use crate::group::Membership;
 use crate::queue::{OutQueue, WhenFull};
+use crate::revive::Lasting;
 use crate::supervise::{Silence, Watch};
 use crate::sys::address::SocketAddress;
 use crate::sys::batch::Destination;
@@ -224,6 +225,13 @@ pub(crate) mod flag {
     pub const CUT_SHORT: u32 = 1 << 21;
     /// A seqpacket socket told of a reset before the packets that came earlier.
     pub const RESET: u32 = 1 << 22;
+    /// It outlives its connection; see `revive`.
+    pub const LASTING: u32 = 1 << 27;
+    /// A lasting link without a connection: also CONNECTING, so that nothing is written.
+    pub const DOWN: u32 = 1 << 24;
+    pub const DOWN_UNTOLD: u32 = 1 << 28;
+    /// A lasting link's connection may be at its end: it is looked at whether or not somebody receives.
+    pub const HANGUP: u32 = 1 << 26;
     /// A datagram peer in its listener's `blocked`.
     pub const IN_BLOCKED: u32 = 1 << 20;
     /// Urgent data or the end was reported since somebody last looked for urgent data.
@@ -377,6 +385,8 @@ pub(crate) struct Link<H: Host> {
     pub fault: Option<Box<Fault>>,
     /// Only while data is under way.
     pub watch: Option<Box<Watch>>,
+    /// Only lasting links have it.
+    pub lasting: Option<Box<Lasting>>,
     pub listener: Option<Box<ListenerPart>>,
     /// Only links that descriptors came to.
     pub beside: Option<Box<Beside>>,
@@ -411,6 +421,7 @@ impl<H: Host> Link<H> {
             membership: None,
             fault: None,
             watch: None,
+            lasting: None,
             listener: kind.is_listener().then(Box::default),
             beside: None,
             since: crate::sys::realtime_ns(),
@@ -558,5 +569,21 @@ impl<H: Host> Link<H> {
         let fault = self.fault.as_deref();
         matches!(fault, Some(Fault::Lost(_) | Fault::Refused(_) | Fault::Vanished(_) | Fault::TooSlow))
             && !self.kind.outlives_errors()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// Two flags with one bit are found by nothing else.
+    #[test]
+    fn each_flag_has_a_bit_of_its_own() {
+        let lines = include_str!("link.rs").lines().map(str::trim);
+        let bits: Vec<&str> = lines
+            .filter_map(|line| line.strip_prefix("pub const ")?.split_once(": u32 = "))
+            .map(|(_, bit)| bit)
+            .collect();
+        let distinct: std::collections::BTreeSet<&str> = bits.iter().copied().collect();
+        assert!(bits.len() > 20);
+        assert_eq!(distinct.len(), bits.len(), "{bits:?}");
     }
 }

@@ -382,6 +382,16 @@ impl<L: AsRef<[u8]>> OutQueue<L> {
         }
     }
 
+    /// Drops the rest of the oldest message, if some of it has left; gives how many bytes.
+    pub fn drop_begun(&mut self) -> usize {
+        if self.begun == 0 {
+            return 0;
+        }
+        let before = self.bytes;
+        self.pop_message();
+        before - self.bytes
+    }
+
     /// Drops the oldest message of which no byte has left; false if there is none.
     pub fn drop_oldest(&mut self) -> bool {
         if self.begun == 0 {

@@ -55,6 +55,8 @@ pub enum Event {
     Connected(LinkId),
     /// The deadline of what waits has passed.
     Expired(LinkId, Side),
+    /// A lasting link has lost its connection: [`Reactor::outage`] tells how. It waits for [`Reactor::graft`].
+    Down(LinkId),
     /// The link is closed; its id means nothing from now on.
     Gone(LinkId),
     /// The group has an event, or was dropped.
@@ -248,6 +250,9 @@ impl<H: Host> Reactor<H> {
             link.set(flag::READABLE);
             if events & (epoll::RDHUP | epoll::HUP | epoll::ERR | epoll::PRI) != 0 {
                 link.set(flag::UNSETTLED | flag::URGENT);
+                if events & !(epoll::IN | epoll::OUT | epoll::PRI) != 0 && link.has(flag::LASTING) {
+                    link.set(flag::HANGUP);
+                }
             }
         }
         if events & (epoll::OUT | epoll::HUP | epoll::ERR) != 0 {
@@ -285,7 +290,9 @@ impl<H: Host> Reactor<H> {
             }
         }
         let Some(link) = self.get_mut(id) else { return };
-        let interesting = link.want != 0 || link.has(flag::GONE | flag::CLOSING) || link.kind == Kind::DatagramListener;
+        let interesting = link.want != 0
+            || link.has(flag::GONE | flag::CLOSING | flag::HANGUP | flag::DOWN_UNTOLD)
+            || link.kind == Kind::DatagramListener;
         if interesting && !link.has(flag::IN_READY) {
             link.set(flag::IN_READY);
             self.ready.push_back(id);
@@ -316,6 +323,12 @@ impl<H: Host> Reactor<H> {
             self.release(id);
             return Some(Event::Gone(id));
         }
+        if link.has(flag::LASTING)
+            && let Some(event) = self.lasting_event(id)
+        {
+            return Some(event);
+        }
+        let link = self.get_mut(id)?;
         if link.want & want::CONNECT != 0 {
             if link.has(flag::WRITABLE) {
                 link.want &= !want::CONNECT;

@@ -123,6 +123,10 @@ impl<H: Host> Reactor<H> {
             if link.front.is_some() {
                 return true;
             }
+            if link.needs_revival() {
+                self.go_down(id);
+                continue;
+            }
             if link.inbox_at == link.inbox.len() && link.inbox.capacity() > 0 {
                 self.parked -= link.inbox.len();
                 link.inbox = Vec::new();
@@ -259,9 +263,13 @@ impl<H: Host> Reactor<H> {
     }
 
     /// One recv(2) for a stream, into the shared buffer, or into the inbox when a partial message fills half of it.
-    fn receive_stream(&mut self, id: LinkId) {
+    pub(crate) fn receive_stream(&mut self, id: LinkId) {
         let small = self.parked > PARKED_CAP;
         let Some(link) = self.get_mut(id) else { return };
+        if link.fd.is_none() {
+            link.unset(flag::READABLE);
+            return;
+        }
         let have = link.inbox.len() - link.inbox_at;
         let size = match (small, link.has(flag::BULK)) {
             (true, _) | (_, true) => BEHIND,

@@ -106,6 +106,13 @@ impl Watch {
         }
     }
 
+    /// The connection is gone, but not the waits for what was sent on it.
+    pub fn reset(&mut self) {
+        self.handed = VecDeque::new();
+        (self.acknowledged, self.since, self.judge_at, self.step) = (0, 0, 0, 0);
+        (self.rto_max_ms, self.stall, self.loss) = (None, None, None);
+    }
+
     /// How many of the newest messages the last `bytes` bytes belong to, and how many runs of sizes that is.
     fn covering(&self, bytes: usize) -> (usize, usize) {
         let (mut left, mut messages, mut runs) = (bytes as u64, 0, 0);
@@ -184,7 +191,8 @@ impl<H: Host> Reactor<H> {
             watch.since = now;
             watch.acknowledged = position.saturating_sub(left as u64);
             watch.judge_at = now + period;
-            self.set_deadline(id, Side::Watch, now + period);
+            let first = if watch.mark == 0 { period } else { FIRST_STEP_NS };
+            self.set_deadline(id, Side::Watch, now + first);
         }
     }
 
@@ -302,6 +310,12 @@ impl<H: Host> Reactor<H> {
 
     /// The connection broke while it was sent to or watched: what waits is counted and dropped.
     pub(crate) fn lose(&mut self, id: LinkId, fault: Fault) {
+        let Some(link) = self.get_mut(id) else { return };
+        let lasts = link.has(flag::LASTING) && !link.has(flag::CLOSING | flag::END_ASKED);
+        if lasts {
+            link.fail_sending(fault);
+            return self.salvage(id);
+        }
         self.count_loss(id);
         let Some(link) = self.get_mut(id) else { return };
         match fault {
@@ -373,6 +387,9 @@ impl<H: Host> Reactor<H> {
         let Some(link) = self.get(id) else { return Passed::No };
         let reached = link.position();
         // Messages that a policy dropped leave a gap.
+        if let Some(passed) = link.lasting.as_ref().and_then(|lasting| lasting.passed(position, acknowledged)) {
+            return passed;
+        }
         let position = position.min(reached + link.out.as_ref().map_or(0, |queue| queue.bytes() as u64));
         if acknowledged && link.kind == Kind::Tcp {
             let Some(fd) = link.borrow_fd() else { return Passed::No };
@@ -430,9 +447,9 @@ impl<H: Host> Reactor<H> {
 }
 
 impl<H: Host> Link<H> {
-    /// How many bytes the kernel has taken.
+    /// How many bytes have gone: the kernel has taken them, or they were lost with an earlier connection.
     pub fn position(&self) -> u64 {
-        self.counters.bytes_out
+        self.counters.bytes_out + self.lasting.as_ref().map_or(0, |lasting| lasting.skipped)
     }
 
     fn look_ns(&self) -> u64 {

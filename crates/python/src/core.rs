@@ -11,7 +11,7 @@ use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use std::cell::{Cell, RefCell, RefMut};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 /// The engine's host: Python's own objects.
 pub struct PyHost;
@@ -71,6 +71,8 @@ pub struct Core {
     group_waiters: RefCell<Vec<Waiters>>,
     /// Links whose owner was collected while the reactor was in use.
     orphans: RefCell<Vec<LinkId>>,
+    /// What is called when a lasting link has lost its connection, by the link's id.
+    pub lasting: RefCell<HashMap<u64, Py<PyAny>>>,
     pub event_loop: RefCell<Option<Py<PyAny>>>,
     /// The thread whose event loop this is; 0 before the first use.
     owner: Cell<usize>,
@@ -102,6 +104,7 @@ impl Core {
             waiters: RefCell::default(),
             group_waiters: RefCell::default(),
             orphans: RefCell::default(),
+            lasting: RefCell::default(),
             event_loop: RefCell::default(),
             owner: Cell::new(0),
             ready: RefCell::default(),
@@ -174,6 +177,7 @@ impl Core {
             drop(slot.borrow_mut().take());
         }
         drop(self.timers.borrow_mut().take());
+        drop(std::mem::take(&mut *self.lasting.borrow_mut()));
         // It holds this core in turn: without this neither would ever go, nor the descriptors.
         drop(self.resolved.borrow_mut().take());
     }
@@ -326,7 +330,9 @@ impl Core {
                 }
                 Event::Sendable(id) | Event::Flushed(id) => self.wake_senders(py, id, false)?,
                 Event::Expired(id, _) => self.wake_senders(py, id, true)?,
+                Event::Down(id) => self.tell_down(py, id)?,
                 Event::Gone(id) => {
+                    drop(self.lasting.borrow_mut().remove(&id.0));
                     let ending = self.reactor()?.ending();
                     self.slot(id, |waiters| {
                         let senders = waiters.send.iter();
@@ -348,6 +354,16 @@ impl Core {
                     }
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Has the owner of a lasting link called, outside of the turn.
+    fn tell_down(&self, py: Python<'_>, id: LinkId) -> PyResult<()> {
+        let on_down = self.lasting.borrow().get(&id.0).map(|on_down| on_down.clone_ref(py));
+        let event_loop = self.event_loop.borrow().as_ref().map(|event_loop| event_loop.clone_ref(py));
+        if let (Some(on_down), Some(event_loop)) = (on_down, event_loop) {
+            event_loop.call_method1(py, "call_soon", (on_down,))?;
         }
         Ok(())
     }

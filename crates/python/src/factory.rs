@@ -4,7 +4,7 @@ use crate::core::{PyHost, os_error};
 use jackfield_engine::frame::FrameError;
 use jackfield_engine::sys::Errno;
 use jackfield_engine::sys::address::SocketAddress;
-use jackfield_engine::{DetachError, Fault, Kind, LinkId, Reactor, SendError, Silence, Stall};
+use jackfield_engine::{DetachError, Fault, Kind, LinkId, Loss, Reactor, SendError, Silence, Stall};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -176,11 +176,16 @@ impl Facts {
         self
     }
 
+    /// Adds what became of the messages.
+    pub fn with_loss(self, loss: &Loss) -> Facts {
+        self.number("certainly_unsent", loss.unsent as i64).number("unknown", loss.unknown as i64)
+    }
+
     /// Adds the link's protocol and its two ends, and what became of the messages if it broke.
     pub fn of_link(mut self, reactor: &Reactor<PyHost>, id: LinkId) -> Facts {
         let Some(protocol) = protocol(reactor, id) else { return self };
         if let Some(loss) = reactor.loss(id).filter(|_| matches!(self.kind, "lost" | "vanished")) {
-            self = self.number("certainly_unsent", loss.unsent as i64).number("unknown", loss.unknown as i64);
+            self = self.with_loss(&loss);
         }
         if matches!(self.kind, "too_large" | "invalid_frame" | "truncated")
             && let Some(garbage) = reactor.garbage(id)

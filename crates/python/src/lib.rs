@@ -11,6 +11,7 @@ mod factory;
 mod operation;
 mod pulse;
 mod raw;
+mod revive;
 mod tcp_info;
 mod until;
 
@@ -35,6 +36,13 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(factory::install_factories, module)?)?;
     module.add_function(wrap_pyfunction!(endpoint::check_framing, module)?)?;
     module.add_function(wrap_pyfunction!(endpoint::raise_open_files, module)?)?;
+    module.add_function(wrap_pyfunction!(revive::make_lasting, module)?)?;
+    module.add_function(wrap_pyfunction!(revive::is_down, module)?)?;
+    module.add_function(wrap_pyfunction!(revive::outage, module)?)?;
+    module.add_function(wrap_pyfunction!(revive::disown, module)?)?;
+    module.add_function(wrap_pyfunction!(revive::graft, module)?)?;
+    module.add_function(wrap_pyfunction!(revive::give_up, module)?)?;
+    module.add_function(wrap_pyfunction!(revive::queued, module)?)?;
     raw::install_slots(module.py());
     Ok(())
 }
