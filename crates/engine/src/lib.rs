@@ -28,6 +28,7 @@ mod explain;
 pub mod frame;
 pub mod group;
 mod handover;
+mod keepalive;
 mod lifecycle;
 pub mod link;
 pub mod queue;

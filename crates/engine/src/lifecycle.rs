@@ -3,6 +3,7 @@
 //! `close` delivers what is queued and then closes; `abort` drops it and resets. Either way the link stays until
 //! [`crate::Event::Gone`] was taken, so that no waiter is forgotten.
 
+use crate::keepalive;
 use crate::link::{Config, Counters, Fault, Host, Kind, Link, LinkId, flag};
 use crate::reactor::{Reactor, Side, Slot};
 use crate::supervise::Stall;
@@ -80,6 +81,9 @@ impl<H: Host> Reactor<H> {
         }
         if kind == Kind::Seqpacket {
             socket::set_option(fd.as_fd(), libc::SOL_SOCKET, libc::SO_PASSCRED, 1)?;
+        }
+        if kind == Kind::Tcp {
+            keepalive::stagger(fd.as_fd(), self.live);
         }
         let mut link = Link::new(Some(fd), kind, config, to.clone());
         if !done {
@@ -274,6 +278,9 @@ impl<H: Host> Reactor<H> {
         let kind = kind_of(family, if seqpacket { libc::SOCK_SEQPACKET } else { libc::SOCK_STREAM });
         if kind == Kind::Seqpacket {
             let _ = socket::set_option(fd.as_fd(), libc::SOL_SOCKET, libc::SO_PASSCRED, 1);
+        }
+        if kind == Kind::Tcp {
+            keepalive::stagger(fd.as_fd(), self.live);
         }
         let mut new = Link::new(Some(fd), kind, &config, peer);
         new.parent = listener;

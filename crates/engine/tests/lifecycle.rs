@@ -127,7 +127,8 @@ fn receive_and_send_deadlines_are_told_once_and_forgotten_when_met() {
     stepper.expect(Event::Flushed(id));
     stepper.until("the deadline to pass", |reactor, _| (reactor.tick() > soon).then_some(()));
     stepper.settle();
-    assert_eq!(stepper.events, []);
+    // What was read in the meantime may be told once more; a deadline may not.
+    assert!(!stepper.events.iter().any(|event| matches!(event, Event::Expired(..))), "{:?}", stepper.events);
     stepper.close_all(&[id]);
     drop(reader.join());
 }
