@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import functools
+import math
 import socket
 import time
 from collections.abc import Awaitable, Callable, Generator
@@ -15,7 +16,7 @@ from jackfield import _engine
 from jackfield._address import Address
 from jackfield._channel import Channel
 from jackfield._errors import Attempt, JackfieldError, TimedOut, from_os_error
-from jackfield._happy_eyeballs import first_connected, most_telling
+from jackfield._happy_eyeballs import ATTEMPT_DELAY, first_connected, most_telling
 from jackfield._loop import current_reactor
 from jackfield._names import find_places
 from jackfield._option_values import bind_address
@@ -146,7 +147,10 @@ async def open_channel(setup: Setup) -> Channel:
     tries: list[Callable[[], Awaitable[int]]] = [
         functools.partial(_attempt, reactor, setup, *place, deadline) for place in places
     ]
-    outcome = await first_connected(tries, discard=reactor.close_link, deadline=deadline)
+    own = None if setup.options.bind is None else bind_address(setup.protocol, setup.options.bind)
+    # Two attempts cannot have the same local port at a time.
+    delay = math.inf if own is not None and own.port else ATTEMPT_DELAY
+    outcome = await first_connected(tries, discard=reactor.close_link, delay=delay, deadline=deadline)
     link, failed = outcome
     if link is not None:
         return Channel(reactor, setup, link)
@@ -156,7 +160,6 @@ async def open_channel(setup: Setup) -> Channel:
     ]
     nowhere = OSError(errno.EADDRNOTAVAIL, "the name has no address of a usable family")
     failure = most_telling([error for _, error, _ in failed] or [nowhere])
-    own = None if setup.options.bind is None else bind_address(setup.protocol, setup.options.bind)
     raise from_os_error(failure, stage="connect", address=address, attempts=attempts, own=own) from failure
 
 

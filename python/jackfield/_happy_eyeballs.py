@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
@@ -23,13 +24,14 @@ class Race:
     """Which address to try when. Each is tried once, in order.
 
     The next one starts when the last start was ``delay`` seconds ago, or at once when an attempt has failed.
+    With an infinite delay one comes after the other.
     """
 
     def __init__(self, count: int, *, delay: float = ATTEMPT_DELAY) -> None:
         self._count = count
         self._delay = delay
         self._next = 0
-        self._due = float("-inf")
+        self._due = -math.inf
         self._running: set[int] = set()
 
     def start(self, now: float) -> int | None:
@@ -48,8 +50,8 @@ class Race:
         self._due = now
 
     def wait(self, now: float) -> float | None:
-        """Seconds until another address is to be tried; None if none is left."""
-        return None if self._next == self._count else max(0.0, self._due - now)
+        """Seconds until another address is to be tried; None if none is left, or only after a failure."""
+        return None if self._next == self._count or self._due == math.inf else max(0.0, self._due - now)
 
     @property
     def is_lost(self) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from support import eventually
+from support import eventually, turns
 
 from jackfield._happy_eyeballs import ATTEMPT_DELAY, Race, first_connected, most_telling
 
@@ -39,6 +40,13 @@ def test_after_a_failure_the_next_starts_at_once() -> None:
     assert (race.wait(0.3), race.is_lost) == (None, False)
     race.failed(2, 0.4)
     assert race.is_lost
+
+
+def test_with_an_infinite_delay_one_comes_after_the_other() -> None:
+    race = Race(2, delay=math.inf)
+    assert (race.start(0.0), race.start(1e9), race.wait(1e9)) == (0, None, None)
+    race.failed(0, 1e9)
+    assert (race.wait(1e9), race.start(1e9), race.wait(1e9)) == (0.0, 1, None)
 
 
 def test_an_empty_race_is_lost() -> None:
@@ -103,8 +111,10 @@ class Peers:
             self.cancelled.append(index)
             raise
 
-    async def race(self, **options: Any) -> tuple[int | None, list[tuple[int, OSError, float]]]:
-        return await first_connected(self.attempts(), discard=self.discarded.append, delay=0.001, **options)
+    async def race(
+        self, delay: float = 0.001, **options: Any
+    ) -> tuple[int | None, list[tuple[int, OSError, float]]]:
+        return await first_connected(self.attempts(), discard=self.discarded.append, delay=delay, **options)
 
 
 def test_the_first_that_connects_wins_and_the_others_are_cancelled() -> None:
@@ -157,6 +167,20 @@ def test_after_the_deadline_nothing_new_begins() -> None:
         peers = Peers("refuses", "connects")
         winner, failures = await peers.race(deadline=0.0)
         assert (winner, len(failures), peers.started) == (None, 1, [0])
+
+    asyncio.run(main())
+
+
+def test_one_after_the_other_while_the_first_is_silent() -> None:
+    async def main() -> None:
+        peers = Peers("together", "connects")
+        racing = asyncio.create_task(peers.race(math.inf))
+        await eventually(lambda: peers.started == [0])
+        await turns(20)
+        assert peers.started == [0]
+        peers.opening.set()
+        assert (await racing)[0] == 0
+        assert (await Peers("refuses", "connects").race(math.inf))[0] == 1
 
     asyncio.run(main())
 
