@@ -17,6 +17,7 @@
 //! its owner asked to hear of, and messages are claimed one by one. It calls nobody back, so that its owner may do
 //! anything between two calls.
 
+mod accepting;
 mod beside;
 pub mod blocking;
 pub mod busy_poll;
@@ -25,12 +26,14 @@ mod datagrams;
 mod departures;
 mod evidence;
 mod explain;
+mod facts;
 pub mod frame;
 pub mod group;
 mod handover;
 mod keepalive;
 mod lifecycle;
 pub mod link;
+mod opening;
 pub mod queue;
 pub mod reactor;
 mod receive;
@@ -47,8 +50,9 @@ pub use datagrams::Origin;
 pub use evidence::Garbage;
 pub use explain::Pulse;
 pub use handover::{DetachError, Opened};
-pub use lifecycle::{Ending, OpenOptions, SocketOption};
+pub use lifecycle::Ending;
 pub use link::{Body, Config, Counters, Fault, Host, Kind, LinkId, Plain, PlainBody, want};
+pub use opening::{OpenOptions, SocketOption};
 pub use queue::WhenFull;
 pub use reactor::{Event, Reactor, Side};
 pub use receive::Take;
