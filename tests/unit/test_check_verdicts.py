@@ -12,6 +12,7 @@ import test_check_local
 import test_check_unix
 from observed import LISTENER, SILENCE, STOPPED, WHERE, connected, local, refused, remote, seen, silent
 
+import jackfield
 from jackfield.diagnosis.causes import CAUSES, FROM_LIBRARY, NAME_CAUSES
 from jackfield.diagnosis.judge import interrupted, judge, show_seconds
 from jackfield.diagnosis.observations import Certificate, Process, Resolution, Tls
@@ -51,6 +52,8 @@ def test_exit_codes_are_distinct_and_stable() -> None:
 
 
 def test_the_librarys_causes_are_causes() -> None:
+    listening = {"address_held", "address_lingers", "file_in_the_way"}
+    assert {cause.value for cause in jackfield.Cause} - listening == set(FROM_LIBRARY)
     names = {cause.name for cause in CAUSES}
     assert set(FROM_LIBRARY.values()) <= names
     assert set(NAME_CAUSES) <= names

@@ -53,7 +53,11 @@ def judge_attempts(seen: Observations) -> Verdict:
     verdicts = [_judge(seen, attempt) for attempt in seen.attempts]
     if not verdicts:
         return Verdict("failed", "nothing was tried", "certain", "there is no address to try")
-    return min(verdicts, key=lambda verdict: _TELLING.index(verdict.cause))
+    return min(verdicts, key=_rank)
+
+
+def _rank(verdict: Verdict) -> int:
+    return _TELLING.index(verdict.cause) if verdict.cause in _TELLING else len(_TELLING)
 
 
 def _judge(seen: Observations, attempt: Attempt) -> Verdict:
