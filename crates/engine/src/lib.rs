@@ -9,7 +9,7 @@
 //! | [`clock`], `wait` | time that passes or steps, and waiting for it |
 //! | [`busy_poll`] | whether to poll before sleeping; pure |
 //! | [`blocking`] | one connected socket without a reactor, for callers that wait in system calls |
-//! | `receive`, `transmit`, `lifecycle`, `handover`, `supervise`, `revive`, `explain`, [`group`] | the reactor's rules, one concern a file |
+//! | `receive`, `transmit`, `lifecycle`, `handover`, `supervise`, `reached`, `revive`, `explain`, [`group`] | the reactor's rules, one concern a file |
 //! | `datagrams`, `departures`, `segments` | datagrams in batches: in, out, and runs of them |
 //! | [`sys`] | system calls; the only `unsafe` |
 //!
@@ -35,6 +35,7 @@ mod lifecycle;
 pub mod link;
 mod opening;
 pub mod queue;
+mod reached;
 pub mod reactor;
 mod receive;
 mod revive;
@@ -54,8 +55,9 @@ pub use lifecycle::Ending;
 pub use link::{Body, Config, Counters, Fault, Host, Kind, LinkId, Plain, PlainBody, want};
 pub use opening::{OpenOptions, SocketOption};
 pub use queue::WhenFull;
+pub use reached::Passed;
 pub use reactor::{Event, Reactor, Side};
 pub use receive::Take;
 pub use revive::Outage;
-pub use supervise::{Loss, Passed, Silence, Stall};
+pub use supervise::{Loss, Silence, Stall};
 pub use transmit::{Payload, Queued, SendError};

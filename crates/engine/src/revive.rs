@@ -7,8 +7,9 @@
 
 use crate::frame::{FrameError, Step};
 use crate::link::{Body, Fault, Host, Kind, Link, LinkId, flag};
+use crate::reached::Passed;
 use crate::reactor::{Event, Reactor, Side};
-use crate::supervise::{Loss, Passed};
+use crate::supervise::Loss;
 use crate::sys::Errno;
 use crate::sys::epoll::{EDGE, IN, PRI, RDHUP};
 use std::rc::Rc;

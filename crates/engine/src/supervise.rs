@@ -20,10 +20,10 @@ const UNANSWERED: u8 = 3;
 const LOOKS: u64 = 8;
 const SHORTEST_LOOK_NS: u64 = 20_000_000;
 /// How often a link is looked at that is not to be judged, to give its memory back.
-const IDLE_LOOK_NS: u64 = 30_000_000_000;
+pub(crate) const IDLE_LOOK_NS: u64 = 30_000_000_000;
 /// The first look for an acknowledgement that is waited for, and the longest time between two.
-const FIRST_STEP_NS: u64 = 200_000;
-const LONGEST_STEP_NS: u64 = 100_000_000;
+pub(crate) const FIRST_STEP_NS: u64 = 200_000;
+pub(crate) const LONGEST_STEP_NS: u64 = 100_000_000;
 /// The kernel's longest time between two probes (linux/tcp.h since 6.15, TCP_RTO_MAX_MS), and its least value.
 const TCP_RTO_MAX_MS: i32 = 44;
 const SHORTEST_RTO_MAX_MS: u64 = 1000;
@@ -61,17 +61,6 @@ pub struct Stall {
     pub waiting: usize,
 }
 
-/// How far a link has come with what was queued at some time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Passed {
-    /// Not yet.
-    No,
-    /// All of it.
-    Yes,
-    /// A connection was lost in the middle of it; the link goes on with another one.
-    Lost,
-}
-
 /// Data under way on one link.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
@@ -83,13 +72,13 @@ pub(crate) struct Watch {
     /// The position up to which the peer had acknowledged when that was looked at last ...
     acknowledged: u64,
     /// ... and since when it has stood there.
-    since: u64,
-    judge_at: u64,
+    pub since: u64,
+    pub judge_at: u64,
     /// The position of the nearest wait for an acknowledgement, and the time between two looks for it; 0 for none.
-    mark: u64,
-    step: u64,
+    pub mark: u64,
+    pub step: u64,
     /// Of the nearest wait for this kernel to take it; 0 for none.
-    sent_mark: u64,
+    pub sent_mark: u64,
     /// The kernel's own longest time between two probes, if we have lowered it.
     rto_max_ms: Option<i32>,
     loss: Option<Loss>,
@@ -374,74 +363,6 @@ impl<H: Host> Reactor<H> {
     pub(crate) fn note_stall(&mut self, id: LinkId) {
         if let (Some(stall), Some(link)) = (self.stall(id), self.get_mut(id)) {
             link.watch.get_or_insert_default().stall = Some(stall);
-        }
-    }
-
-    /// Everything queued until now is at positions up to this one; see [`Reactor::passed`].
-    pub fn queued_position(&self, id: LinkId) -> u64 {
-        self.get(id).map_or(0, |link| link.position() + link.out.as_ref().map_or(0, |queue| queue.bytes() as u64))
-    }
-
-    /// Whether this kernel has taken what lies up to `position`, or the peer's kernel has acknowledged it.
-    pub fn passed(&self, id: LinkId, position: u64, acknowledged: bool) -> Passed {
-        let Some(link) = self.get(id) else { return Passed::No };
-        let reached = link.position();
-        // Messages that a policy dropped leave a gap.
-        if let Some(passed) = link.lasting.as_ref().and_then(|lasting| lasting.passed(position, acknowledged)) {
-            return passed;
-        }
-        let position = position.min(reached + link.out.as_ref().map_or(0, |queue| queue.bytes() as u64));
-        if acknowledged && link.kind == Kind::Tcp {
-            let Some(fd) = link.borrow_fd() else { return Passed::No };
-            let acknowledged = reached.saturating_sub(unacknowledged(link, fd) as u64);
-            return if acknowledged >= position { Passed::Yes } else { Passed::No };
-        }
-        let empty = link.is_flushed() || !link.kind.is_packet();
-        if reached >= position && empty { Passed::Yes } else { Passed::No }
-    }
-
-    /// The owner waits until [`Reactor::passed`] is true; [`crate::Event::Flushed`] tells.
-    pub fn want_passed(&mut self, id: LinkId, position: u64, acknowledged: bool) {
-        let now = self.clock.now();
-        let Some(link) = self.get_mut(id) else { return };
-        link.want |= want::PASSED;
-        let rtt = link.borrow_fd().and_then(|fd| TcpInfo::of(fd).ok()).map_or(0, |info| info.rtt_us);
-        let watch = link.watch.get_or_insert_default();
-        let nearest = |mark: u64| if mark == 0 { position } else { mark.min(position) };
-        if !acknowledged {
-            watch.sent_mark = nearest(watch.sent_mark);
-            return;
-        }
-        if watch.step == 0 {
-            watch.step = (u64::from(rtt) * 1000).clamp(FIRST_STEP_NS, LONGEST_STEP_NS);
-        }
-        watch.mark = nearest(watch.mark);
-        let at = now + watch.step;
-        if watch.judge_at == 0 {
-            // Nothing has left yet.
-            watch.judge_at = now + IDLE_LOOK_NS;
-            watch.since = now;
-        }
-        let before = self.get(id).map_or(0, |link| link.deadlines[Side::Watch as usize]);
-        if before == 0 || at < before {
-            self.set_deadline(id, Side::Watch, at);
-        }
-    }
-
-    /// Whether the nearest of the waits of [`Reactor::want_passed`] is over.
-    pub(crate) fn has_passed(&self, id: LinkId) -> bool {
-        let Some(watch) = self.get(id).and_then(|link| link.watch.as_ref()) else { return true };
-        let (mark, sent_mark) = (watch.mark, watch.sent_mark);
-        (mark != 0 && self.passed(id, mark, true) != Passed::No)
-            || (sent_mark != 0 && self.passed(id, sent_mark, false) != Passed::No)
-    }
-
-    /// Forgets these waits: whose are not over asks again.
-    pub(crate) fn forget_passed(&mut self, id: LinkId) {
-        let Some(link) = self.get_mut(id) else { return };
-        link.want &= !want::PASSED;
-        if let Some(watch) = &mut link.watch {
-            (watch.mark, watch.sent_mark, watch.step) = (0, 0, 0);
         }
     }
 }
