@@ -1,10 +1,16 @@
-/* UDP one way, in C, in two manners: `offload` hands the kernel a run of datagrams at a time (UDP_SEGMENT, UDP_GRO;
- * udp(7)), `mmsg` hands over single datagrams, 64 in a call (sendmmsg, recvmmsg).
+/* UDP one way, in C, in three manners:
+ *
+ *   messages  runs of datagrams cross the kernel as one (UDP_SEGMENT, UDP_GRO; udp(7)). Each datagram is a message of
+ *             its own at both ends: copied into the run from where it lies, and out of it into memory of its own, from a
+ *             pool. This is the least that any library does which gives out messages.
+ *   raw       the same runs, but the same 64 KB leave again and again, and nobody looks at what arrives: what the
+ *             kernel can do at most.
+ *   mmsg      single datagrams, 64 in a call (sendmmsg, recvmmsg), and nobody looks at them.
  *
  * UDP has no flow control, so the two programs bring their own, the same for every contender: the sink tells its count
  * after each 256 datagrams, and the source is at most 2,048 ahead of it. The source so runs at the sink's pace, and what
  * is lost all the same is counted and reported. A datagram of one byte asks for the count at once.
- * usage: datagrams sink ADDRESS offload|mmsg        datagrams source ADDRESS offload|mmsg SIZE SECONDS */
+ * usage: datagrams sink ADDRESS MANNER        datagrams source ADDRESS MANNER SIZE SECONDS */
 #define _GNU_SOURCE
 #include "bench.h"
 
@@ -19,6 +25,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+enum { MESSAGES = 256 };
 enum { WINDOW = 2048, CREDIT = 256, BATCH = 64, LARGEST = 65536, BUFFER = 4 << 20, STALL_MS = 200 };
 enum { SEGMENT = 103, GRO = 104 }; /* UDP_SEGMENT, UDP_GRO, which older headers lack */
 
@@ -47,7 +54,17 @@ static void tell(int fd, const struct sockaddr_in *to, uint64_t total) {
     sendto(fd, message, sizeof message, MSG_NOSIGNAL, (const struct sockaddr *)to, sizeof *to);
 }
 
-static void sink(int fd, int offload) {
+/* Puts each datagram of a message into memory of its own, which is used again when 512 more have come. */
+static void keep(const unsigned char *data, size_t size, size_t segment) {
+    static unsigned char *kept[512];
+    static size_t next;
+    for (size_t at = 0; at < size; at += segment, next = (next + 1) % 512) {
+        if (!kept[next]) kept[next] = malloc(LARGEST);
+        memcpy(kept[next], data + at, size - at < segment ? size - at : segment);
+    }
+}
+
+static void sink(int fd, int offload, int keeps) {
     static unsigned char buffers[BATCH][LARGEST];
     static char controls[BATCH][64];
     struct sockaddr_in names[BATCH];
@@ -76,6 +93,7 @@ static void sink(int fd, int offload) {
                 if (control->cmsg_level == IPPROTO_UDP && control->cmsg_type == GRO)
                     memcpy(&segment, CMSG_DATA(control), sizeof(int));
             total += segment ? (size + segment - 1) / segment : 1;
+            if (keeps) keep(buffers[i], size, segment);
         }
         if (asked || total - told >= CREDIT) tell(fd, &names[got - 1], told = total);
     }
@@ -92,8 +110,11 @@ static uint64_t credit(int fd, int wait_ms, uint64_t known) {
     return known;
 }
 
-static void source(int fd, int offload, size_t size, double seconds) {
-    static unsigned char data[LARGEST];
+static void source(int fd, int offload, int keeps, size_t size, double seconds) {
+    static unsigned char data[LARGEST], runs[4][LARGEST];
+    unsigned char *lying[MESSAGES];
+    for (int i = 0; i < MESSAGES; i++) lying[i] = memset(malloc(size), 'x', size);
+    unsigned next = 0;
     struct mmsghdr messages[BATCH];
     struct iovec parts[BATCH];
     char control[CMSG_SPACE(sizeof(uint16_t))] = {0};
@@ -101,7 +122,7 @@ static void source(int fd, int offload, size_t size, double seconds) {
     if (run > 64) run = 64;
     memset(messages, 0, sizeof messages);
     for (unsigned i = 0; i < batch; i++) {
-        parts[i] = (struct iovec){data, size * run};
+        parts[i] = (struct iovec){keeps ? runs[i] : data, size * run};
         messages[i].msg_hdr.msg_iov = &parts[i];
         messages[i].msg_hdr.msg_iovlen = 1;
         if (!offload) continue;
@@ -125,6 +146,8 @@ static void source(int fd, int offload, size_t size, double seconds) {
             if (received == before) lost = sent - received;
             continue;
         }
+        for (unsigned i = 0; keeps && i < batch; i++)
+            for (unsigned j = 0; j < run; j++) memcpy(runs[i] + j * size, lying[next++ % MESSAGES], size);
         int done = sendmmsg(fd, messages, batch, MSG_NOSIGNAL);
         if (done < 0 && errno != ECONNREFUSED) fail("sendmmsg");
         if (done > 0) sent += (uint64_t)done * run;
@@ -140,12 +163,13 @@ static void source(int fd, int offload, size_t size, double seconds) {
 }
 
 int main(int count, char **words) {
-    if (count != 4 && count != 6) fail("usage: datagrams sink|source ADDRESS offload|mmsg [SIZE SECONDS]");
+    if (count != 4 && count != 6) fail("usage: datagrams sink|source ADDRESS messages|raw|mmsg [SIZE SECONDS]");
     struct sockaddr_in at = parse(words[2]);
-    int fd = open_udp(), offload = strcmp(words[3], "offload") == 0;
+    int fd = open_udp(), keeps = strcmp(words[3], "messages") == 0;
+    int offload = keeps || strcmp(words[3], "raw") == 0;
     if (strcmp(words[1], "source") == 0 && count == 6) {
         if (connect(fd, (struct sockaddr *)&at, sizeof at) < 0) fail("connect");
-        source(fd, offload, (size_t)atoi(words[4]), atof(words[5]));
+        source(fd, offload, keeps, (size_t)atoi(words[4]), atof(words[5]));
         return 0;
     }
     if (bind(fd, (struct sockaddr *)&at, sizeof at) < 0) fail("bind %s", words[2]);
@@ -153,5 +177,5 @@ int main(int count, char **words) {
     getsockname(fd, (struct sockaddr *)&at, &length);
     printf("ready udp://127.0.0.1:%u\n", ntohs(at.sin_port));
     fflush(stdout);
-    sink(fd, offload);
+    sink(fd, offload, keeps);
 }

@@ -45,8 +45,19 @@ def _c(role: str, address: str, size: int, seconds: float) -> list[str]:
         "send-gathered": ["send", address, "gathered", str(size)],
         "accept": ["accept", address],
         "room": ["room", address],
+        "udp-sink": ["datagrams", "sink", address, "messages"],
+        "udp-source": ["datagrams", "source", address, "messages", str(size), str(seconds)],
     }[role]
     return [str(BUILD / words[0]), *words[1:]]
+
+
+def _c_datagrams(manner: str) -> Command:
+    """The C programs for UDP that do less than `_c`: see c/datagrams.c."""
+
+    def command(role: str, address: str, size: int, seconds: float) -> list[str]:
+        return [manner if word == "messages" else word for word in _c(role, address, size, seconds)]
+
+    return command
 
 
 def _python(program: str, *flags: str, roles: dict[str, str] | None = None) -> Command:
@@ -63,6 +74,7 @@ def _python(program: str, *flags: str, roles: dict[str, str] | None = None) -> C
 def _jackfield(*flags: str, **roles: str) -> Command:
     """Jackfield has one small file per role."""
     files = {"receive-many": "receive", "bulk": "receive", "send-each": "send", "send-gathered": "send"}
+    files |= {"udp-sink": "datagrams", "udp-source": "datagrams", "endpoint-source": "datagrams"}
 
     def command(role: str, address: str, size: int, seconds: float) -> list[str]:
         role = roles.get(role, "echo" if role == "memory" else role)
@@ -95,6 +107,19 @@ _BUFFERED = {"bulk": "bulk-buffered"}
 BUFFERED = Contender("buffered", "asyncio BufferedProtocol", _python("protocol.py", roles=_BUFFERED))
 UVLOOP_BUFFERED = Contender(
     "uvloop-buffered", "uvloop BufferedProtocol", _python("protocol.py", "--uvloop", roles=_BUFFERED)
+)
+C_RAW = Contender("c-raw", "C, nobody looks at the datagrams", _c_datagrams("raw"))
+C_MMSG = Contender("c-mmsg", "C, sendmmsg and recvmmsg", _c_datagrams("mmsg"))
+JACKFIELD_ENDPOINT = Contender(
+    "jackfield-endpoint", "jackfield, endpoints alone", _jackfield(**{"udp-source": "endpoint-source"})
+)
+DATAGRAM_PROTOCOL = Contender("datagram-protocol", "asyncio DatagramProtocol", _python("plain_datagrams.py"))
+UVLOOP_DATAGRAM = Contender(
+    "uvloop-datagram", "uvloop DatagramProtocol", _python("plain_datagrams.py", "--uvloop")
+)
+_BLOCKING = {"udp-sink": "blocking-udp-sink", "udp-source": "blocking-udp-source"}
+BLOCKING_UDP = Contender(
+    "blocking-udp", "blocking Python sockets", _python("plain_datagrams.py", roles=_BLOCKING)
 )
 PYZMQ_BOTH = replace(PYZMQ, name="pyzmq-both", label="pyzmq at both ends", own_sink=True)
 

@@ -7,8 +7,12 @@ from suite import contenders as who
 from suite.contenders import Contender
 from suite.scenarios import (
     BULK,
+    DATAGRAM,
     Setting,
     accept,
+    datagrams,
+    datagrams_in,
+    datagrams_out,
     memory,
     receive,
     receive_bytes,
@@ -51,6 +55,7 @@ def all_measurements(base: Setting, *, quick: bool = False) -> list[Measurement]
         *_memory(base, QUICK_MEMORY_CONNECTIONS if quick else MEMORY_CONNECTIONS),
         *_accept(base),
         *_rooms(base),
+        *_udp(base),
     ]
 
 
@@ -206,3 +211,16 @@ def _rooms(base: Setting) -> Iterable[Measurement]:
             (who.C, who.JACKFIELD, who.PROTOCOL, who.UVLOOP, who.PYZMQ),
             left_out="asyncio streams, picows: no group either, the loop over members is Protocol's",
         )
+
+
+def _udp(base: Setting) -> Iterable[Measurement]:
+    at = replace(base, transport="udp", size=DATAGRAM)
+    c, plain = (who.C, who.C_RAW, who.C_MMSG), (who.DATAGRAM_PROTOCOL, who.UVLOOP_DATAGRAM, who.BLOCKING_UDP)
+    left_out = "iperf3 and others: they show rates, not messages"
+    for name, way, run, ours in (
+        ("udp", "one way", datagrams, (who.JACKFIELD, who.JACKFIELD_ENDPOINT)),
+        ("udp-receive", "receiving from the C source", datagrams_in, (who.JACKFIELD,)),
+        ("udp-send", "sending to the C sink", datagrams_out, (who.JACKFIELD, who.JACKFIELD_ENDPOINT)),
+    ):
+        title = f"UDP, {DATAGRAM:,} B, {way}, under 0.1 % lost"
+        yield Measurement(name, title, "k/s", 1e3, run, at, (*c, *ours, *plain), left_out=left_out)

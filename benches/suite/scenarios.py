@@ -14,13 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from suite.build import BUILD
-from suite.contenders import Contender
+from suite.contenders import C, Command, Contender
 from suite.processes import READY_SECONDS, ContenderFailed, Program, Run
 
 BULK = 1 << 20  # bytes per large message
 SMALL = 64  # bytes per message everywhere else
 SLACK = 10.0  # seconds that a client may take beyond what it measures
 HOLD_SECONDS = 60.0
+DATAGRAM = 1200  # bytes: what fits through nearly every path, with a tunnel or two on the way
+MOST_LOST = 0.001
 WARMING_CONNECTIONS = 20
 SETTLED_READINGS, SETTLING_PAUSE, SETTLING_LIMIT = 3, 0.05, 3.0
 
@@ -43,7 +45,7 @@ class Setting:
 def serving(contender: Contender, role: str, at: Setting) -> Iterator[tuple[Run, Program, list[str]]]:
     """The contender's server in `role`, on its core, at a fresh address."""
     with tempfile.TemporaryDirectory(prefix="jfbench-") as directory, Run() as run:
-        address = "tcp://127.0.0.1:0" if at.transport == "tcp" else f"unix://{directory}/s"
+        address = f"unix://{directory}/s" if at.transport == "unix" else f"{at.transport}://127.0.0.1:0"
         command = contender.command(role, address, at.size, at.seconds)
         if contender.is_hub:
             command += ["--control", f"{directory}/control"]
@@ -135,6 +137,31 @@ def room(contender: Contender, at: Setting) -> float:
         address, *publish = addresses
         words = _client("members", address, contender.wire, at.connections, at.size, at.burst, at.seconds)
         return _rate(run.measure(server, [*words, *publish], at.load_core, at.seconds + SLACK))
+
+
+def datagrams(contender: Contender, at: Setting) -> float:
+    """Datagrams per second one way, the contender at both ends; more than a thousandth lost is a failure."""
+    return _datagrams(contender, contender.command, at)
+
+
+def datagrams_in(contender: Contender, at: Setting) -> float:
+    """The same, from the C source."""
+    return _datagrams(contender, C.command, at)
+
+
+def datagrams_out(contender: Contender, at: Setting) -> float:
+    """The same, into the C sink."""
+    return _datagrams(C, contender.command, at)
+
+
+def _datagrams(sink: Contender, source: Command, at: Setting) -> float:
+    with serving(sink, "udp-sink", at) as (run, server, [address]):
+        words = source("udp-source", address, at.size, at.seconds)
+        result = run.measure(server, words, at.load_core, at.seconds + SLACK)
+        lost = result["lost"] / max(1.0, result["count"] + result["lost"])
+        if lost > MOST_LOST:
+            raise ContenderFailed(f"{lost:.2%} of the datagrams were lost")
+        return _rate(result)
 
 
 def memory(contender: Contender, at: Setting) -> float:

@@ -54,6 +54,9 @@ TARGETS = (
     _bar("room-1000-burst-tcp", "jackfield", 2.5, "pyzmq"),
     _bar("room-1000-burst-tcp", "jackfield", 0.8, "protocol"),
     _bar("room-1000-burst-tcp", "jackfield", 0.8, "uvloop"),
+    _bar("udp", "jackfield", 0.8, "c"),
+    _bar("udp", "jackfield", 30.0, "datagram-protocol"),
+    _aim("udp", "jackfield", 0.8, "c-raw"),
 )
 
 

@@ -9,6 +9,8 @@ import asyncio
 import contextlib
 import errno
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -299,3 +301,21 @@ def test_the_path_mtu_is_named(hosts: Hosts, family: int) -> None:
     with hearing(hosts.receiver, hear) as process:
         inside(hosts.sender, speak)
         assert process.result() == [1500 - header] + [2000] * 20 + [1000] * 3
+
+
+def test_the_command_line_speaks_to_groups(hosts: Hosts) -> None:
+    jackfield_command = [sys.executable, "-m", "jackfield.cli"]
+    address = f"udp://{GROUPS[4]}:{PORT},interface={hosts.device}"
+    heard = hosts.receiver.popen(
+        [*jackfield_command, "listen", address], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert heard.stderr is not None
+        assert heard.stdout is not None
+        while "listening" not in (line := heard.stderr.readline()):
+            assert line, "it ended"
+        hosts.sender.run([*jackfield_command, "connect", address], input="hello, group\n")
+        assert heard.stdout.readline() == "hello, group\n"
+    finally:
+        heard.kill()
+        heard.communicate()

@@ -259,6 +259,17 @@ def test_udp_nicknames(start: Start) -> None:
     server.interrupt()
 
 
+def test_udp_sensors() -> None:
+    output = run_whole("udp_sensors")
+    came = [
+        int(count) for count in re.findall(r"^sensor-\d: (\d+) of 1000 readings came$", output, re.MULTILINE)
+    ]
+    dropped = re.search(r"^the kernel dropped (\d+)$", output, re.MULTILINE)
+    assert dropped is not None, output
+    assert len(came) == 5
+    assert sum(came) + int(dropped[1]) >= 5_000
+
+
 def test_sticky_packets() -> None:
     output = run_whole("sticky_packets")
     assert "none: 3 messages sent, 1 received: [b'onetwothree']\n" in output

@@ -8,6 +8,7 @@ use crate::segments::{Run, next_run};
 use crate::sys::address::{RawAddress, SocketAddress};
 use crate::sys::batch::{self, Departure};
 use crate::sys::{Errno, io};
+use crate::transmit::{ALWAYS_CARRIED, FLUSH_DATAGRAMS_AT};
 use std::io::IoSlice;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -27,6 +28,61 @@ struct Outgoing {
 }
 
 impl<H: Host> Reactor<H> {
+    /// Queues several datagrams, all `to` one place on an endpoint, as long as nothing needs a closer look: gives how many.
+    /// What stopped it - a full queue, a fault, a datagram that is too long - is told by sending the next one.
+    pub fn send_datagrams<'a>(
+        &mut self,
+        id: LinkId,
+        datagrams: impl IntoIterator<Item = &'a [u8]>,
+        to: Option<&Rc<RawAddress>>,
+    ) -> usize {
+        let Some(link) = self.get_mut(id) else { return 0 };
+        let plain = link.has(flag::IP)
+            && link.membership.is_none()
+            && link.fault.is_none()
+            && !link.has(flag::CLOSING | flag::GONE | flag::END_ASKED | flag::CONNECTING);
+        let answerable = match link.kind {
+            Kind::Datagram => to.is_none(),
+            Kind::Endpoint => to.is_some(),
+            _ => false,
+        };
+        if !plain || !answerable {
+            return 0;
+        }
+        let longest = link.framer.max_message().min(ALWAYS_CARRIED);
+        let high_water = link.config.high_water;
+        let mut queue = match link.out.take() {
+            Some(queue) => queue,
+            None => self.take_queue(),
+        };
+        let mut queued = 0;
+        for datagram in datagrams {
+            let backlog = queue.bytes().max(queue.messages());
+            if datagram.len() > longest || backlog + datagram.len().max(1) > high_water {
+                break;
+            }
+            queue.push([datagram, &[], &[]]);
+            if let Some(to) = to {
+                queue.address_last(to);
+            }
+            queued += 1;
+            if queue.bytes() >= FLUSH_DATAGRAMS_AT {
+                self.queued(id, queue);
+                let Some(link) = self.get_mut(id).filter(|link| link.fault.is_none()) else { return queued };
+                queue = match link.out.take() {
+                    Some(queue) => queue,
+                    None => self.take_queue(),
+                };
+            }
+        }
+        if queue.is_empty() {
+            self.return_queue(queue);
+        } else {
+            self.queued(id, queue);
+        }
+        queued
+    }
+
     /// Writes the packets that wait on one link: in batches, and in runs where the kernel divides them.
     pub(crate) fn write_packets(&mut self, id: LinkId, queue: &mut OutQueue<H::Loan>) -> Result<(), Errno> {
         let now = self.now;

@@ -67,6 +67,8 @@ impl<L: AsRef<[u8]>> Chunk<L> {
 
 /// From this size on the last buffer is left alone and a new one begun.
 const BUFFER: usize = 64 * 1024;
+/// As many as a batch of datagrams fills.
+const SPARES: usize = 5;
 /// At most so many parts go into one system call; the kernel's bound is 1,024 (IOV_MAX).
 pub const MAX_PARTS: usize = 64;
 
@@ -79,8 +81,8 @@ pub struct OutQueue<L> {
     /// Bytes of the oldest message that are sent already; below its size.
     begun: usize,
     bytes: usize,
-    /// An empty buffer kept for the next message.
-    spare: Vec<u8>,
+    /// Empty buffers kept for the next messages, at most [`SPARES`].
+    spares: Vec<Vec<u8>>,
     /// Where the messages go, the oldest first, and how many in a row; empty where all go to one peer.
     targets: VecDeque<(Rc<RawAddress>, usize)>,
     /// What goes beside the bytes of a message, and how many messages are ahead of that one. It goes with the first
@@ -104,7 +106,7 @@ impl<L> Default for OutQueue<L> {
             sizes: VecDeque::new(),
             begun: 0,
             bytes: 0,
-            spare: Vec::new(),
+            spares: Vec::new(),
             targets: VecDeque::new(),
             attached: VecDeque::new(),
         }
@@ -260,7 +262,10 @@ impl<L: AsRef<[u8]>> OutQueue<L> {
             _ => false,
         };
         if !open {
-            self.chunks.push_back(Chunk::new(Data::Bytes(std::mem::take(&mut self.spare))));
+            // Who fills a second buffer will fill it to the end.
+            let capacity = if self.chunks.is_empty() { 0 } else { BUFFER };
+            let buffer = self.spares.pop().unwrap_or_else(|| Vec::with_capacity(capacity));
+            self.chunks.push_back(Chunk::new(Data::Bytes(buffer)));
         }
         match self.chunks.back_mut() {
             Some(Chunk { data: Data::Bytes(bytes), .. }) => bytes,
@@ -374,10 +379,10 @@ impl<L: AsRef<[u8]>> OutQueue<L> {
             left -= have;
             if let Some(Chunk { data: Data::Bytes(mut bytes), .. }) = self.chunks.pop_front()
                 && bytes.capacity() <= BUFFER
-                && bytes.capacity() > self.spare.capacity()
+                && self.spares.len() < SPARES
             {
                 bytes.clear();
-                self.spare = bytes;
+                self.spares.push(bytes);
             }
         }
     }
@@ -459,7 +464,10 @@ impl<L: AsRef<[u8]>> OutQueue<L> {
     pub fn shrink(&mut self, bytes: usize) {
         self.chunks.shrink_to(4);
         self.sizes.shrink_to(bytes / size_of::<u32>());
-        self.spare.shrink_to(bytes);
+        self.spares.truncate(1);
+        for spare in &mut self.spares {
+            spare.shrink_to(bytes);
+        }
     }
 }
 

@@ -593,7 +593,10 @@ impl<H: Host> Reactor<H> {
     pub(crate) fn return_queue(&mut self, mut queue: Box<OutQueue<H::Loan>>) {
         if self.queues.len() < POOLED_QUEUES {
             queue.clear();
-            queue.shrink(16 * 1024);
+            // The one on top is used next, again and again while there is one busy sender: it keeps what it has.
+            if let Some(before) = self.queues.last_mut() {
+                before.shrink(16 * 1024);
+            }
             self.queues.push(queue);
         }
     }

@@ -19,7 +19,7 @@ use std::rc::Rc;
 /// So many waiting bytes are written without waiting for the end of the turn.
 const FLUSH_AT: usize = 64 * 1024;
 /// The same for datagrams: several runs of them in one call.
-const FLUSH_DATAGRAMS_AT: usize = 256 * 1024;
+pub(crate) const FLUSH_DATAGRAMS_AT: usize = 256 * 1024;
 /// At most so many system calls for one link before others have their turn.
 const WRITES_PER_TURN: usize = 16;
 /// The queue counts a message's bytes in 32 bits.

@@ -23,6 +23,8 @@ use std::rc::Rc;
 const REMEMBERED: usize = 4096;
 /// With so many bytes in hand, a batch leaves the rest for the next call.
 const ENOUGH: usize = 128 * 1024;
+/// Datagrams that are queued with one call of the engine.
+const AT_A_TIME: usize = 1024;
 
 /// The addresses that an endpoint has met, as the library's objects.
 pub struct Peers {
@@ -153,6 +155,18 @@ pub fn receive(core: &SharedCore, py: Python<'_>, id: LinkId, reading: &Reading)
 /// Queues what is left; false when it must wait.
 pub fn send(core: &SharedCore, py: Python<'_>, id: LinkId, sending: &mut Sending) -> PyResult<bool> {
     while let Some((data, to)) = sending.datagrams.get(sending.next) {
+        let same =
+            sending.datagrams[sending.next..].iter().take(AT_A_TIME).take_while(|(_, other)| Rc::ptr_eq(to, other));
+        let queued = core.reactor()?.send_datagrams(id, same.map(|(data, _)| data.as_bytes(py)), Some(to));
+        if queued > 0 {
+            sending.next += queued;
+            core.spend_many(queued / 8);
+            core.touched(py)?;
+            if sending.next < sending.datagrams.len() && core.spend() {
+                return Ok(false);
+            }
+            continue;
+        }
         if (sending.next > 0 && core.spend()) || !queue(core, py, id, data.bind(py), to, sending.operation)? {
             return Ok(false);
         }

@@ -14,6 +14,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 use std::rc::Rc;
 
+/// Datagrams that are queued with one call of the engine.
+const DATAGRAMS_AT_A_TIME: usize = 1024;
+
 impl Operation {
     #[inline]
     pub(super) fn attempt(&self, py: Python<'_>, phase: Phase) -> PyResult<Attempt> {
@@ -89,6 +92,18 @@ impl Operation {
                     return Ok(Attempt::Wait);
                 }
                 while *next < messages.len() {
+                    // At most a share of the turn's work at a time, so that others have theirs.
+                    let share = messages[*next..].iter().take(DATAGRAMS_AT_A_TIME);
+                    let queued = core.reactor()?.send_datagrams(id, share.map(|data| data.as_bytes(py)), None);
+                    if queued > 0 {
+                        *next += queued;
+                        core.spend_many(queued / 8);
+                        core.touched(py)?;
+                        if core.spend() {
+                            return Ok(Attempt::Wait);
+                        }
+                        continue;
+                    }
                     if core.spend() || !send_bytes(core, py, id, messages[*next].bind(py), None, "send_many")? {
                         return Ok(Attempt::Wait);
                     }
