@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar, Unpack, overload
 from jackfield import _engine
 from jackfield._address import Address
 from jackfield._channel import Channel
-from jackfield._errors import Attempt, JackfieldError, TimedOut, from_os_error
+from jackfield._errors import Attempt, JackfieldError, NotSupported, TimedOut, from_os_error
 from jackfield._happy_eyeballs import ATTEMPT_DELAY, first_connected, most_telling
 from jackfield._loop import current_reactor
 from jackfield._names import find_places
@@ -83,7 +83,7 @@ def connect(
     Options are those of ``Options``, in the address or here; here wins. Of a name that resolves to several
     addresses each is tried, a quarter of a second apart or as soon as one has failed, and the first to
     connect wins (Happy Eyeballs, RFC 8305). All of it takes ``connect_timeout`` seconds at most; the error's
-    ``attempts`` tell what each one said.
+    ``attempts`` tell what each one said. ``stdio:`` is standard input and output, ``fd://3`` an open socket.
 
     Raises ``InvalidAddress``, ``InvalidOption`` at once; ``NameNotResolved``, ``ConnectRefused``,
     ``ConnectTimedOut``, ``HostUnreachable``, ``AccessDenied``, ``TooManyOpenFiles`` and other
@@ -98,6 +98,13 @@ def connect(
     if where.scheme == "fd" and reconnect is None:
         return opening_descriptor(where, options, listening=False)
     setup = prepare(where, Options.from_address(where).merge(**options), listening=False)
+    if where.scheme == "stdio":
+        from jackfield._stdio import open_stdio
+
+        if reconnect is not None:
+            raise NotSupported("stdio: is there once: nothing can reconnect it", address=where)
+        standard: Opening[Channel] = opened_at_once(lambda: open_stdio(setup))
+        return standard
     if reconnect is None:
         return Opening(lambda: open_channel(setup))
     backoff = Backoff.parse(reconnect) if isinstance(reconnect, str) else reconnect

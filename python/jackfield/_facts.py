@@ -169,8 +169,9 @@ class ChannelFacts(KernelOptions):
                 raise ChannelClosed("the channel is closed, and its facts were not read before")
             return last
         _, local, peer, credentials, statistics = facts
-        if self.protocol == "pair":
+        if self.protocol in ("pair", "stdio"):
             local = peer = self._setup.address
+            credentials = None if self.protocol == "stdio" else credentials
         who = Credentials(*credentials) if credentials is not None else None
         self._last = (  # type: ignore[misc]  # the slot is the subclass's
             self.protocol,

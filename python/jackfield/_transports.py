@@ -35,7 +35,9 @@ _KINDS = {
     "unix+dgram": socket.SOCK_DGRAM,
     "unix+seqpacket": socket.SOCK_SEQPACKET,
     "pair": socket.SOCK_STREAM,
+    "stdio": socket.SOCK_STREAM,
 }
+_NO_LISTENERS = ("pair", "stdio")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +104,8 @@ def prepare(address: Address, options: Options, *, listening: bool) -> Setup:
     """Check that the transport exists and the options fit it. Raises ``NotSupported``, ``InvalidOption``,
     ``AccessDenied``."""
     verb = "listen on" if listening else "connect to"
-    if address.scheme not in _KINDS or (listening and address.scheme == "pair"):
-        known = ", ".join(f"{scheme}:" for scheme in _KINDS if not (listening and scheme == "pair"))
+    if address.scheme not in _KINDS or (listening and address.scheme in _NO_LISTENERS):
+        known = ", ".join(f"{scheme}:" for scheme in _KINDS if not (listening and scheme in _NO_LISTENERS))
         raise NotSupported(
             f"cannot {verb} {address}: {address.scheme}: is not a transport of this version",
             hint=f"the transports are {known}",

@@ -16,6 +16,12 @@ ASYNCHRONOUS_ALONE = {
     },
     "Channel": {
         "detach": "the asynchronous channel is how a blocking one is opened; `fileno` is there",
+        "makefile": "a blocking program makes one of `fileno()` with the socket module",
+        "receive_fds": "passing descriptors is not there without an event loop yet",
+        "receive_urgent": "urgent data is not there without an event loop yet",
+        "send_fds": "passing descriptors is not there without an event loop yet",
+        "send_urgent": "urgent data is not there without an event loop yet",
+        "tcp_info": "it is not there without an event loop yet",
         "explain": "supervision is the event loop's",
         "state": "reconnecting is the event loop's",
     },
