@@ -77,6 +77,9 @@ pub fn raise_open_files() -> PyResult<(u64, u64)> {
     limits::raise_open_files().map_err(os_error)
 }
 
+/// See [`Reactor::busy_poll_statistics`].
+type Spins = (u64, u64, f64, u64, bool);
+
 /// One event loop's reactor.
 #[pyclass(frozen, module = "jackfield._engine")]
 pub struct Reactor {
@@ -108,7 +111,7 @@ impl Reactor {
     }
 
     /// `(spins, hits, seconds spent, pauses, whether it pauses now)`; None without busy polling.
-    fn busy_poll_statistics(&self) -> PyResult<Option<(u64, u64, f64, u64, bool)>> {
+    fn busy_poll_statistics(&self) -> PyResult<Option<Spins>> {
         let found = self.core.reactor()?.busy_poll();
         Ok(found.map(|(so_far, is_paused)| {
             (so_far.spins, so_far.hits, so_far.spent_ns as f64 / 1e9, so_far.pauses, is_paused)
