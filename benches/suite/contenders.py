@@ -60,6 +60,11 @@ def _c_datagrams(manner: str) -> Command:
     return command
 
 
+def _c_blocking(role: str, address: str, size: int, seconds: float) -> list[str]:
+    measure = [str(size), str(seconds)] if role == "ping" else []
+    return [str(BUILD / "blocking"), role, address, *measure]
+
+
 def _python(program: str, *flags: str, roles: dict[str, str] | None = None) -> Command:
     """A program that takes the role as its first word; `roles` renames some of them."""
     renamed = {"memory": "echo"} | (roles or {})
@@ -122,6 +127,20 @@ BLOCKING_UDP = Contender(
     "blocking-udp", "blocking Python sockets", _python("plain_datagrams.py", roles=_BLOCKING)
 )
 PYZMQ_BOTH = replace(PYZMQ, name="pyzmq-both", label="pyzmq at both ends", own_sink=True)
+
+
+# One connection at a time, in calls that block.
+C_BLOCKING = Contender("c", "C, blocking", _c_blocking)
+SYNC = Contender("jackfield-sync", "jackfield.sync", _python("jackfield_sync.py"))
+PLAIN = Contender("plain", "Python's sockets", _python("plain_sockets.py"))
+WORKERS_1, WORKERS_2 = (
+    Contender(
+        f"jackfield-workers-{count}",
+        f"Processes({count})",
+        _python("jackfield_workers.py", "--workers", str(count)),
+    )
+    for count in (1, 2)
+)
 
 
 def peers(transport: str) -> tuple[Contender, ...]:

@@ -50,6 +50,8 @@ def all_measurements(base: Setting, *, quick: bool = False) -> list[Measurement]
     return [
         *_requests(base),
         *_trips(base),
+        *_blocking_trips(base),
+        _workers(base),
         *_one_way(base),
         *_bulk(base),
         *_memory(base, QUICK_MEMORY_CONNECTIONS if quick else MEMORY_CONNECTIONS),
@@ -93,6 +95,35 @@ def _trips(base: Setting) -> Iterable[Measurement]:
                 lower_is_better=True,
                 left_out=_left_out(transport),
             )
+
+
+def _blocking_trips(base: Setting) -> Iterable[Measurement]:
+    for name, cores in (("one-core", "both ends on one core"), ("two-cores", "two cores")):
+        load_core = base.server_core if name == "one-core" else base.load_core
+        for transport, named in TRANSPORTS.items():
+            yield Measurement(
+                f"trip-blocking-{name}-{transport}",
+                f"Blocking round trip, 64 B, {cores}, {named}",
+                "us",
+                1,
+                round_trip,
+                replace(base, transport=transport, load_core=load_core),
+                (who.C_BLOCKING, who.SYNC, who.PLAIN),
+                lower_is_better=True,
+            )
+
+
+def _workers(base: Setting) -> Measurement:
+    return Measurement(
+        "workers-compute-tcp",
+        "Request/reply where each costs some hundred microseconds of Python, 8 connections, TCP",
+        "/s",
+        1,
+        request_reply,
+        replace(base, connections=8),
+        (who.WORKERS_1, who.WORKERS_2),
+        left_out="the load shares the second core with the second worker",
+    )
 
 
 def _one_way(base: Setting) -> Iterable[Measurement]:
