@@ -94,6 +94,34 @@ def test_too_many_peers_are_refused_and_counted(run: Runner, transport: Transpor
     run(main)
 
 
+@every([transport for transport in DATAGRAMS if transport.name == "udp"])
+def test_a_burst_to_a_peer_that_is_received_from_is_whole(
+    run: Runner, transport: Transport, directory: Path
+) -> None:
+    async def main() -> None:
+        address = transport.address(directory)
+        async with jackfield.listen(address, receive_buffer="2M") as listener:
+            client = await jackfield.connect(listener.address, send_buffer="2M")
+            await client.send(b"first")
+            channel = await listener.accept(5.0)
+            assert await channel.receive(5.0) == b"first"
+            waiting = asyncio.create_task(channel.receive_many(timeout=5.0))
+            await asyncio.sleep(0)
+            # More than a peer may hold, at once.
+            burst = [b"%06d" % number + b"." * 1_194 for number in range(500)]
+            await client.send_many(burst)
+            got = await waiting
+            while len(got) < len(burst):
+                got += await channel.receive_many(timeout=5.0)
+            assert got == burst
+            assert channel.statistics().dropped_received == 0
+            assert listener.statistics().dropped_by_kernel == 0
+            client.abort()
+            channel.abort()
+
+    run(main)
+
+
 @every(DATAGRAMS)
 def test_a_peer_that_is_not_received_is_dropped_and_counted(
     run: Runner, transport: Transport, directory: Path

@@ -30,6 +30,10 @@ const BATCH_BYTES: usize = 256 * 1024;
 const PACKETS_CAP: usize = 256 * 1024;
 /// Packets taken from one datagram listener before others have their turn; the last batch may bring more.
 const PACKETS_PER_TURN: usize = 256;
+/// The same in bytes: with [`LISTENER_SLOTS`] less than a peer may hold, so that one who is received from loses none.
+const LISTENER_BYTES_PER_TURN: u64 = 32 * 1024;
+/// Messages that one receive of a listener brings at most: each may be a run of 64 KiB.
+const LISTENER_SLOTS: usize = 3;
 /// What one unclaimed packet costs beside its bytes.
 const PACKET_OVERHEAD: usize = 64;
 
@@ -255,7 +259,8 @@ impl<H: Host> Reactor<H> {
         let arrivals = &mut self.arrivals;
         arrivals.owner = id;
         let slot = if link.has(flag::IP) { SLOT } else { UNIX_SLOT };
-        let asked = if crowded { 1 } else { arrivals.slots.min(arrivals.buffer.len() / slot) };
+        let share = if link.kind.is_listener() { LISTENER_SLOTS } else { arrivals.slots };
+        let asked = if crowded { 1 } else { share.min(arrivals.buffer.len() / slot) };
         match arrivals.receiver.receive(fd.as_fd(), &mut arrivals.buffer, slot, asked) {
             Ok(count) => {
                 let mut bytes = 0;
@@ -289,8 +294,13 @@ impl<H: Host> Reactor<H> {
     /// Sorts what a datagram listener received to its peers; newcomers wait to be accepted.
     pub(crate) fn drain_datagrams(&mut self, listener: LinkId) {
         let mut sorted = 0;
+        let mut enough = None;
         while sorted < PACKETS_PER_TURN {
             let Some(link) = self.get(listener) else { return };
+            let bytes_in = link.counters.bytes_in;
+            if bytes_in >= *enough.get_or_insert(bytes_in + LISTENER_BYTES_PER_TURN) {
+                break;
+            }
             if !link.has(flag::READABLE) || link.has(flag::CLOSING | flag::GONE) {
                 return;
             }
