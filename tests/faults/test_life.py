@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,10 +15,12 @@ from support import Runner, eventually, turns
 import jackfield
 
 VANISHED_AFTER = 2.0
-"""Seconds; tests that end sooner than this after the plug was pulled would be wrong."""
+"""Seconds without a word from the peer, which the errors must show at least."""
 FOUND_WITHIN = 15.0
 """Seconds that finding may take on a loaded machine; the kernel's own ways would take minutes."""
 QUICK = {"vanished_after": VANISHED_AFTER, "keepalive": jackfield.Keepalive(1, 1, 2), "framing": "u32"}
+WITHOUT_KEEPALIVE = QUICK | {"keepalive": None}
+"""So that on a busy machine keepalive is not the first to find what supervision shall find."""
 
 Report = Callable[[Any], None]
 
@@ -37,12 +38,11 @@ def silent_server(host: Namespace, address: str = "10.1.0.2") -> tuple[socket.so
 
 
 async def until_lost(channel: jackfield.Channel) -> dict[str, Any]:
-    """The facts of the channel's end as a receiver is told, and the seconds that it took."""
-    started = time.monotonic()
+    """The facts of the channel's end as a receiver is told."""
     with pytest.raises(jackfield.ChannelLost) as told:
         await channel.receive(FOUND_WITHIN)
     error = told.value
-    facts = {"class": type(error).__name__, "text": str(error), "took": time.monotonic() - started}
+    facts = {"class": type(error).__name__, "text": str(error)}
     names = ("certainly_unsent", "unknown", "silent", "unanswered", "unacknowledged", "errno")
     return facts | {name: getattr(error, name, None) for name in names}
 
@@ -65,10 +65,11 @@ async def stuff(channel: jackfield.Channel, size: int, timeout: float) -> tuple[
 def test_a_client_finds_a_vanished_server(network: Network, sends: bool) -> None:
     ours, theirs, device = cable(network)
     listener, address = silent_server(theirs)
+    options = WITHOUT_KEEPALIVE if sends else QUICK
 
     def client(ready: Report) -> dict[str, Any]:
         async def main() -> dict[str, Any]:
-            async with jackfield.connect(address, **QUICK) as channel:
+            async with jackfield.connect(address, **options) as channel:
                 await channel.send(b"hello", until="peer_kernel", timeout=10.0)
                 ready(None)
                 await asyncio.get_running_loop().run_in_executor(None, input_of, plug)
@@ -89,7 +90,6 @@ def test_a_client_finds_a_vanished_server(network: Network, sends: bool) -> None
     assert facts["class"] == "PeerVanished", facts
     assert "vanished" in facts["text"]
     if sends:
-        assert facts["took"] >= VANISHED_AFTER
         assert facts["silent"] >= VANISHED_AFTER
         assert facts["unanswered"] >= 3
         assert (facts["certainly_unsent"], facts["unknown"]) == (0, 3)
@@ -108,10 +108,11 @@ def input_of(pair: tuple[socket.socket, socket.socket]) -> None:
 def test_a_server_finds_a_vanished_client(network: Network, sends: bool, grouped: bool) -> None:
     ours, theirs, device = cable(network)
     plug = socket.socketpair()
+    options = WITHOUT_KEEPALIVE if sends else QUICK
 
     def server(ready: Report) -> dict[str, Any]:
         async def main() -> dict[str, Any]:
-            async with jackfield.listen("tcp://10.1.0.1:0", **QUICK) as listener:
+            async with jackfield.listen("tcp://10.1.0.1:0", **options) as listener:
                 ready(listener.address.port)
                 if grouped:
                     return await with_group(listener)
@@ -172,7 +173,7 @@ def test_a_peer_that_vanishes_while_it_does_not_read_is_found(network: Network) 
         plug[0].send(b".")
         facts = process.result(60.0)
     assert facts["class"] == "PeerVanished", facts
-    assert facts["took"] >= VANISHED_AFTER - 1.5
+    assert facts["silent"] >= VANISHED_AFTER
     assert facts["certainly_unsent"] > 0
 
 
