@@ -50,12 +50,14 @@ async def until_lost(channel: jackfield.Channel) -> dict[str, Any]:
 async def stuff(channel: jackfield.Channel, size: int, timeout: float) -> tuple[int, jackfield.PeerStalled]:
     """Send to a peer that does not read until that is told; how many messages were queued."""
     sent = 0
-    try:
-        while True:
+    while True:
+        try:
             await channel.send(b"x" * size, timeout)
             sent += 1
-    except jackfield.PeerStalled as stalled:
-        return sent, stalled
+        except jackfield.PeerStalled as stalled:
+            return sent, stalled
+        except jackfield.TimedOut:
+            pass  # on a busy machine the peer's window need not be full yet
 
 
 # Vanished -----------------------------------------------------------------------------------------

@@ -105,22 +105,15 @@ def test_kill_9_and_a_restart_lose_nothing_silently(run: Runner, directory: Path
             on_state=states.append,
         )
         async with channel:
-            sent = 0
-            while True:
-                try:
-                    await channel.send(messages[sent], 0.5)
-                except jackfield.PeerStalled:
-                    break
-                sent += 1
-            # The first server has what it wanted, and its buffers are full.
-            rest = asyncio.create_task(send_all(channel, messages[sent:]))
-            await turns()
-            await eventually(lambda: last_of(directory / "one") == messages[read - 1])
+            sending = asyncio.create_task(send_all(channel, messages))
+            # The first server has what it wanted, and every buffer on the way is full.
+            await eventually(lambda: last_of(directory / "one") == messages[read - 1], limit=20.0)
+            await eventually(lambda: (channel.explain().facts["stalled"] or 0) > 0.3, limit=20.0)
             acknowledged = (read * 1004 + unread_by(first.port)) // 1004
             first.kill()
             await down(channel)
             second = Server(first.port, total, directory / "two")
-            await rest
+            await sending
             await channel.flush(20.0, until="peer_kernel")
             lost = next(state for state in states if isinstance(state, jackfield.Reconnecting)).error
             assert isinstance(lost, jackfield.ChannelLost)
@@ -408,7 +401,7 @@ def test_a_close_without_a_connection_has_its_deadline(run: Runner) -> None:
             await listener.close()
             (await listener.accepted()).abort()
             await down(channel)
-            await asyncio.wait_for(channel.close(), 1.0)
+            await asyncio.wait_for(channel.close(), 10.0)
 
     run(main)
 
