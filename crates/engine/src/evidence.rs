@@ -20,6 +20,29 @@ pub struct Garbage {
     pub beginning: Vec<u8>,
 }
 
+impl Garbage {
+    /// Of a stream of which `bytes_in` bytes came and `unclaimed` are the last.
+    pub(crate) fn of(error: &FrameError, unclaimed: &[u8], bytes_in: u64) -> Garbage {
+        let before = bytes_in - unclaimed.len() as u64;
+        let whole = Garbage { start: before, position: before, beginning: shown(unclaimed) };
+        match *error {
+            FrameError::Invalid { position, found, .. } if unclaimed.get(position) == Some(&found) => {
+                Garbage { position: before + position as u64, ..whole }
+            }
+            // A large message was taken already, and what follows it is wrong: its first byte is the fault.
+            FrameError::Invalid { position, .. } => {
+                let start = before.saturating_sub(position as u64);
+                Garbage { start, position: before, beginning: Vec::new() }
+            }
+            FrameError::Truncated { have, .. } if have > unclaimed.len() => {
+                let start = bytes_in.saturating_sub(have as u64);
+                Garbage { start, position: start, beginning: Vec::new() }
+            }
+            _ => whole,
+        }
+    }
+}
+
 impl<H: Host> Reactor<H> {
     /// What came instead of a frame; `None` as long as the link has no such fault, and where the kernel keeps
     /// boundaries.
@@ -31,23 +54,7 @@ impl<H: Host> Reactor<H> {
         }
         let unclaimed =
             if self.rx_owner == id { &self.rx[self.rx_from..self.rx_to] } else { &link.inbox[link.inbox_at..] };
-        let before = link.counters.bytes_in - unclaimed.len() as u64;
-        let whole = Garbage { start: before, position: before, beginning: shown(unclaimed) };
-        Some(match *error {
-            FrameError::Invalid { position, found, .. } if unclaimed.get(position) == Some(&found) => {
-                Garbage { position: before + position as u64, ..whole }
-            }
-            // A large message was taken already, and what follows it is wrong: its first byte is the fault.
-            FrameError::Invalid { position, .. } => {
-                let start = before.saturating_sub(position as u64);
-                Garbage { start, position: before, beginning: Vec::new() }
-            }
-            FrameError::Truncated { have, .. } if have > unclaimed.len() => {
-                let start = link.counters.bytes_in.saturating_sub(have as u64);
-                Garbage { start, position: start, beginning: Vec::new() }
-            }
-            _ => whole,
-        })
+        Some(Garbage::of(error, unclaimed, link.counters.bytes_in))
     }
 }
 

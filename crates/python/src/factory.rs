@@ -4,7 +4,7 @@ use crate::core::{PyHost, os_error};
 use jackfield_engine::frame::FrameError;
 use jackfield_engine::sys::Errno;
 use jackfield_engine::sys::address::SocketAddress;
-use jackfield_engine::{DetachError, Fault, Kind, LinkId, Loss, Reactor, SendError, Silence, Stall};
+use jackfield_engine::{DetachError, Fault, Garbage, Kind, LinkId, Loss, Reactor, SendError, Silence, Stall};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -190,8 +190,7 @@ impl Facts {
         if matches!(self.kind, "too_large" | "invalid_frame" | "truncated")
             && let Some(garbage) = reactor.garbage(id)
         {
-            self = self.number("position", garbage.position as i64).number("start", garbage.start as i64);
-            self.values.push(("beginning", Value::Bytes(garbage.beginning)));
+            self = self.garbage(garbage);
         }
         self.values.push(("protocol", Value::Text(protocol.to_owned())));
         if let Some(local) = reactor.local(id) {
@@ -204,6 +203,12 @@ impl Facts {
             self.values.push(("peer", Value::Address(protocol, peer.clone())));
         }
         self
+    }
+
+    /// Adds what came instead of a frame.
+    pub fn garbage(mut self, garbage: Garbage) -> Facts {
+        self.values.push(("beginning", Value::Bytes(garbage.beginning)));
+        self.number("position", garbage.position as i64).number("start", garbage.start as i64)
     }
 
     /// Adds the protocol and the two ends; a listener has one.

@@ -1,6 +1,7 @@
 //! The receiving half: from the kernel to a claimed message.
 
 use super::Health;
+use crate::evidence::Garbage;
 use crate::frame::{FrameError, Framer, Known, Step};
 use crate::link::{Body, Counters, Fault, Kind, Large};
 use crate::reactor::RECEIVE_BUFFER;
@@ -120,6 +121,12 @@ impl<B: Body> Receiver<B> {
     /// Whether a packet can be claimed at once; false also before an end and a fault.
     pub fn has_packet(&self) -> bool {
         self.packet.is_some()
+    }
+
+    /// What came instead of a frame, when `error` was the fault; `None` where the kernel keeps boundaries.
+    pub fn garbage(&self, error: &FrameError, counters: &Counters) -> Option<Garbage> {
+        let unclaimed = &self.buffer[self.from..self.to];
+        (!self.kind.is_packet()).then(|| Garbage::of(error, unclaimed, counters.bytes_in))
     }
 
     fn find(&mut self, framer: &Framer, once: bool, health: &mut Health) -> Found {

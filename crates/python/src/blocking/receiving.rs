@@ -4,10 +4,10 @@ use super::turns::Limit;
 use super::{BlockingChannel, CLOCK, State};
 use crate::factory::{self, Facts};
 use crate::raw::BytesBody;
-use jackfield_engine::Take;
 use jackfield_engine::blocking::{self, Progress, Receiver};
 use jackfield_engine::frame::Framer;
 use jackfield_engine::sys::{Errno, wait};
+use jackfield_engine::{Fault, Take};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
@@ -32,15 +32,27 @@ impl BlockingChannel {
                     true => Take::Closed,
                     false => reading.take(framer.unwrap_or(&self.config.framer), framer.is_some(), health, counters),
                 };
-                match taken {
+                let outcome = match taken {
                     Take::Bytes(bytes) => return Ok(Some(PyBytes::new(py, bytes).into_any().unbind())),
                     Take::Body(body) => return body.finish(py).map(Some),
                     Take::Nothing => None,
                     Take::End if end_is_none => return Ok(None),
-                    Take::End => Some(Facts::ended(false)),
-                    Take::Fault(fault) => Some(Facts::fault(&fault)),
-                    Take::Closed => Some(Facts::closed()),
-                }
+                    Take::End => Some(Ok(Facts::ended(false))),
+                    Take::Fault(fault) => Some(Err(fault)),
+                    Take::Closed => Some(Ok(Facts::closed())),
+                };
+                outcome.map(|facts| {
+                    facts.unwrap_or_else(|fault| {
+                        let facts = Facts::fault(&fault);
+                        match &fault {
+                            Fault::Frame(error) => match reading.garbage(error, counters) {
+                                Some(garbage) => facts.garbage(garbage),
+                                None => facts,
+                            },
+                            _ => facts,
+                        }
+                    })
+                })
             };
             if let Some(facts) = facts {
                 return Err(self.error(py, facts, operation));
