@@ -29,7 +29,14 @@ __all__ = [
     "Operation",
     "Reactor",
     "check_framing",
+    "disown",
+    "give_up",
+    "graft",
     "install_factories",
+    "is_down",
+    "make_lasting",
+    "outage",
+    "queued",
     "raise_open_files",
 ]
 
