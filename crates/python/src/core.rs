@@ -5,11 +5,12 @@
 
 use crate::operation::Operation;
 use crate::raw::{BytesBody, BytesLoan, SameThread, Shared};
+use crate::recycling::Recycling;
 use jackfield_engine::sys::Errno;
 use jackfield_engine::{Clock, Event, Host, LinkId, Reactor, Side, want};
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyBytes, PyList};
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::{HashMap, VecDeque};
 
@@ -89,6 +90,8 @@ pub struct Core {
     pub loop_getter: RefCell<Option<Py<PyAny>>>,
     /// Shared by all sends that need not wait.
     pub resolved: RefCell<Option<Py<Operation>>>,
+    /// What datagrams are handed out in.
+    recycling: RefCell<Recycling>,
 }
 
 pub fn os_error(error: Errno) -> PyErr {
@@ -116,6 +119,7 @@ impl Core {
             work: Cell::new(0),
             loop_getter: RefCell::default(),
             resolved: RefCell::default(),
+            recycling: RefCell::default(),
         })
     }
 
@@ -180,6 +184,7 @@ impl Core {
         drop(std::mem::take(&mut *self.lasting.borrow_mut()));
         // It holds this core in turn: without this neither would ever go, nor the descriptors.
         drop(self.resolved.borrow_mut().take());
+        self.recycling.take();
     }
 
     /// Outside a turn under a foreign loop: asks for one.
@@ -206,6 +211,12 @@ impl Core {
         let operation = Py::new(py, Operation::new(this, LinkId::NONE, crate::operation::Job::Resolved))?;
         *resolved = Some(operation.clone_ref(py));
         Ok(operation)
+    }
+
+    /// The content of a datagram, in an object that was used before if there is one.
+    #[inline]
+    pub fn bytes<'py>(&self, py: Python<'py>, content: &[u8]) -> Bound<'py, PyBytes> {
+        self.recycling.borrow_mut().bytes(py, content)
     }
 
     /// Counts work; true when this turn has had its share and the task should yield.
@@ -293,6 +304,7 @@ impl Core {
             self.work.set(0);
             py.check_signals()?;
             self.dispatch(py)?;
+            self.recycling.borrow_mut().turn();
             let mut reactor = self.reactor()?;
             reactor.flush();
             let foreign = reactor.take_foreign();

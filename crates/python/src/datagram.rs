@@ -106,7 +106,7 @@ pub fn receive(core: &SharedCore, py: Python<'_>, id: LinkId, reading: &Reading)
     let (mut first, mut list, mut count, mut bytes) = (None, None, 0, 0);
     let mut add = |datagram: &[u8], origin: &Origin, peers: &mut Peers| {
         bytes += datagram.len();
-        let made = peers.datagram(py, PyBytes::new(py, datagram), origin, reading.port)?;
+        let made = peers.datagram(py, core.bytes(py, datagram), origin, reading.port)?;
         match (&list, reading.many) {
             (_, None) => first = Some(made),
             (None, Some(_)) => list = Some(PyList::new(py, [made])?),

@@ -11,6 +11,7 @@ mod factory;
 mod operation;
 mod pulse;
 mod raw;
+mod recycling;
 mod revive;
 mod tcp_info;
 mod until;

@@ -200,6 +200,35 @@ impl Body for BytesBody {
     }
 }
 
+/// The same object with another content of the same length, where nobody else can have seen the one before; otherwise the
+/// object as it was.
+#[cfg(not(feature = "abi3"))]
+#[inline]
+pub fn refill<'py>(object: Bound<'py, PyBytes>, content: &[u8]) -> Result<Bound<'py, PyBytes>, Bound<'py, PyBytes>> {
+    let pointer = object.as_ptr();
+    // SAFETY: a live bytes object, with the GIL held. Its only reference is the caller's, so no variable, container,
+    // buffer or loan leads to it: for everybody else it is gone, and this is an object newly made at the same place. Its
+    // length is the content's, which lies elsewhere, since nobody can have borrowed it. The hash is the one thing derived
+    // from the content that an object keeps; -1 means unknown.
+    unsafe {
+        if ffi::Py_REFCNT(pointer) != 1 || ffi::Py_SIZE(pointer) as usize != content.len() {
+            return Err(object);
+        }
+        let data = pointer.cast::<ffi::PyBytesObject>();
+        #[expect(deprecated, reason = "there is no other way to forget it")]
+        (&raw mut (*data).ob_shash).write(-1);
+        let start = (&raw mut (*data).ob_sval).cast::<u8>();
+        std::ptr::copy_nonoverlapping(content.as_ptr(), start, content.len());
+    }
+    Ok(object)
+}
+
+/// With the stable ABI the content of a `bytes` object cannot be reached: always as it was.
+#[cfg(feature = "abi3")]
+pub fn refill<'py>(object: Bound<'py, PyBytes>, _content: &[u8]) -> Result<Bound<'py, PyBytes>, Bound<'py, PyBytes>> {
+    Err(object)
+}
+
 /// A `bytes` object lent to the engine until it is sent. Its content cannot change.
 pub struct BytesLoan {
     object: Py<PyBytes>,

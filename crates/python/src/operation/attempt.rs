@@ -281,7 +281,7 @@ impl Operation {
             let mut outcome = Ok(());
             let arrived = reactor.take_arrived(id, room, |datagram, _| {
                 bytes += datagram.len();
-                outcome = list.append(PyBytes::new(py, datagram));
+                outcome = list.append(self.core.bytes(py, datagram));
                 outcome.is_ok()
             });
             outcome?;

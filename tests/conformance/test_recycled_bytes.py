@@ -1,0 +1,136 @@
+"""Memory of datagrams is used again: nobody who kept one sees that, and no more is held than promised."""
+
+from __future__ import annotations
+
+import gc
+import random
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support import Runner, turns
+
+import jackfield
+
+pytestmark = pytest.mark.timeout(60)
+
+HELD = 384 * 1024  # bytes of payload that a loop holds at most to use them again
+PATIENCE = 64  # turns without datagrams after which it holds none
+BATCH = 60  # datagrams that any receive buffer takes
+
+
+def copy(data: bytes | memoryview) -> bytes:
+    """Another object with the same content."""
+    return bytes(bytearray(data))
+
+
+KEEPERS: list[Callable[[bytes], Any]] = [
+    lambda data: data,
+    memoryview,
+    lambda data: memoryview(data)[1:],
+    lambda data: {data: None},
+    lambda data: [frozenset([data])],
+    lambda data: data.startswith,
+    lambda data: iter(data),
+]
+
+
+def content(kept: Any) -> bytes:
+    """What one of the keepers keeps, as it is now."""
+    match kept:
+        case bytes():
+            return copy(kept)
+        case memoryview():
+            return copy(kept.obj)  # type: ignore[arg-type]
+        case dict():
+            return copy(next(iter(kept)))
+        case [frozenset() as only]:
+            return copy(next(iter(only)))
+    if hasattr(kept, "__self__"):
+        return copy(kept.__self__)
+    return bytes(kept)
+
+
+@pytest.mark.parametrize("way", ["endpoint", "endpoint, one by one", "channel"])
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_kept_never_changes(run: Runner, way: str, seed: int) -> None:
+    chance = random.Random(seed)
+    share = chance.choice([0.0, 0.02, 0.3, 1.0])
+    sizes = chance.choice([[1200], [1200, 1200, 1200, 700], [480, 1400, 9000, 100]])
+
+    async def main() -> None:
+        async with (
+            jackfield.bind("udp://127.0.0.1:0", receive_buffer="4M", send_buffer="4M") as sender,
+            jackfield.bind("udp://127.0.0.1:0", receive_buffer="4M") as endpoint,
+            jackfield.connect(sender.local, receive_buffer="4M") as channel,
+        ):
+            to = channel.local if way == "channel" else endpoint.local
+
+            async def receive() -> list[bytes]:
+                if way == "channel":
+                    return await channel.receive_many(timeout=10.0)
+                if way == "endpoint":
+                    return [datagram.data for datagram in await endpoint.receive_many_from(timeout=10.0)]
+                return [(await endpoint.receive_from(timeout=10.0)).data]
+
+            kept: list[tuple[bytes, Any]] = []
+            for _ in range(25):
+                sent = [chance.randbytes(chance.choice(sizes)) for _ in range(BATCH)]
+                await sender.send_many(sent, to)
+                arrived = 0
+                while arrived < len(sent):
+                    for data in await receive():
+                        true = sent[arrived]
+                        assert data == true
+                        assert hash(data) == hash(copy(true))
+                        if chance.random() < share:
+                            kept.append((true, chance.choice(KEEPERS)(data)))
+                        arrived += 1
+                if kept and chance.random() < 0.3:
+                    chance.shuffle(kept)
+                    del kept[len(kept) // 2 :]
+            for true, what in kept:
+                assert content(what) == true
+                if isinstance(what, dict):
+                    assert true in what
+
+    run(main)
+
+
+def test_memory_used_again_is_bounded_and_given_back() -> None:
+    async def main() -> None:
+        async with (
+            jackfield.bind("udp://127.0.0.1:0", receive_buffer="4M", send_buffer="4M") as sender,
+            jackfield.bind("udp://127.0.0.1:0", receive_buffer="4M") as endpoint,
+        ):
+            sent = [bytes(1200)] * BATCH
+
+            async def rounds(count: int) -> int:
+                """Receive, keep everything for a while, drop it all; the memory that is left."""
+                kept: list[jackfield.Datagram] = []
+                for _ in range(count):
+                    await sender.send_many(sent, endpoint.local)
+                    arrived = 0
+                    while arrived < BATCH:
+                        batch = await endpoint.receive_many_from(timeout=10.0)
+                        arrived += len(batch)
+                        kept += batch
+                kept.clear()
+                batch.clear()
+                return tracemalloc.get_traced_memory()[0]
+
+            await rounds(2)
+            await turns(2 * PATIENCE)
+            gc.collect()
+            tracemalloc.start()
+            before = tracemalloc.get_traced_memory()[0]
+            held = await rounds(20) - before
+            assert HELD // 2 < held < HELD * 1.25
+            await turns(2 * PATIENCE)
+            assert tracemalloc.get_traced_memory()[0] - before < HELD // 8
+
+    try:
+        jackfield.run(main())
+    finally:
+        tracemalloc.stop()
