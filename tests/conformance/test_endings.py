@@ -257,6 +257,25 @@ def test_last_words_are_heard_after_a_send_failed(run: Runner, family: int) -> N
     run(main)
 
 
+def test_a_reset_that_a_send_met_first_is_no_end(run: Runner) -> None:
+    async def main() -> None:
+        async with raw_peer("line") as (channel, plain):
+            plain.sendall(b"last words\nand th")
+            reset(plain)
+            with pytest.raises(jackfield.ChannelLost):
+                for _ in range(10):
+                    await channel.send(b"x")
+                    await channel.flush(5.0)
+            assert await channel.receive(5.0) == b"last words"
+            for _ in range(2):
+                with pytest.raises(jackfield.ChannelLost):
+                    await channel.receive(5.0)
+                with pytest.raises(jackfield.ChannelLost):
+                    await channel.send(b"x")
+
+    run(main)
+
+
 def test_flush_of_an_aborted_channel_is_no_success(run: Runner) -> None:
     async def main() -> None:
         one, two = jackfield.pair(high_water=2**24)

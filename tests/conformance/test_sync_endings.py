@@ -102,6 +102,31 @@ def test_last_words_are_heard_after_a_send_failed() -> None:
         assert channel.receive(10.0) == b"you are not welcome"
 
 
+def test_a_reset_that_a_send_met_first_is_no_end() -> None:
+    with raw_end("line") as (channel, plain):
+        plain.sendall(b"last words\nand th")
+        reset_plain(plain)
+        with pytest.raises(jackfield.ChannelLost):
+            flood(channel, b"hello")
+        assert channel.receive(10.0) == b"last words"
+        for _ in range(2):
+            with pytest.raises(jackfield.ChannelLost):
+                channel.receive(10.0)
+
+
+def test_a_peer_can_be_told_what_was_wrong() -> None:
+    with raw_end("u32", max_message=1_000) as (channel, plain):
+        plain.sendall(b"GET / HTTP/1.1\r\n\r\n" + bytes(50_000))
+        with pytest.raises(jackfield.MessageTooLarge):
+            channel.receive(10.0)
+        channel.send(b"what?")
+        channel.flush(10.0)
+        channel.close(10.0)
+        plain.settimeout(20)
+        with plain.makefile("rb") as file:
+            assert file.read() == b"\0\0\0\x05what?"
+
+
 def test_a_bad_frame_is_told_and_stays() -> None:
     with raw_end("u32", max_message=1_000) as (channel, plain):
         plain.sendall(b"\0\0\0\2okGET / HTTP/1.1\r\n\r\n")

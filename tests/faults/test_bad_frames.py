@@ -1,6 +1,6 @@
 """Frames too large, cut short, garbage or lies: a documented error on that channel, the others unharmed."""
 
-# ruff: noqa: SIM117 - the order of ends is the point
+# ruff: noqa: PT012, SIM117 - several sends until one fails; the order of ends is the point
 
 from __future__ import annotations
 
@@ -99,6 +99,43 @@ def test_a_bad_frame_is_told_and_stays(
                 await channel.receive_many(timeout=5.0)
 
     run_here(main)
+
+
+def test_the_peer_can_be_told_what_was_wrong(run: Runner) -> None:
+    async def main() -> None:
+        async with raw_peer("u32", max_message=100) as (channel, plain):
+            plain.sendall(b"GET / HTTP/1.1\r\n\r\n" + bytes(50_000))
+            with pytest.raises(MessageTooLarge):
+                await channel.receive(5.0)
+            await channel.send(b"one")
+            await channel.flush(5.0)
+            await channel.send(b"two", until="sent")
+            await channel.send(b"three")
+            with pytest.raises(MessageTooLarge):
+                await channel.receive(5.0)
+            await channel.close(5.0)
+            plain.settimeout(20)
+            with plain.makefile("rb") as file:
+                assert await asyncio.to_thread(file.read) == b"\0\0\0\x03one\0\0\0\x03two\0\0\0\x05three"
+
+    run(main)
+
+
+def test_a_connection_that_breaks_after_a_bad_frame_cannot_be_sent_to(run: Runner) -> None:
+    async def main() -> None:
+        async with raw_peer("u32", max_message=100) as (channel, plain):
+            plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            with pytest.raises(MessageTooLarge):
+                await channel.receive(5.0)
+            reset(plain)
+            with pytest.raises(MessageTooLarge):
+                for _ in range(10):
+                    await channel.send(b"x")
+                    await channel.flush(5.0)
+            with pytest.raises(MessageTooLarge):
+                await channel.send(b"x")
+
+    run(main)
 
 
 def test_the_last_line_needs_no_end(run: Runner) -> None:

@@ -68,6 +68,15 @@ impl Beside {
         }
     }
 
+    /// Of the bytes that were not claimed, those behind `end` are gone, and what came with them. Ends of what is left
+    /// move by `moved`.
+    pub fn cut(&mut self, end: u64, moved: i64) {
+        self.arrived.retain(|arrival| arrival.end <= end);
+        for arrival in &mut self.arrived {
+            arrival.end = arrival.end.saturating_add_signed(moved);
+        }
+    }
+
     /// A message was claimed that ended at `end`.
     pub fn settle(&mut self, end: u64) {
         self.claimed.clear();
@@ -271,7 +280,9 @@ impl<H: Host> Reactor<H> {
             return Urgent::Closed;
         }
         link.unset(flag::URGENT);
-        let Some(fd) = link.borrow_fd() else { return Urgent::Closed };
+        let Some(fd) = link.borrow_fd() else {
+            return if link.has(flag::DOWN) { Urgent::Nothing } else { Urgent::Closed };
+        };
         match ancillary::receive_urgent(fd) {
             Ok(Some(byte)) => Urgent::Byte(byte),
             Ok(None) if link.fault.is_some() || ancillary::has_ended(fd) => match &link.fault {
@@ -286,6 +297,13 @@ impl<H: Host> Reactor<H> {
     /// Claims the next message for somebody who wants its descriptors, too.
     pub fn take_with_descriptors(&mut self, id: LinkId) -> Take<'_, H::Body> {
         self.ask_descriptors(id);
+        if !self.available(id) {
+            // Who claims the next message may be somebody else.
+            if let Some(beside) = self.get_mut(id).and_then(|link| link.beside.as_mut()) {
+                beside.asked = false;
+            }
+            return Take::Nothing;
+        }
         self.take(id)
     }
 }

@@ -85,6 +85,11 @@ impl<H: Host> Reactor<H> {
         self.get(id)?.fault.as_deref().cloned()
     }
 
+    /// Why nothing more leaves, if so: a peer that has broken the framing can still be sent to.
+    pub fn sending_fault(&self, id: LinkId) -> Option<Fault> {
+        self.get(id).filter(|link| !link.is_garbled())?.fault.as_deref().cloned()
+    }
+
     /// Whether a datagram peer ended because of its idle time.
     pub fn is_idle(&self, id: LinkId) -> bool {
         self.get(id).is_some_and(|link| link.has(flag::IDLE))
@@ -107,6 +112,7 @@ impl<H: Host> Reactor<H> {
             let swapped_in = !Rc::ptr_eq(&link.framer, &link.config.framer);
             if swapped_in && matches!(link.fault.as_deref(), Some(Fault::Frame(_))) {
                 link.fault = None;
+                link.unset(flag::BROKEN);
             }
         }
         Some(std::mem::replace(&mut link.framer, framer))

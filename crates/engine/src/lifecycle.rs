@@ -120,7 +120,7 @@ impl<H: Host> Reactor<H> {
         self.probe_as_before(id);
         let Some(link) = self.get_mut(id) else { return };
         if matches!(link.kind, Kind::Tcp | Kind::UnixStream | Kind::Seqpacket)
-            && link.fault.is_none()
+            && !link.is_broken()
             && !link.has(flag::END)
             && let Some(fd) = link.borrow_fd()
         {

@@ -236,6 +236,8 @@ pub(crate) mod flag {
     pub const IN_BLOCKED: u32 = 1 << 20;
     /// Urgent data or the end was reported since somebody last looked for urgent data.
     pub const URGENT: u32 = 1 << 25;
+    /// The connection broke after the peer had broken the framing, which stays the fault.
+    pub const BROKEN: u32 = 1 << 29;
 }
 
 /// What the owner waits for on a link.
@@ -517,15 +519,20 @@ impl<H: Host> Link<H> {
         self.out.as_ref().is_none_or(|out| out.is_empty())
     }
 
-    /// The first fault stays: it is the cause, later ones follow from it.
+    /// The first fault stays: it is the cause, later ones follow from it. But only the later one ends sending if the
+    /// first is of the framing.
     pub fn fail(&mut self, fault: Fault) {
         let fault = match fault {
             // Only these two have a queue of ICMP messages behind the error number.
             Fault::Lost(error) if self.kind == Kind::Datagram || self.has(flag::CONNECTING) => self.refusal(error),
             fault => fault,
         };
-        if self.fault.is_none() {
-            self.fault = Some(Box::new(fault));
+        match &self.fault {
+            None => self.fault = Some(Box::new(fault)),
+            Some(_) if self.is_garbled() && !matches!(fault, Fault::Frame(_)) && !self.kind.outlives_errors() => {
+                self.set(flag::BROKEN);
+            }
+            Some(_) => {}
         }
     }
 
@@ -552,8 +559,23 @@ impl<H: Host> Link<H> {
         if self.has(flag::SENDING_FAILED) {
             self.unset(flag::SENDING_FAILED);
             self.fault = None;
+            if matches!(fault, Fault::Frame(_)) {
+                self.set(flag::BROKEN);
+            }
         }
         self.fail(fault);
+    }
+
+    /// The stream is at its end, which a connection that broke while it was sent to looks like: the kernel has told its
+    /// error to the sender then. After EPIPE alone the peer had ended in order before.
+    pub fn end_receiving(&mut self) {
+        self.unset(flag::READABLE);
+        match self.fault.as_deref() {
+            Some(fault) if self.has(flag::SENDING_FAILED) && *fault != Fault::Lost(Errno(libc::EPIPE)) => {
+                self.unset(flag::SENDING_FAILED);
+            }
+            _ => self.set(flag::END),
+        }
     }
 
     /// The fault that a receiver is told.
@@ -562,13 +584,23 @@ impl<H: Host> Link<H> {
         if self.has(flag::SENDING_FAILED) { None } else { self.fault.as_deref() }
     }
 
+    /// Whether who waits to send has something else to hear than that there is room.
+    #[inline]
+    pub fn sending_is_over(&self) -> bool {
+        (self.fault.is_some() && !self.is_garbled()) || self.has(flag::CLOSING)
+    }
+
+    /// Whether the fault is that what the peer sent is not in the framing, and no more: it can still be sent to.
+    #[inline]
+    pub fn is_garbled(&self) -> bool {
+        matches!(self.fault.as_deref(), Some(Fault::Frame(_))) && !self.has(flag::BROKEN)
+    }
+
     /// Whether what is queued cannot leave any more. A connected datagram socket goes on after an error, and a peer
     /// whose bytes are not in the framing can still be sent to.
     #[inline]
     pub fn is_broken(&self) -> bool {
-        let fault = self.fault.as_deref();
-        matches!(fault, Some(Fault::Lost(_) | Fault::Refused(_) | Fault::Vanished(_) | Fault::TooSlow))
-            && !self.kind.outlives_errors()
+        self.fault.is_some() && !self.is_garbled() && !self.kind.outlives_errors()
     }
 }
 

@@ -374,7 +374,7 @@ impl<H: Host> Reactor<H> {
     fn sending_event(&mut self, id: LinkId) -> Option<Event> {
         let now = self.now;
         let link = self.get_mut(id)?;
-        let over = link.fault.is_some() || link.has(flag::CLOSING);
+        let over = link.sending_is_over();
         let (room, empty) = (link.admits_waiting(), link.is_flushed());
         if link.want & want::SEND != 0 && (room || over) {
             link.want &= !want::SEND;

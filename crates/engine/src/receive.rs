@@ -312,8 +312,7 @@ impl<H: Host> Reactor<H> {
         let Some(link) = self.get_mut(id) else { return };
         match result {
             Ok(io::Chunk { length: 0, .. }) => {
-                link.set(flag::END);
-                link.unset(flag::READABLE);
+                link.end_receiving();
             }
             Ok(chunk) => {
                 link.counters.bytes_in += chunk.length as u64;

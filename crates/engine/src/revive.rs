@@ -177,6 +177,7 @@ impl<H: Host> Reactor<H> {
                 | flag::BULK
                 | flag::OUT_WATCHED
                 | flag::SENDING_FAILED
+                | flag::BROKEN
                 | flag::HANGUP,
         );
         link.set(flag::CONNECTING | flag::DOWN | flag::DOWN_UNTOLD);
@@ -215,6 +216,10 @@ impl<H: Host> Reactor<H> {
             link.inbox.truncate(link.inbox_at + whole);
         }
         let after = link.inbox.len();
+        if let Some(beside) = &mut link.beside {
+            let end = if cut { 0 } else { link.counters.bytes_in - before.saturating_sub(after) as u64 };
+            beside.cut(end, before as i64 - after as i64);
+        }
         self.parked = self.parked + after - before;
     }
 

@@ -300,7 +300,8 @@ impl<H: Host> Reactor<H> {
     /// The connection broke while it was sent to or watched: what waits is counted and dropped.
     pub(crate) fn lose(&mut self, id: LinkId, fault: Fault) {
         let Some(link) = self.get_mut(id) else { return };
-        let lasts = link.has(flag::LASTING) && !link.has(flag::CLOSING | flag::END_ASKED);
+        let garbled = matches!(link.receive_fault(), Some(Fault::Frame(_)));
+        let lasts = link.has(flag::LASTING) && !link.has(flag::CLOSING | flag::END_ASKED) && !garbled;
         if lasts {
             link.fail_sending(fault);
             return self.salvage(id);

@@ -85,11 +85,13 @@ pub enum SendError {
 }
 
 impl<H: Host> Link<H> {
-    /// Why nothing can be sent, if so; a connected datagram socket goes on after an error, which is told once.
+    /// Why nothing can be sent, if so; a connected datagram socket goes on after an error, which is told once. A peer
+    /// whose bytes are not in the framing can still be told so.
     #[inline]
     pub(crate) fn sending_fault(&mut self) -> Result<(), SendError> {
         match (&self.fault, self.kind) {
             (None, _) => Ok(()),
+            (Some(_), _) if self.is_garbled() => Ok(()),
             (Some(_), kind) if kind.outlives_errors() => {
                 self.fault.take().map_or(Ok(()), |fault| Err(SendError::Fault(*fault)))
             }

@@ -4,7 +4,7 @@ mod stepper;
 
 use jackfield_engine::*;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use stepper::*;
@@ -225,4 +225,25 @@ fn half_closed_it_ends_with_its_connection() {
     assert_eq!(scene.stepper.receive(scene.id), message("good bye"));
     assert_eq!(scene.stepper.receive(scene.id), Taken::End);
     scene.end();
+}
+
+#[test]
+fn descriptors_of_a_message_that_was_cut_go_to_no_other() {
+    let mut stepper = Stepper::new();
+    let (id, mut peer) = stepper.stream(&config("u8"));
+    assert!(stepper.reactor.make_lasting(id));
+    assert!(matches!(stepper.reactor.take_with_descriptors(id), Take::Nothing));
+    peer.write_all(b"\x03one").expect("the peer writes");
+    send_with_descriptor(&peer, b"\x03two");
+    send_with_descriptor(&peer, b"\x09thr");
+    peer.shutdown(Shutdown::Both).expect("a socket");
+    stepper.expect(Event::Down(id));
+    for (text, count) in [("one", 0), ("two", 1)] {
+        assert!(matches!(stepper.reactor.take_with_descriptors(id), Take::Bytes(bytes) if bytes == text.as_bytes()));
+        let (fds, lost) = stepper.reactor.take_descriptors(id);
+        assert_eq!((fds.len(), lost), (count, false), "{text}");
+    }
+    assert!(matches!(stepper.reactor.take_with_descriptors(id), Take::Nothing));
+    stepper.reactor.abort(id);
+    stepper.expect(Event::Gone(id));
 }

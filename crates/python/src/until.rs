@@ -107,7 +107,7 @@ impl Until {
             (_, Some(_)) => {
                 Facts::closed().text("message", "the channel was closed before the message had come as far")
             }
-            (Passed::No, None) => match reactor.fault(id) {
+            (Passed::No, None) => match reactor.sending_fault(id) {
                 Some(fault) => Facts::fault(&fault),
                 None if reactor.kind(id).is_none() => Facts::closed(),
                 None => return Ok(false),

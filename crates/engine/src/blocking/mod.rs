@@ -24,11 +24,15 @@ pub struct Health {
     fault: Option<Fault>,
     /// The fault is of the sending side alone: what the peer had sent before is still received.
     sending_failed: bool,
+    /// The connection broke after the peer had broken the framing, which stays the fault.
+    broken: bool,
 }
 
 impl Health {
     /// The first fault stays: it is the cause, later ones follow from it.
     pub fn fail(&mut self, fault: Fault) {
+        let garbled = matches!(self.fault, Some(Fault::Frame(_)));
+        self.broken |= garbled && !matches!(fault, Fault::Frame(_));
         self.fault.get_or_insert(fault);
     }
 
@@ -42,8 +46,17 @@ impl Health {
     fn fail_receiving(&mut self, fault: Fault) {
         if std::mem::take(&mut self.sending_failed) {
             self.fault = None;
+            self.broken |= matches!(fault, Fault::Frame(_));
         }
         self.fail(fault);
+    }
+
+    /// The stream is at its end: whether the peer has ended it. A connection that broke while it was sent to looks the
+    /// same, since the kernel has told its error to the sender; after EPIPE alone the peer had ended in order before.
+    fn end_receiving(&mut self) -> bool {
+        let broke = self.sending_failed && self.fault != Some(Fault::Lost(Errno(libc::EPIPE)));
+        self.sending_failed &= !broke;
+        !broke
     }
 
     /// The fault that a receiver is told.
@@ -51,19 +64,24 @@ impl Health {
         if self.sending_failed { None } else { self.fault.as_ref() }
     }
 
-    /// The fault that a sender is told. A connected datagram socket goes on after an error, which is told once.
+    /// The fault that a sender is told. A connected datagram socket goes on after an error, which is told once; a peer
+    /// whose bytes are not in the framing can still be told so.
     pub fn take_fault(&mut self, kind: Kind) -> Option<Fault> {
+        if matches!(self.fault, Some(Fault::Frame(_))) && (!self.broken || kind == Kind::Datagram) {
+            return None;
+        }
         if kind == Kind::Datagram { self.fault.take() } else { self.fault.clone() }
     }
 
-    /// Whether nothing has gone wrong.
-    pub fn is_well(&self) -> bool {
-        self.fault.is_none()
+    /// Whether what was sent can still arrive.
+    pub fn can_deliver(&self) -> bool {
+        matches!(self.fault, None | Some(Fault::Frame(_))) && !self.broken
     }
 
     /// Whether what is queued cannot leave any more.
     fn is_broken(&self, kind: Kind) -> bool {
-        matches!(self.fault, Some(Fault::Lost(_) | Fault::TooSlow)) && kind != Kind::Datagram
+        let broken = self.broken || matches!(self.fault, Some(Fault::Lost(_) | Fault::TooSlow));
+        broken && kind != Kind::Datagram
     }
 }
 

@@ -296,7 +296,7 @@ impl<B: Body> Receiver<B> {
             if self.reset {
                 health.fail_receiving(Fault::Lost(Errno(libc::ECONNRESET)));
             }
-            self.ended = true;
+            self.ended = health.end_receiving();
             return;
         }
         let count = arrived.length;

@@ -374,7 +374,7 @@ impl BlockingChannel {
         };
         let state = self.state.borrow();
         let ended = state.reading.as_ref().is_none_or(|reading| reading.has_ended());
-        let healthy = state.health.is_well();
+        let healthy = state.health.can_deliver();
         drop(state);
         if !ended && healthy {
             blocking::discard_unread(fd.as_fd(), self.kind);

@@ -147,7 +147,7 @@ impl Operation {
             Job::Flush => {
                 let mut reactor = core.reactor()?;
                 reactor.flush();
-                if let Some(fault) = reactor.fault(id) {
+                if let Some(fault) = reactor.sending_fault(id) {
                     let facts = Facts::fault(&fault).of_link(&reactor, id).operation("flush");
                     drop(reactor);
                     return Err(factory::error(py, facts));
