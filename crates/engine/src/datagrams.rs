@@ -305,6 +305,8 @@ impl<H: Host> Reactor<H> {
                 return;
             }
             self.receive_batch(listener);
+            // A call that brings nothing counts, too: an error may be reported again and again.
+            sorted += usize::from(self.arrivals.list.is_empty());
             while let Some(arrived) = self.arrivals.list.pop_front() {
                 sorted += self.sort_arrived(listener, arrived);
             }

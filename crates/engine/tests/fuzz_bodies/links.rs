@@ -243,6 +243,12 @@ impl World {
                         line.spoiling = true;
                     }
                 }
+                2 => self.send_descriptors(at, input.byte()),
+                3 => {
+                    self.reactor.ask_descriptors(id);
+                    self.take(at);
+                    drop(self.reactor.take_descriptors(id));
+                }
                 _ => self.reactor.flush(),
             },
             _ => {
@@ -272,6 +278,20 @@ impl World {
             true => self.reactor.send(id, Payload::Loan(payload.clone()), None),
             false => self.reactor.send(id, Payload::Bytes(&payload), None),
         };
+        self.file_sent(at, payload, outcome);
+    }
+
+    /// The peer's plain reads have the kernel close what comes with the message.
+    fn send_descriptors(&mut self, at: usize, choice: usize) {
+        let payload = self.payload(at, choice);
+        let some = socket::socket(libc::AF_UNIX, libc::SOCK_DGRAM).expect("a socket");
+        let mut fds = vec![some];
+        let outcome = self.reactor.send_descriptors(self.lines[at].id, Payload::Bytes(&payload), &mut fds);
+        assert_eq!(fds.is_empty(), outcome == Ok(Queued::Yes));
+        self.file_sent(at, payload, outcome);
+    }
+
+    fn file_sent(&mut self, at: usize, payload: Vec<u8>, outcome: Result<Queued, SendError>) {
         let line = &mut self.lines[at];
         match outcome {
             Ok(Queued::Yes) => {
