@@ -1,6 +1,8 @@
 """Jackfield: UDP one way.
 
-The sink is an endpoint, the source a connected channel or, as `endpoint-source`, an endpoint.
+The sink is an endpoint, the source a connected channel or, as `endpoint-source`, an endpoint. As
+`channel-sink` the sink is a connected channel too, which gives out `bytes` without their peer: a first
+datagram tells whom to connect to, and `channel-source` sends such until it is answered.
 """
 
 import contextlib
@@ -27,6 +29,24 @@ async def sink() -> None:
             if asked or total - told >= CREDIT:
                 told = total
                 endpoint.send_to_nowait(total.to_bytes(8, "big"), datagrams[-1].peer)
+
+
+async def channel_sink() -> None:
+    async with jackfield.bind(words.address) as endpoint:
+        ready(str(endpoint.local))
+        local, peer = endpoint.local, (await endpoint.receive_from()).peer
+    bind = str(local).partition("://")[2]
+    async with jackfield.connect(peer, bind=bind, receive_buffer=BUFFER) as channel:
+        channel.send_nowait(bytes(8))
+        total = told = 0
+        while True:
+            datagrams = await channel.receive_many()
+            total += len(datagrams)
+            asked = len(datagrams[-1]) == 1
+            total -= asked
+            if asked or total - told >= CREDIT:
+                told = total
+                channel.send_nowait(total.to_bytes(8, "big"))
 
 
 async def source(
@@ -57,11 +77,22 @@ async def source(
 
 async def channel_source() -> None:
     async with jackfield.connect(words.address, send_buffer=BUFFER) as channel:
+        if words.role == "channel-source":
+            await greet(channel)
 
         async def receive() -> bytes:
             return (await channel.receive_many(timeout=STALL))[-1]
 
         await source(channel.send_many, channel.flush, receive)
+
+
+async def greet(channel: jackfield.Channel) -> None:
+    """Until the sink has connected to us, it is away for a moment, and its kernel may refuse."""
+    for _ in range(TRIES):
+        with contextlib.suppress(jackfield.TimedOut, jackfield.ChannelLost):
+            await channel.send(b"?")
+            await channel.receive(timeout=STALL)
+            return
 
 
 async def endpoint_source() -> None:
@@ -74,6 +105,11 @@ async def endpoint_source() -> None:
         await source(lambda datagrams: endpoint.send_many(datagrams, to), endpoint.flush, receive)
 
 
-jackfield.run(
-    {"udp-sink": sink, "udp-source": channel_source, "endpoint-source": endpoint_source}[words.role]()
-)
+ROLES = {
+    "udp-sink": sink,
+    "channel-sink": channel_sink,
+    "udp-source": channel_source,
+    "channel-source": channel_source,
+    "endpoint-source": endpoint_source,
+}
+jackfield.run(ROLES[words.role]())

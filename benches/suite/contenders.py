@@ -79,7 +79,8 @@ def _python(program: str, *flags: str, roles: dict[str, str] | None = None) -> C
 def _jackfield(*flags: str, **roles: str) -> Command:
     """Jackfield has one small file per role."""
     files = {"receive-many": "receive", "bulk": "receive", "send-each": "send", "send-gathered": "send"}
-    files |= {"udp-sink": "datagrams", "udp-source": "datagrams", "endpoint-source": "datagrams"}
+    files |= dict.fromkeys(("udp-sink", "udp-source", "endpoint-source"), "datagrams")
+    files |= dict.fromkeys(("channel-sink", "channel-source"), "datagrams")
 
     def command(role: str, address: str, size: int, seconds: float) -> list[str]:
         role = roles.get(role, "echo" if role == "memory" else role)
@@ -118,6 +119,8 @@ C_MMSG = Contender("c-mmsg", "C, sendmmsg and recvmmsg", _c_datagrams("mmsg"))
 JACKFIELD_ENDPOINT = Contender(
     "jackfield-endpoint", "jackfield, endpoints alone", _jackfield(**{"udp-source": "endpoint-source"})
 )
+_CHANNELS = {"udp-sink": "channel-sink", "udp-source": "channel-source"}
+JACKFIELD_CHANNELS = Contender("jackfield-channels", "jackfield, channels alone", _jackfield(**_CHANNELS))
 DATAGRAM_PROTOCOL = Contender("datagram-protocol", "asyncio DatagramProtocol", _python("plain_datagrams.py"))
 UVLOOP_DATAGRAM = Contender(
     "uvloop-datagram", "uvloop DatagramProtocol", _python("plain_datagrams.py", "--uvloop")

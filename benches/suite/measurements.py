@@ -249,7 +249,7 @@ def _udp(base: Setting) -> Iterable[Measurement]:
     c, plain = (who.C, who.C_RAW, who.C_MMSG), (who.DATAGRAM_PROTOCOL, who.UVLOOP_DATAGRAM, who.BLOCKING_UDP)
     left_out = "iperf3 and others: they show rates, not messages"
     for name, way, run, ours in (
-        ("udp", "one way", datagrams, (who.JACKFIELD, who.JACKFIELD_ENDPOINT)),
+        ("udp", "one way", datagrams, (who.JACKFIELD, who.JACKFIELD_ENDPOINT, who.JACKFIELD_CHANNELS)),
         ("udp-receive", "receiving from the C source", datagrams_in, (who.JACKFIELD,)),
         ("udp-send", "sending to the C sink", datagrams_out, (who.JACKFIELD, who.JACKFIELD_ENDPOINT)),
     ):
