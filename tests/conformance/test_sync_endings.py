@@ -114,6 +114,17 @@ def test_a_reset_that_a_send_met_first_is_no_end() -> None:
                 channel.receive(10.0)
 
 
+def test_last_words_are_heard_after_a_wait_for_an_acknowledgement_failed() -> None:
+    with raw_end("line") as (channel, plain):
+        plain.sendall(b"last words\n")
+        reset_plain(plain)
+        with pytest.raises(jackfield.ChannelLost):
+            channel.flush(10.0, until="peer_kernel")
+        assert channel.receive(10.0) == b"last words"
+        with pytest.raises(jackfield.ChannelLost):
+            channel.receive(10.0)
+
+
 def test_a_peer_can_be_told_what_was_wrong() -> None:
     with raw_end("u32", max_message=1_000) as (channel, plain):
         plain.sendall(b"GET / HTTP/1.1\r\n\r\n" + bytes(50_000))

@@ -36,7 +36,8 @@ impl Health {
         self.fault.get_or_insert(fault);
     }
 
-    fn fail_sending(&mut self, error: Errno) {
+    /// Nothing more can be sent; what the peer had sent before is still received.
+    pub fn fail_sending(&mut self, error: Errno) {
         if self.fault.is_none() {
             self.sending_failed = true;
         }

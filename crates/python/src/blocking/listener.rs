@@ -14,6 +14,9 @@ use std::cell::Cell;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 
+/// Clients beyond the limit that are refused before other threads, signals and the time-out have their turn.
+const REFUSALS_AT_A_TIME: usize = 64;
+
 /// What a listener counts.
 #[derive(Default)]
 struct Counts {
@@ -80,13 +83,24 @@ impl BlockingListener {
     #[pyo3(signature = (timeout=None))]
     fn accept(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<i32> {
         let limit = Limit::of(timeout);
+        let mut refused = 0;
         loop {
+            if refused == REFUSALS_AT_A_TIME {
+                refused = 0;
+                py.detach(std::thread::yield_now);
+                py.check_signals()?;
+                if limit.has_passed() {
+                    let facts = Facts::new("timed_out").timeout(timeout.unwrap_or_default());
+                    return Err(self.error(py, facts));
+                }
+            }
             let fd = self.open_fd(py)?;
             let error = match socket::accept(fd.as_fd()) {
                 Ok((new, _)) if self.counts.clients.get() >= self.max_clients => {
                     self.counts.refused.set(self.counts.refused.get() + 1);
                     // With a zero linger time the drop is a reset: the client learns at once.
                     let _ = socket::set_linger(new.as_fd(), 0);
+                    refused += 1;
                     continue;
                 }
                 Ok((new, _)) => return Ok(raw::give_descriptor(new)),
@@ -105,7 +119,10 @@ impl BlockingListener {
                     | libc::ENETUNREACH
                     | libc::EHOSTDOWN
                     | libc::EHOSTUNREACH,
-                ) => continue,
+                ) => {
+                    refused += 1;
+                    continue;
+                }
                 error => return Err(os_error(error)),
             }
             let left = limit.left();

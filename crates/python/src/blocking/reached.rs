@@ -4,7 +4,6 @@ use super::BlockingChannel;
 use super::turns::Limit;
 use crate::factory::Facts;
 use crate::until;
-use jackfield_engine::Fault;
 use jackfield_engine::sys::{socket, wait};
 use pyo3::prelude::*;
 use std::os::fd::{AsFd, OwnedFd};
@@ -58,7 +57,7 @@ impl BlockingChannel {
             if wait::poll(fd.as_fd(), 0, None, Some(0)).unwrap_or(false)
                 && let Some(error) = socket::take_error(fd.as_fd())
             {
-                self.state.borrow_mut().health.fail(Fault::Lost(error));
+                self.state.borrow_mut().health.fail_sending(error);
                 return Err(self.fault_or_closed(py, name));
             }
             if socket::unacknowledged(fd.as_fd()) == 0 {
