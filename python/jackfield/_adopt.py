@@ -38,6 +38,8 @@ _PROTOCOLS = {
 _IP_PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP}
 
 _ONLY_OPENING = ("bind", "connect_timeout")
+_LARGEST = 2**31 - 1
+"""A descriptor is an int of C; Python would cut a larger number, and look at another descriptor."""
 """Options of Jackfield's own that a socket which is open already has no use for."""
 
 
@@ -74,6 +76,8 @@ def adopt(source: int | HasFileno, /, **options: Unpack[OptionFields]) -> Channe
         raise AdoptFailed(f"{source!r} is a channel or listener already", hint="detach() it first")
     if type(source).__name__ == "SSLSocket":
         raise AdoptFailed("a TLS socket's keys are in the object, not in the descriptor", stage="adopt")
+    if not isinstance(source, int) and not hasattr(source, "fileno"):
+        raise TypeError(f"adopt takes a descriptor or an object with fileno(), not {type(source).__name__}")
     number = source if isinstance(source, int) else source.fileno()
     found = _look(number, f"descriptor {number}")
     setup = _fitting(found, Options().merge(**options), set(options))
@@ -134,6 +138,8 @@ def _look(number: int, name: str) -> _Found:
 
     if number < 0:
         raise failed("it is closed", "give the number of an open socket", errno.EBADF)
+    if number > _LARGEST:
+        raise failed("it is not open", f"a descriptor is at most {_LARGEST}", errno.EBADF)
     try:
         with _borrowed(number) as plain:
             return _sorted(plain, failed)
@@ -187,7 +193,10 @@ def _kind_of_file(number: int) -> str:
         target = os.readlink(f"/proc/self/fd/{number}")
     except OSError:
         return "something else"
-    return f"the file {target}" if target.startswith("/") else f"a {target.partition(':')[0].lstrip('/')}"
+    if target.startswith("/"):
+        return f"the file {target}"
+    kind, _, name = target.partition(":")
+    return f"the kernel's {name.strip('[]')}" if kind == "anon_inode" else f"a {kind}"
 
 
 def _fitting(found: _Found, options: Options, given: set[str]) -> Setup:

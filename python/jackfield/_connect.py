@@ -94,7 +94,7 @@ def connect(
     another: see ``LastingChannel``. ``on_state`` is called with every ``State``, from the first attempt on.
     Only errors that another attempt may not meet again are waited out; others are raised at once.
     """
-    where = Address.parse(address) if isinstance(address, str) else address
+    where = address if isinstance(address, Address) else Address.parse(address)
     if where.scheme == "fd" and reconnect is None:
         return opening_descriptor(where, options, listening=False)
     setup = prepare(where, Options.from_address(where).merge(**options), listening=False)

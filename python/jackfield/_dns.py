@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass
 
 A, AAAA = 1, 28
-_RECURSION_DESIRED, _IS_ANSWER = 0x0100, 0x8000
+_RECURSION_DESIRED, _CUT_OFF, _IS_ANSWER = 0x0100, 0x0200, 0x8000
 RCODES = {0: "no error", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
 
 
@@ -19,7 +19,8 @@ class Answer:
     """What a server said to one question."""
 
     code: str
-    """``no error``, ``NXDOMAIN``, ``SERVFAIL``, ``REFUSED`` ..."""
+    """``no error``, ``NXDOMAIN``, ``SERVFAIL``, ``REFUSED`` ...; without any address also ``a part only`` (of
+    an answer that does not fit into a packet) and ``nonsense``."""
     addresses: tuple[str, ...] = ()
     """The addresses that it knows."""
 
@@ -92,23 +93,29 @@ def parse_answer(packet: bytes, asked: bytes) -> Answer | None:
     if not flags & _IS_ANSWER or questions != 1 or packet[12 : len(asked)].lower() != asked[12:].lower():
         return None
     code = flags & 15
-    return Answer(RCODES.get(code, f"error {code}"), tuple(_addresses(packet, len(asked), answers)))
+    addresses, whole = _addresses(packet, len(asked), answers)
+    said = RCODES.get(code, f"error {code}")
+    if code == 0 and not addresses and (flags & _CUT_OFF or not whole):
+        said = "a part only" if flags & _CUT_OFF else "nonsense"
+    return Answer(said, tuple(addresses))
 
 
-def _addresses(packet: bytes, at: int, count: int) -> list[str]:
-    """The address records; what is cut off or nonsense ends the list."""
+def _addresses(packet: bytes, at: int, count: int) -> tuple[list[str], bool]:
+    """The address records, and whether all were read: what is cut off or nonsense ends the list."""
     found: list[str] = []
     for _ in range(min(count, 64)):
         at = _behind_name(packet, at)
         if at + 10 > len(packet):
-            break
+            return found, False
         kind, _, _, length = struct.unpack_from("!HHIH", packet, at)
         at += 10
+        if at + length > len(packet):
+            return found, False
         data = packet[at : at + length]
         if (kind, len(data)) in ((A, 4), (AAAA, 16)):
             found.append(str(ipaddress.ip_address(data)))
         at += length
-    return found
+    return found, True
 
 
 def _behind_name(packet: bytes, at: int) -> int:

@@ -50,7 +50,7 @@ def bind(address: Address | str, **options: Unpack[OptionFields]) -> Opening[End
     holder), ``AddressNotAvailable``, ``AccessDenied``, ``NameNotResolved`` when awaited. Cancelled, it leaves
     nothing open.
     """
-    where = Address.parse(address) if isinstance(address, str) else address
+    where = address if isinstance(address, Address) else Address.parse(address)
     setup = prepare(where, Options.from_address(where).merge(**options), listening=True)
     if not setup.is_datagram:
         raise NotSupported(
@@ -154,7 +154,7 @@ class Endpoint(_engine.Endpoint, KernelOptions):
 
         Raises ``NameNotResolved``, after ``connect_timeout`` seconds ``ConnectTimedOut``.
         """
-        where = Address.parse(address) if isinstance(address, str) else address
+        where = address if isinstance(address, Address) else Address.parse(address)
         setup: Setup = self._setup
         limit = setup.options.connect_timeout
         places = await find_places(replace(setup, address=where), connect=connect, limit=limit)
@@ -184,7 +184,7 @@ class Endpoint(_engine.Endpoint, KernelOptions):
 
     def _raw_address(self, to: Address | str) -> RawAddress:
         """What the engine sends to; asked for once for each address object."""
-        where = Address.parse(to) if isinstance(to, str) else to
+        where = to if isinstance(to, Address) else Address.parse(to)
         if where.scheme != self.protocol:
             raise NotSupported(
                 f"cannot send to {where} from {self.local}: it is another transport",

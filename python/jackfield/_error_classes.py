@@ -46,6 +46,9 @@ class Attempt:
         return f"{self.address.endpoint}: {said}{after}"
 
 
+_LONG = 300
+"""Characters of an invalid text that an error shows."""
+
 _ERRNO_WORDS = {
     errno_names.ECONNREFUSED: "refused",
     errno_names.ETIMEDOUT: "no answer",
@@ -160,6 +163,11 @@ class JackfieldError(Exception):
 # What was written wrongly -------------------------------------------------------------------------
 
 
+def _excerpt(text: str) -> str:
+    """The text; of one that would fill a screen, both its ends."""
+    return text if len(text) <= _LONG else f"{text[: _LONG // 2]}...{text[-_LONG // 2 :]}"
+
+
 class _InvalidText(JackfieldError, ValueError):
     """Text that is not in its grammar; ``position`` is where, counted in characters from 0."""
 
@@ -174,8 +182,8 @@ class _InvalidText(JackfieldError, ValueError):
 
     def __str__(self) -> str:
         where = f" (at character {self.position + 1})" if self.text else ""
-        advice = f"; {self.hint}" if self.hint else ""
-        return f"invalid {self.what} {self.text!r}: {self.message}{where}{advice}"
+        advice = f"; {_excerpt(self.hint)}" if self.hint else ""
+        return f"invalid {self.what} {_excerpt(self.text)!r}: {_excerpt(self.message)}{where}{advice}"
 
     @property
     def marked(self) -> str:

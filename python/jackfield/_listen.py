@@ -67,7 +67,7 @@ def listen(address: Address | str, **options: Unpack[OptionFields]) -> Opening[L
     Raises ``InvalidAddress``, ``InvalidOption`` at once; ``AddressInUse`` (naming the holder),
     ``AddressNotAvailable``, ``AccessDenied``, ``NameNotResolved`` when awaited.
     """
-    where = Address.parse(address) if isinstance(address, str) else address
+    where = address if isinstance(address, Address) else Address.parse(address)
     if where.scheme == "fd":
         return opening_descriptor(where, options, listening=True)
     setup = prepare(where, Options.from_address(where).merge(**options), listening=True)

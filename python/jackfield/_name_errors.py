@@ -122,10 +122,13 @@ def _answered(failure: NameFailure) -> _Words | None:
     for code, writer in _CODES.items():
         if any(answer.said == code for answer in told):
             return writer(failure, evidence)
-    if any(answer.said is not None for answer in answers):
-        said = f"no name server answered ({evidence})"
-        hint = "check the servers in /etc/resolv.conf, or write a number for the name"
-        return _Words(Cause.NAME_SERVER_SILENT, said, hint)
+    hint = "check the servers in /etc/resolv.conf, or write a number for the name"
+    spoke = [answer.said for answer in answers if answer.said is not None]
+    if any(not said.startswith("unreachable") for said in spoke):
+        said = f"no usable answer came from a name server ({evidence})"
+        return _Words(Cause.NAME_SERVER_FAILED, said, hint)
+    if spoke:
+        return _Words(Cause.NAME_SERVER_SILENT, f"no name server answered ({evidence})", hint)
     return None
 
 

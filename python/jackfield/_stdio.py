@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import select
 import socket
+import sys
 import threading
 import weakref
 from collections.abc import Coroutine
@@ -21,7 +23,7 @@ from dataclasses import replace
 from typing import Any
 
 from jackfield._channel import Channel
-from jackfield._errors import ChannelBusy, NotSupported, TimedOut
+from jackfield._errors import ChannelBusy, ChannelLost, NotSupported, TimedOut
 from jackfield._loop import current_reactor
 from jackfield._transports import Setup
 
@@ -55,7 +57,8 @@ class StdioChannel(Channel):
         """Close the channel: what is queued is still written, for at most ``timeout`` seconds.
 
         Awaited, it waits for that. Both descriptors stay open, in the mode that they had. Raises
-        ``TimedOut``.
+        ``TimedOut``, and ``ChannelLost`` if the file that is standard output did not take
+        all (its disk is full). A reader of a pipe that has gone wants no more: only ``send`` tells of it.
         """
         return self._closing(super().close(timeout), timeout)
 
@@ -70,6 +73,13 @@ class StdioChannel(Channel):
             ) from None
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._pump.done.wait(), _PATIENCE)
+        failure, self._pump.failure = self._pump.failure, None
+        if failure is not None and failure.errno != errno.EPIPE:
+            raise ChannelLost(
+                f"standard output did not take everything: {failure.strerror}",
+                errno=failure.errno,
+                stage="close",
+            ) from failure
 
     def abort(self) -> None:
         """Close at once: what is queued is dropped."""
@@ -90,6 +100,8 @@ class _Pump:
     def __init__(self, inner: socket.socket) -> None:
         self.ends = False
         """Standard output ends with the stream, and not only the channel."""
+        self.failure: OSError | None = None
+        """Why standard output did not take all."""
         self.written = asyncio.Event()
         self.done = asyncio.Event()
         self._inner = inner
@@ -145,8 +157,9 @@ class _Pump:
                         waits.poll()
             if self.ends:
                 _replace_output()
-        except OSError:
-            # Nobody reads standard output any more: whoever sends is to hear of it.
+        except OSError as error:
+            # Nobody reads standard output any more, or it is full: whoever sends is to hear of it.
+            self.failure = error
             with contextlib.suppress(OSError):
                 self._inner.shutdown(socket.SHUT_RD)
         finally:
@@ -169,7 +182,13 @@ class _Pump:
 
 
 def open_stdio(setup: Setup) -> StdioChannel:
-    """The channel. Raises ``ChannelBusy`` while there is another one."""
+    """The channel. Raises ``ChannelBusy`` while there is another, ``NotSupported`` without descriptors."""
+    for stream, name, instead in ((sys.__stdin__, "input", "<"), (sys.__stdout__, "output", ">")):
+        if stream is None:
+            raise NotSupported(
+                f"stdio: standard {name} was closed when the program began: its number may be another file's",
+                hint=f"start the program with {instead}/dev/null",
+            )
     reactor = current_reactor()
     setup = replace(setup, address=setup.address.without_options())
     if not _in_use.acquire(blocking=False):

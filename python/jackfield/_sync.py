@@ -52,7 +52,7 @@ def connect(address: Address | str, **options: Unpack[OptionFields]) -> Channel:
     """Connect to an address: ``with connect(...) as channel``. Options and errors are those of
     ``jackfield.connect``, and so are the ways in which names and addresses are tried.
     """
-    where = Address.parse(address) if isinstance(address, str) else address
+    where = address if isinstance(address, Address) else Address.parse(address)
     setup = prepare(where, Options.from_address(where).merge(**options), listening=False)
     return Channel(run_apart(lambda: _open(setup)), setup, setup.config(0))
 

@@ -40,7 +40,7 @@ def listen(address: Address | str, **options: Unpack[OptionFields]) -> Listener:
     """Listen on an address: ``with listen(...) as listener``. Options and errors are those of
     ``jackfield.listen``; for ``tcp``, ``unix`` and ``unix+seqpacket``.
     """
-    where = Address.parse(address) if isinstance(address, str) else address
+    where = address if isinstance(address, Address) else Address.parse(address)
     setup = prepare(where, Options.from_address(where).merge(**options), listening=True)
     if setup.is_datagram:
         raise NotSupported(

@@ -273,3 +273,11 @@ def test_fields_come_back_from_paths(start: str, raw: bytes, options: tuple[tupl
     assert Address.parse(str(address)) == address
     assert (address.path, address.options) == (path, options)
     assert Address.from_command_line(str(address)) == address
+
+
+def test_an_error_shows_both_ends_of_a_long_text() -> None:
+    for text in ("a" * 100_000, "tcp://" + "a." * 50_000 + ":1", "x" * 100_000 + "://h:1"):
+        with pytest.raises(InvalidAddress) as caught:
+            Address.parse(text)
+        assert caught.value.text == text
+        assert len(str(caught.value)) < 1500

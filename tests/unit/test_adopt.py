@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -356,3 +357,31 @@ def test_the_hub_serves_what_its_manager_opened(directory: Path) -> None:
                 assert client.recv(100) == b"hello\n"
             hub.terminate()
             hub.communicate(timeout=20)
+
+
+def test_a_number_beyond_an_int_is_not_cut_to_another_descriptor(run: Runner) -> None:
+    """2**32 + n would otherwise stand for n, which may be somebody's socket."""
+    ours, theirs = socket.socketpair()
+
+    async def main() -> None:
+        for number in (2**32 + ours.fileno(), 2**31, 2**70):
+            with pytest.raises(jackfield.AdoptFailed, match="it is not open"):
+                jackfield.adopt(number)
+        with pytest.raises(TypeError, match=r"a descriptor or an object with fileno\(\), not str"):
+            jackfield.adopt("3")  # type: ignore[arg-type]
+
+    with ours, theirs:
+        run(main)
+        theirs.send(b"still there")
+        assert ours.recv(20) == b"still there"
+
+
+def test_what_is_no_socket_is_named(run: Runner) -> None:
+    async def main() -> None:
+        with (
+            select.epoll() as epoll,
+            pytest.raises(jackfield.AdoptFailed, match="it is the kernel's eventpoll"),
+        ):
+            jackfield.adopt(epoll.fileno())
+
+    run(main)

@@ -228,3 +228,36 @@ jackfield.run(main)
 """
     )
     assert end(program) == b"\0\0\0\x05firstsecond\n"
+
+
+ECHO_ONE = """
+import jackfield
+async def main():
+    async with jackfield.connect("stdio:", framing="line") as channel:
+        await channel.send(b"for nobody")
+jackfield.run(main)
+"""
+
+
+@pytest.mark.parametrize(("closing", "name"), [("<&-", "input"), (">&-", "output")])
+def test_a_closed_descriptor_is_refused(closing: str, name: str) -> None:
+    """Its number is then a descriptor of the event loop: to read or write there would hang or do harm."""
+    script = f'exec "$0" -c "$1" {closing}'
+    done = subprocess.run(
+        ["sh", "-c", script, sys.executable, ECHO_ONE],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert f"NotSupported: stdio: standard {name} was closed".encode() in done.stderr.replace(
+        b"jackfield._error_classes.", b""
+    )
+
+
+def test_output_that_is_full_is_told() -> None:
+    with open("/dev/full", "wb") as full:
+        program = start(ECHO_ONE, subprocess.DEVNULL, full)
+        _, complaints = program.communicate(timeout=60)
+    assert program.returncode == 1
+    assert b"ChannelLost: standard output did not take everything: No space left on device" in complaints

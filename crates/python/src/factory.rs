@@ -32,7 +32,7 @@ pub struct Facts {
 }
 
 enum Value {
-    Number(i64),
+    Number(i128),
     Seconds(f64),
     Text(String),
     Bytes(Vec<u8>),
@@ -92,7 +92,7 @@ impl Facts {
             FrameError::TooLarge { size, limit } => {
                 let facts = Facts::new("too_large").limit(*limit);
                 match size {
-                    Some(size) => facts.number("size", *size as i64),
+                    Some(size) => facts.number("size", *size),
                     None => facts,
                 }
             }
@@ -166,8 +166,8 @@ impl Facts {
         self.number("size", size as i64)
     }
 
-    fn number(mut self, name: &'static str, value: i64) -> Facts {
-        self.values.push((name, Value::Number(value)));
+    fn number(mut self, name: &'static str, value: impl Into<i128>) -> Facts {
+        self.values.push((name, Value::Number(value.into())));
         self
     }
 

@@ -6,6 +6,7 @@ it becomes an observation. Only a few kilobytes are read.
 
 from __future__ import annotations
 
+import re
 import ssl
 import time
 from typing import Literal, Protocol
@@ -132,7 +133,8 @@ def _certificate(der: bytes | None) -> Certificate | None:
 
 def _readable(error: ssl.SSLError) -> str:
     """OpenSSL's reason without its file and line; one of them is common and misleading."""
-    reason = (error.reason or str(error)).replace("_", " ").lower()
+    text = re.sub(r"^\[\w+\] *| *\(_ssl\.c:\d+\)$", "", str(error.args[-1]) if error.args else "")
+    reason = (error.reason or text).replace("_", " ").lower()
     if error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
         return f"it does not speak TLS ({reason})"
     return reason
