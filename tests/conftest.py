@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import namespaces
@@ -25,6 +26,28 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (min(_most, 20_000) if _most > 0 else
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that use up ports come last: what they leave in TIME_WAIT is in the way for a minute."""
     items.sort(key=lambda item: item.path.name == "test_descriptors.py")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """On CI a test that skips, for whatever reason, fails: there everything must be that tests need."""
+    report = yield
+    if os.environ.get("CI") and report.skipped and not hasattr(report, "wasxfail"):
+        why = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{why}, and on CI no test may skip"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The same for a file that skips as a whole."""
+    report = yield
+    if os.environ.get("CI") and report.skipped:
+        why = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{why}, and on CI no test may skip"
+    return report
 
 
 @pytest.fixture(params=["selector", "asyncio", "uvloop"])

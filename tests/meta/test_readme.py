@@ -1,7 +1,8 @@
 """The README's commands and programs, exactly as they are printed there.
 
 The hub is started by what `make run` starts, on the addresses that the Makefile names, with a control socket
-of its own, so that a hub of yours is left alone. Where somebody else has those addresses the test skips.
+of its own, so that a hub of yours is left alone. For root it runs in a network namespace, where nobody else
+has those ports. For others, and for the Unix socket's path, the test skips where somebody has them.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from namespaces import Network, lacking
 
 import jackfield
 
@@ -61,19 +64,28 @@ def holder(address: jackfield.Address) -> str | None:
     return None
 
 
+Starter = Callable[..., subprocess.Popen[Any]]
+
+
 @pytest.fixture
-def hub(directory: Path) -> Iterator[dict[str, str]]:
+def start(network: Network) -> Starter:
+    """``subprocess.Popen``; for root in a network namespace of the test's own."""
+    return network.namespace().popen if os.geteuid() == 0 else subprocess.Popen
+
+
+@pytest.fixture
+def hub(directory: Path, start: Starter) -> Iterator[dict[str, str]]:
     """A hub as `make run` starts it; the environment for its operators."""
     for address in ADDRESSES:
-        taken = holder(address)
+        taken = holder(address) if address.path or start is subprocess.Popen else None
         if taken is not None:
-            pytest.skip(f"the README's hub cannot be started here: {taken}")
+            lacking(f"the README's hub cannot be started here: {taken}")
     own = {name: value for name, value in os.environ.items() if not name.startswith("JACKFIELD")}
     environment = {**own, "JACKFIELD_CONTROL": str(directory / "hub.sock")}
     command = [".venv/bin/jackfield", "serve", *variable("ADDRESSES").split()]
     log = directory / "hub.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(
+        process = start(
             command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
         try:
@@ -114,8 +126,8 @@ def test_every_block_is_run_by_a_test_here() -> None:
 
 
 @pytest.mark.timeout(120)
-def test_a_client_that_was_picked_answers(hub: dict[str, str]) -> None:
-    process = subprocess.Popen(
+def test_a_client_that_was_picked_answers(hub: dict[str, str], start: Starter) -> None:
+    process = start(
         ["bash", "-c", DEMONSTRATION[0]],
         cwd=ROOT,
         env=hub,
