@@ -106,18 +106,20 @@ async def serve_with(listener: _listen.Listener, handler: Callable[..., Any], wo
     else:
         supervisor = supervise(listener, handler, workers)
         run, end = supervisor.run, supervisor.end
-    with ThreadPoolExecutor(1, thread_name_prefix="jackfield-workers") as executor:
-        done = asyncio.get_running_loop().run_in_executor(executor, run)
-        listener._at_close.append(end)
-        try:
-            await asyncio.shield(done)
-        except asyncio.CancelledError:
-            end()
-            await done
-            raise
-        finally:
-            end()
-            listener._at_close.remove(end)
+    executor = ThreadPoolExecutor(1, thread_name_prefix="jackfield-workers")
+    done = asyncio.get_running_loop().run_in_executor(executor, run)
+    listener._at_close.append(end)
+    try:
+        await asyncio.shield(done)
+    except asyncio.CancelledError:
+        end()
+        await done
+        raise
+    finally:
+        end()
+        listener._at_close.remove(end)
+        # Who is cancelled twice does not wait for handlers, and neither does the event loop.
+        executor.shutdown(wait=False)
 
 
 def supervise(

@@ -133,6 +133,31 @@ def test_threads_refuse_coroutines_and_datagrams() -> None:
                 kind(count)  # type: ignore[arg-type]
 
 
+def test_a_second_cancellation_does_not_wait_for_a_handler_that_hangs() -> None:
+    inside, release = threading.Event(), threading.Event()
+
+    def handler(channel: sync.Channel) -> None:
+        inside.set()
+        release.wait(60)
+
+    async def main() -> None:
+        async with jackfield.listen("tcp://127.0.0.1:0") as listener:
+            serving = asyncio.create_task(listener.serve(handler, workers=Threads(1)))
+            async with jackfield.connect(listener.address):
+                await eventually(inside.is_set, limit=20.0)
+                serving.cancel()
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+                serving.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await serving
+                # The pool is still waiting for its handler; had the loop waited too, it would be over.
+                assert any(thread.name.startswith("jackfield-workers") for thread in threading.enumerate())
+                release.set()
+
+    jackfield.run(main())
+
+
 def test_closing_the_listener_ends_the_pool() -> None:
     async def main() -> None:
         async with jackfield.listen("tcp://127.0.0.1:0", framing="line") as listener:

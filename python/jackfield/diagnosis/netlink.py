@@ -6,6 +6,7 @@ sock_diag(7)). Every function raises ``OSError`` where the kernel says no or doe
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -162,10 +163,14 @@ def _ask(protocol: int, kind: int, flags: int, body: bytes) -> Iterator[tuple[in
         link.send(struct.pack("=IHHII", 16 + len(body), kind, flags, 1, 0) + body)
         while True:
             data = link.recv(1 << 18)
+            if len(data) < 16:
+                raise OSError(errno.EBADMSG, "the kernel's answer cannot be read")
             while len(data) >= 16:
                 length, answer, answer_flags, _, _ = struct.unpack_from("=IHHII", data)
                 if answer == _DONE:
                     return
+                if length < 16:
+                    raise OSError(errno.EBADMSG, "the kernel's answer cannot be read")
                 if answer == _ERROR:
                     number = -struct.unpack_from("=i", data, 16)[0]
                     if number:
