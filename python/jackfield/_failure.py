@@ -15,6 +15,8 @@ _DOING = {
     "listen": "cannot listen on",
     "connect": "cannot connect to",
 }
+SHOWN = 8
+"""Attempts that a sentence names; ``attempts`` has all of them."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,10 @@ class Failure:
         """Every attempt, when there was more than one: a name may have several addresses."""
         if len(self.attempts) < 2:
             return ""
-        return f" (tried {'; '.join(map(str, self.attempts))})"
+        shown = [str(attempt) for attempt in self.attempts[:SHOWN]]
+        if len(self.attempts) > SHOWN:
+            shown.append(f"{len(self.attempts) - SHOWN} more")
+        return f" (tried {'; '.join(shown)})"
 
     @property
     def attempt(self) -> Attempt | None:

@@ -19,6 +19,7 @@ from observed import (
     silent,
 )
 
+from jackfield.diagnosis.judge import judge
 from jackfield.diagnosis.observations import Answer, Attempt, Neighbour, Resolution
 
 ROWS: list[Row] = [
@@ -155,3 +156,13 @@ ROWS: list[Row] = [
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
 def test_what_is_seen_has_its_verdict(row: Row) -> None:
     check_row(row)
+
+
+def test_of_very_many_addresses_the_first_are_named_and_the_others_counted() -> None:
+    addresses = tuple(f"10.0.0.{number}" for number in range(200))
+    assert Resolution("x.example", 0.1, addresses).sentence.endswith("10.0.0.7 and 192 more")
+    assert Resolution("x.example", 0.1, addresses[:2]).sentence == "x.example is 10.0.0.0, 10.0.0.1"
+    evidence = "\n".join(judge(seen(attempts=tuple(silent(f"{host}:7000") for host in addresses))).evidence)
+    assert "10.0.0.7:7000" in evidence
+    assert "10.0.0.8:7000" not in evidence
+    assert "192 more addresses were tried" in evidence

@@ -455,3 +455,11 @@ def test_unix_not_permitted(directory: Path, opened: ExitStack) -> None:
 def test_unix_busy() -> None:
     error = from_os_error(BlockingIOError(errno.EAGAIN, "x"), stage="connect", address=_unix("/run/s"))
     assert "accept queue is full" in str(error)
+
+
+def test_of_very_many_attempts_the_first_are_named_and_the_others_counted() -> None:
+    refused = ConnectionRefusedError(errno.ECONNREFUSED, "refused")
+    attempts = [Attempt(Address.parse(f"tcp://10.0.0.{number}:80"), refused) for number in range(200)]
+    error = from_os_error(refused, stage="connect", address=Address.parse("tcp://x:80"), attempts=attempts)
+    assert "10.0.0.7:80: refused; 192 more)" in str(error)
+    assert len(error.attempts) == 200

@@ -13,7 +13,7 @@ from .judge_connect import judge_attempts
 from .judge_conversation import judge_conversation
 from .judge_local import judge_local
 from .judge_unix import judge_unix
-from .observations import Attempt, Observations, Resolution
+from .observations import SHOWN, Attempt, Observations, Resolution
 from .verdict import Verdict
 
 
@@ -56,8 +56,11 @@ def _came_before(seen: Observations) -> tuple[str, ...]:
     resolution = seen.resolution
     if resolution is not None and resolution.addresses:
         by = f", by {resolution.source}" if resolution.source else ""
-        lines.append(f"{resolution.name} is {', '.join(resolution.addresses)}{by}")
-    return (*lines, *map(_attempt, seen.attempts))
+        lines.append(f"{resolution.sentence}{by}")
+    lines += map(_attempt, seen.attempts[:SHOWN])
+    if len(seen.attempts) > SHOWN:
+        lines.append(f"{len(seen.attempts) - SHOWN} more addresses were tried")
+    return tuple(lines)
 
 
 def _attempt(attempt: Attempt) -> str:

@@ -12,6 +12,9 @@ from typing import Literal
 
 from .target import Target
 
+SHOWN = 8
+"""Addresses that a sentence names; the facts have all of them."""
+
 
 @dataclass(frozen=True)
 class Resolution:
@@ -30,6 +33,12 @@ class Resolution:
     """What the library would try."""
     servers: tuple[str, ...] = ()
     """What each name server said, in words."""
+
+    @property
+    def sentence(self) -> str:
+        """The name and its addresses; of very many only the first."""
+        more = f" and {len(self.addresses) - SHOWN} more" if len(self.addresses) > SHOWN else ""
+        return f"{self.name} is {', '.join(self.addresses[:SHOWN])}{more}"
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ class Step:
 def resolution_step(seen: Resolution) -> Step:
     """How the name became addresses."""
     by = f" (by {seen.source})" if seen.source else ""
-    text = f"{seen.name} is {', '.join(seen.addresses)}{by}"
+    text = f"{seen.sentence}{by}"
     if seen.failure is not None:
         text = f"{seen.name}: {seen.said or seen.failure}{by}"
     return Step("resolve", "failed" if seen.failure else "ok", text, seen.seconds, _facts(seen))
