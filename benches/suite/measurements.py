@@ -80,37 +80,42 @@ def _requests(base: Setting) -> Iterable[Measurement]:
         )
 
 
-def _trips(base: Setting) -> Iterable[Measurement]:
+def _places(base: Setting) -> Iterable[tuple[str, str, Setting]]:
+    """Where the two ends of a round trip are: as part of a name, in words, and as a setting."""
     for name, cores in (("one-core", "both ends on one core"), ("two-cores", "two cores")):
         load_core = base.server_core if name == "one-core" else base.load_core
         for transport, named in TRANSPORTS.items():
-            yield Measurement(
-                f"trip-{name}-{transport}",
-                f"Round trip, 64 B, {cores}, {named}",
-                "us",
-                1,
-                round_trip,
-                replace(base, transport=transport, load_core=load_core),
-                (who.C, who.JACKFIELD, who.JACKFIELD_BUSY, *who.peers(transport)),
-                lower_is_better=True,
-                left_out=_left_out(transport),
-            )
+            setting = replace(base, transport=transport, load_core=load_core)
+            yield f"{name}-{transport}", f"{cores}, {named}", setting
+
+
+def _trips(base: Setting) -> Iterable[Measurement]:
+    for place, words, setting in _places(base):
+        yield Measurement(
+            f"trip-{place}",
+            f"Round trip, 64 B, {words}",
+            "us",
+            1,
+            round_trip,
+            setting,
+            (who.C, who.JACKFIELD, who.JACKFIELD_BUSY, *who.peers(setting.transport)),
+            lower_is_better=True,
+            left_out=_left_out(setting.transport),
+        )
 
 
 def _blocking_trips(base: Setting) -> Iterable[Measurement]:
-    for name, cores in (("one-core", "both ends on one core"), ("two-cores", "two cores")):
-        load_core = base.server_core if name == "one-core" else base.load_core
-        for transport, named in TRANSPORTS.items():
-            yield Measurement(
-                f"trip-blocking-{name}-{transport}",
-                f"Blocking round trip, 64 B, {cores}, {named}",
-                "us",
-                1,
-                round_trip,
-                replace(base, transport=transport, load_core=load_core),
-                (who.C_BLOCKING, who.SYNC, who.PLAIN),
-                lower_is_better=True,
-            )
+    for place, words, setting in _places(base):
+        yield Measurement(
+            f"trip-blocking-{place}",
+            f"Blocking round trip, 64 B, {words}",
+            "us",
+            1,
+            round_trip,
+            setting,
+            (who.C_BLOCKING, who.SYNC, who.PLAIN),
+            lower_is_better=True,
+        )
 
 
 def _workers(base: Setting) -> Measurement:
