@@ -1,7 +1,8 @@
 //! The only `unsafe` of the boundary: what PyO3 has no safe word for.
 //!
 //! Final `bytes` objects filled by the kernel, the `am_send` slot, calling inside a context, and sharing
-//! data between Python objects that only the holder of the GIL touches.
+//! data between Python objects that only the holder of the GIL touches. The file is long because all of it stands here, to be
+//! read as a whole by whoever checks it.
 
 use crate::operation::{Operation, Step};
 use jackfield_engine::Body;
