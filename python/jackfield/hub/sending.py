@@ -10,7 +10,7 @@ for another within a piece, and a piece ends when everyone has it or is given up
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -52,8 +52,17 @@ class Recipient:
 class Sending:
     """A send under way: `pass_on` each piece, then `report`. `gone` clients left before it began."""
 
-    def __init__(self, group: Group, recipients: Sequence[Recipient], *, gone: int, wait: float) -> None:
+    def __init__(
+        self,
+        group: Group,
+        recipients: Sequence[Recipient],
+        *,
+        gone: int,
+        wait: float,
+        told: Callable[[Member, bytes], None] | None = None,
+    ) -> None:
         self._group = group
+        self._told = told  # who wants to see what was queued for whom
         self._recipients = recipients
         self._gone = gone
         self._wait = wait  # seconds; 0 drops what a full queue has no room for, and counts it
@@ -104,7 +113,7 @@ class Sending:
         try:
             if not self._wait:
                 if self._group.broadcast_nowait(chunks[0], to=[recipient.member]):
-                    recipient.queued += len(chunks[0])
+                    self._queued(recipient, chunks[0])
                 else:
                     recipient.failure = FULL if recipient.member.is_connected else LEFT
                 return
@@ -114,7 +123,7 @@ class Sending:
                 except jackfield.QueueFull:
                     tasks.append(asyncio.create_task(self._rest(recipient, chunks[index:])))
                     return
-                recipient.queued += len(chunk)
+                self._queued(recipient, chunk)
         except jackfield.FramingError as problem:
             recipient.failure, recipient.skipped = str(problem), True
         except jackfield.JackfieldError:
@@ -124,13 +133,18 @@ class Sending:
         try:
             for chunk in chunks:
                 await recipient.member.send(chunk, self._wait)
-                recipient.queued += len(chunk)
+                self._queued(recipient, chunk)
         except TimeoutError:
             recipient.failure = FULL
         except jackfield.FramingError as problem:
             recipient.failure, recipient.skipped = str(problem), True
         except jackfield.JackfieldError:
             recipient.failure = LEFT
+
+    def _queued(self, recipient: Recipient, chunk: bytes) -> None:
+        recipient.queued += len(chunk)
+        if self._told is not None:
+            self._told(recipient.member, chunk)
 
     def report(self) -> dict[str, Any]:
         """What became of it: how many have everything, and who does not.

@@ -16,21 +16,23 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jackfield
 from jackfield import Group, Joined, Left, Listener, Member, Message
 
+from .admission import Admission
+from .client import Client
 from .display import preview
 from .journal import Event, Field, Journal, Memory, Throttle
-from .plan import MAX_CLIENTS, MAX_OPERATORS, SCHEMES, Limits, ListenerPlan
+from .part import P, Part, Parts
+from .plan import SCHEMES, Limits, ListenerPlan
 from .roster import Names, client_view, endpoint_text, peer_text, short_protocol, timestamp, version
 from .sending import Recipient, Sending, in_turns
 from .target import Candidate
 
-RESERVED_DESCRIPTORS = 64 + MAX_OPERATORS  # at most, and at most a quarter; clients get the rest
-SMALL_LIMIT = 1024  # descriptors; fewer are worth a word at the start
 LOGGED_AT_MOST = 2000  # of joins, and of leaves, in LOGGED_EVERY seconds; a flood is counted instead
 LOGGED_EVERY = 60.0
 DATAGRAMS = ("udp", "unix+dgram")
@@ -62,7 +64,9 @@ class Talker:
 class Hub:
     """One hub. `open`, then `run` until `stop`; `close` delivers what is queued and ends everything."""
 
-    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, settings: Settings, *, parts: Sequence[Part] = (), clock: Callable[[], float] = time.time
+    ) -> None:
         self.settings = settings
         self.clock = clock
         self.journal = Journal()
@@ -73,30 +77,42 @@ class Hub:
         self.started = clock()
         self.joined = 0
         self.refused = 0
-        self.max_clients = settings.limits.max_clients or MAX_CLIENTS
+        self.admission = Admission(settings.limits.max_clients)
         self._talkers: dict[int, list[Talker]] = {}
         self._plans: dict[int, ListenerPlan] = {}  # by the listener's id
         self._gone: dict[int, int] = {}  # member id -> client id, of those whose end is in the batch at hand
-        self._held: dict[int, set[int]] = {}  # ids of the members let in, by their listener's id
         self._refusals = Throttle()
         self._throttles = {
             kind: Throttle(burst=LOGGED_AT_MOST, period=LOGGED_EVERY) for kind in ("joined", "left")
         }
-        self._limited_by_descriptors = 0  # the descriptor limit, where it is what limits the clients
         self._stopping = asyncio.Event()
+        self._first_parts = parts
+        self._parts = Parts(lambda what, problem: self._fault(what, problem))
 
     # ---------------------------------------------------------------- lifetime
 
     async def open(self) -> None:
         """Listen on everything, or on nothing: a listener that cannot be had ends those before it."""
-        self._raise_descriptor_limit()
+        limit = jackfield.raise_open_files()[1]
+        if self.admission.limit_by_descriptors(limit):
+            self.log(
+                "limited",
+                max_clients=self.admission.max_clients,
+                descriptors=limit,
+                hint="see ulimit -Hn",
+            )
         try:
             for plan in self.settings.listeners:
                 listener = await jackfield.listen(plan.address, **plan.options(self.settings.limits))
                 self.listeners.append((listener, plan))
                 self._plans[listener.id] = plan
-                self._held[listener.id] = set()
+                self.admission.add_listener(
+                    listener.id, most=plan.max_clients, datagrams=listener.protocol in DATAGRAMS
+                )
+            for part in self._first_parts:
+                await self.attach(part)
         except BaseException:
+            await self._parts.detach_all()
             self._close_listeners()
             raise
         for listener, _ in self.listeners:
@@ -136,6 +152,7 @@ class Hub:
                 member.close()
         await asyncio.sleep(0)
         self._close_listeners()
+        await self._parts.detach_all()
         self._tell_left_out(at_end=True)
         self.log("stopped", clients=clients, undelivered=undelivered)
 
@@ -160,16 +177,6 @@ class Hub:
         except jackfield.ChannelClosed:
             return 0
 
-    def _raise_descriptor_limit(self) -> None:
-        limit = jackfield.raise_open_files()[1]
-        asked = self.settings.limits.max_clients
-        room = max(1, limit - min(RESERVED_DESCRIPTORS, limit // 4))
-        self.max_clients = min(asked or MAX_CLIENTS, room)
-        if self.max_clients == room:
-            self._limited_by_descriptors = limit
-        if room < (asked or 0) or (asked is None and limit < SMALL_LIMIT):
-            self.log("limited", max_clients=self.max_clients, descriptors=limit, hint="see ulimit -Hn")
-
     # ---------------------------------------------------------------- events of clients
 
     async def _consume(self) -> None:
@@ -183,8 +190,7 @@ class Hub:
                 try:
                     self._handle(now, event)
                 except Exception as problem:
-                    fault = f"{type(problem).__name__}: {problem}"
-                    self.log("fault", event=type(event).__name__, error=fault)
+                    self._fault(type(event).__name__, problem)
             await asyncio.sleep(0)  # operators get their turn under any load
 
     async def _count_refusals(self) -> None:
@@ -217,45 +223,29 @@ class Hub:
         self.memory.add(now, client_id, data)
         for talker in tuple(self._talkers.get(client_id, ())):
             talker.message(data)
+        if self._parts.wants("heard"):
+            self._parts.show("heard", now, self._client(member), data)
         if self.settings.log_messages:
             self.log("message", id=client_id, name=self._name(member), bytes=len(data), data=preview(data))
 
     def _came(self, member: Member) -> None:
-        reason = self._full(member)
+        reason = self.admission.refusal(member.listener_id)
         if reason and member.is_connected:  # one that left by itself already is told of as any other
             self.refused += 1
             self._throttled("refused", protocol=member.protocol, peer=peer_text(member), reason=reason)
             member.abort()
             return
-        self._held[member.listener_id].add(member.id)
+        self.admission.let_in(member.listener_id, member.id)
         self.joined += 1
         self._log_unless_flood("joined", **self._facts(member), local=endpoint_text(member.local))
-
-    def _full(self, member: Member) -> str:
-        """Why there is no place for a newcomer, those let in before it counted; empty when there is."""
-        if sum(map(len, self._held.values())) >= self.max_clients:
-            if self._limited_by_descriptors:
-                limit = self._limited_by_descriptors
-                return (
-                    f"the limit of {limit} descriptors leaves room for {self.max_clients} clients (ulimit -n)"
-                )
-            return f"the hub has its {self.max_clients} clients (--max-clients)"
-        most = self._plans[member.listener_id].max_clients
-        if most is not None and len(self._held[member.listener_id]) >= most:
-            return f"the listener has its {most} clients (max_clients)"
-        return self._full_of_datagrams() if member.protocol in DATAGRAMS else ""
-
-    def _full_of_datagrams(self) -> str:
-        """Anyone can make up senders of datagrams: beside other listeners they get half of the places."""
-        kinds = {listener.id: listener.protocol in DATAGRAMS for listener, _ in self.listeners}
-        most = max(1, self.max_clients // 2)
-        if all(kinds.values()) or sum(len(self._held[id_]) for id_, yes in kinds.items() if yes) < most:
-            return ""
-        return f"senders of datagrams have their {most} places, half of all (--max-clients)"
+        if self._parts.wants("came"):
+            self._parts.show("came", self.clock(), self._client(member))
 
     def _went(self, member: Member, reason: str) -> None:
-        self._held[member.listener_id].discard(member.id)
+        self.admission.let_go(member.listener_id, member.id)
         self._log_unless_flood("left", **self._facts(member), reason=reason)
+        if self._parts.wants("went"):
+            self._parts.show("went", self.clock(), self._client(member), reason)
         client_id = self._number(member)
         self.names.forget(client_id)
         for talker in self._talkers.pop(client_id, ()):
@@ -305,6 +295,14 @@ class Hub:
         except jackfield.ChannelClosed:
             return None
 
+    def client(self, client_id: int) -> Client | None:
+        """The client with that id, unless it left."""
+        member = self.member(client_id)
+        return None if member is None else self._client(member)
+
+    def _client(self, member: Member) -> Client:
+        return Client(self._number(member), self._name(member), member)
+
     def _candidate(self, member: Member) -> Candidate:
         return Candidate(member.number, self._name(member), peer_text(member))
 
@@ -322,7 +320,44 @@ class Hub:
             "peer": peer_text(member),
         }
 
+    # ---------------------------------------------------------------- parts
+
+    async def attach(self, part: Part) -> None:
+        """Let a part see what happens until it is detached or the hub closes. Raises what `open` raises."""
+        await self._parts.attach(part, self)
+
+    async def detach(self, part: Part) -> None:
+        """Close a part. Does nothing for one that is not attached."""
+        await self._parts.detach(part)
+
+    def part(self, kind: type[P]) -> P | None:
+        """The attached part of that class."""
+        return self._parts.find(kind)
+
+    def tell(self, client_id: int, data: bytes, *, by: str, ending: bytes | None = b"") -> bool:
+        """Send one message to one client without waiting; whether it is there and its queue had room.
+
+        `by` is who says it, as logs and recordings name them; `ending` None is that of the client's listener.
+        Raises `jackfield.FramingError` when the client's framing cannot carry it.
+        """
+        client = self.client(client_id)
+        if client is None or not client.member.is_connected:
+            return False
+        whole = data + (self.plan_of(client.member).ending_bytes if ending is None else ending)
+        if not self.group.broadcast_nowait(whole, to=[client.member]):
+            return False
+        self.told(client.member, whole, by)
+        return True
+
+    def told(self, member: Member, data: bytes, by: str) -> None:
+        """Whoever queued `data` for a client says so, for the parts to see."""
+        if self._parts.wants("told"):
+            self._parts.show("told", self.clock(), self._client(member), data, by)
+
     # ---------------------------------------------------------------- what operators do
+
+    def _fault(self, what: str, problem: Exception) -> None:
+        self.log("fault", event=what, error=f"{type(problem).__name__}: {problem}")
 
     def log(self, kind: str, **facts: Field) -> None:
         self.journal.write(Event(self.clock(), kind, tuple(facts.items())))
@@ -356,7 +391,7 @@ class Hub:
 
         return end
 
-    async def sending(self, ids: Sequence[int], ending: bytes | None, wait: float) -> Sending:
+    async def sending(self, ids: Sequence[int], ending: bytes | None, *, wait: float, by: str) -> Sending:
         """A send to these clients, to be passed its data; `ending` None is that of each one's listener."""
         recipients = []
         for some in in_turns(ids):
@@ -371,7 +406,8 @@ class Hub:
                     )
                 )
             await asyncio.sleep(0)
-        return Sending(self.group, recipients, gone=len(ids) - len(recipients), wait=wait)
+        told = partial(self.told, by=by)
+        return Sending(self.group, recipients, gone=len(ids) - len(recipients), wait=wait, told=told)
 
     def rename(self, client_id: int, name: str) -> str:
         """Give a client a name; the one before. Raises `NameRefused`."""
@@ -384,8 +420,8 @@ class Hub:
     def kick(self, client_id: int, *, reset: bool, by: str) -> None:
         """End a client: after what is queued for it, or with a reset and at once. It is told of as gone."""
         member = self.member(client_id)
-        if member is None or member.id not in self._held[member.listener_id]:  # its coming is not read yet
-            return
+        if member is None or not self.admission.holds(member.listener_id, member.id):
+            return  # its coming is not read yet
         # The engine reports no end that we asked for.
         self._went(member, f"kicked by {by}" + (" with a reset" if reset else ""))
         if reset:
@@ -402,7 +438,7 @@ class Hub:
             "clients": len(self),
             "joined": self.joined,
             "refused": self.refused + self._turned_away(),
-            "max_clients": self.max_clients,
+            "max_clients": self.admission.max_clients,
             "queue_limit": self.settings.limits.queue,
             "message_limit": self.settings.limits.max_message,
             "listeners": [

@@ -1,0 +1,65 @@
+"""`jackfield serve` as a command: its options and its help. What it does is in `serve.py`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .parameters import Control, chosen_control
+
+
+def serve(
+    context: typer.Context,
+    addresses: Annotated[list[str], typer.Argument(metavar="ADDRESS", help="Where.", show_default=False)],
+    framing: Annotated[
+        str,
+        typer.Option(
+            "--framing", metavar="F", help="Framing of listeners that name none: none, line, u32 ..."
+        ),
+    ] = "none",
+    eol: Annotated[
+        str, typer.Option("--eol", metavar="NAME", help="Ending of typed lines where framing is none.")
+    ] = "lf",
+    max_clients: Annotated[
+        int | None, typer.Option("--max-clients", min=1, metavar="N", help="Refuse clients beyond N (50000).")
+    ] = None,
+    queue: Annotated[
+        str | None, typer.Option("--queue", metavar="SIZE", help="Bytes that may wait for one client (1M).")
+    ] = None,
+    max_message: Annotated[
+        str | None, typer.Option("--max-message", metavar="SIZE", help="Longest message of a client (1M).")
+    ] = None,
+    messages: Annotated[bool, typer.Option("--messages", help="Log what clients say, too.")] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Log lines even on a terminal.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Log lines as JSON.")] = False,
+    control: Control = None,
+) -> None:
+    """Start a hub that listens on every ADDRESS and holds every client that comes.
+
+    On a terminal it shows a live table of the clients, otherwise one log line per event.
+    Ctrl-C or SIGTERM ends it, after delivering what is queued.
+
+    Senders of datagrams (UDP) get at most half of the --max-clients places where other listeners
+    are there, too.
+
+    \b
+    Examples:
+      jackfield serve tcp://127.0.0.1:7000
+      jackfield serve 7000 udp://:7000 unix:///tmp/lines.sock,framing=line
+      jackfield serve tcp://127.0.0.1:7000,eol=crlf --max-clients 100 --queue 256K
+    """
+    from .serve import serve as command
+
+    command(
+        addresses,
+        framing=framing,
+        eol=eol,
+        max_clients=max_clients,
+        queue=queue,
+        max_message=max_message,
+        messages=messages,
+        plain=plain,
+        as_json=as_json,
+        control=chosen_control(context, control),
+    )

@@ -1,0 +1,96 @@
+"""What lives in the hub beside its clients and sees what happens to them: recorder, replies, names.
+
+Owns how parts come and go and how events reach them. A part overrides what it wants to see; what nobody
+overrides costs nothing. Parts are called in the order in which they were attached, in the hub's own task:
+they must not wait. One that raises is logged as a `fault` and harms neither clients nor other parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from .client import Client
+
+if TYPE_CHECKING:
+    from .server import Hub
+
+SEEN: Final = ("came", "went", "heard", "told")
+
+
+class Part:
+    """Base of all parts. Times are Unix seconds."""
+
+    async def open(self, hub: Hub) -> None:
+        """The hub begins to serve, or serves already. Raising keeps the part out."""
+
+    async def close(self) -> None:
+        """The hub ends, or the part is detached. Called once."""
+
+    def came(self, now: float, client: Client) -> None:
+        """A client was let in."""
+
+    def went(self, now: float, client: Client, reason: str) -> None:
+        """A client left, or was kicked; its connection sends nothing any more."""
+
+    def heard(self, now: float, client: Client, data: bytes) -> None:
+        """A client said `data`: one message, or what came at once where there is no framing."""
+
+    def told(self, now: float, client: Client, data: bytes, by: str) -> None:
+        """`data` was queued for a client; `by` is `pid:N` of an operator, or the part that sent it."""
+
+
+P = TypeVar("P", bound=Part)
+
+
+class Parts:
+    """The parts of one hub; `fault` is told of those that raise."""
+
+    def __init__(self, fault: Callable[[str, Exception], None]) -> None:
+        self._fault = fault
+        self._parts: list[Part] = []
+        self._wanted: dict[str, tuple[Any, ...]] = dict.fromkeys(SEEN, ())
+
+    def find(self, kind: type[P]) -> P | None:
+        """The attached part of a class."""
+        return next((part for part in self._parts if isinstance(part, kind)), None)
+
+    async def attach(self, part: Part, hub: Hub) -> None:
+        """Open a part and let it see what happens from now on."""
+        await part.open(hub)
+        self._parts.append(part)
+        self._sort()
+
+    async def detach(self, part: Part) -> None:
+        """A part sees no more; whether it is closed well is its own affair. Does nothing for a stranger."""
+        if part not in self._parts:
+            return
+        self._parts.remove(part)
+        self._sort()
+        try:
+            await part.close()
+        except Exception as problem:
+            self._fault("close", problem)
+
+    async def detach_all(self) -> None:
+        """The hub ends: the last that came goes first."""
+        for part in reversed(self._parts.copy()):
+            await self.detach(part)
+
+    def wants(self, what: str) -> bool:
+        """Whether any part wants to see that."""
+        return bool(self._wanted[what])
+
+    def show(self, what: str, *facts: object) -> None:
+        """Call what the parts made of one of `SEEN`."""
+        for see in self._wanted[what]:
+            try:
+                see(*facts)
+            except Exception as problem:
+                self._fault(what, problem)
+
+    def _sort(self) -> None:
+        for what in SEEN:
+            ours = getattr(Part, what)
+            seeing = [part for part in self._parts if getattr(type(part), what) is not ours]
+            self._wanted[what] = tuple(getattr(part, what) for part in seeing)

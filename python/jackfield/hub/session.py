@@ -1,0 +1,147 @@
+"""One operator's connection to the hub: requests in, answers and events out.
+
+Owns one channel of the control socket. Requests are done in their order; subscriptions (`logs`, `talk`)
+cost no task, they are pushed. Whoever does not read what was asked for is disconnected, whoever sends
+garbage is told so, and neither harms anyone else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+import jackfield
+from jackfield import Channel
+
+from . import protocol
+from .operations import OPERATIONS
+from .protocol import AMBIGUOUS, BAD_REQUEST, FAILED, NO_SUCH_CLIENT, REFUSED, RequestError
+from .roster import NameRefused
+from .sending import Sending, Unsendable
+from .server import Hub
+from .target import AmbiguousTarget, NoSuchClient, TargetTooLong
+
+PATIENCE: Final = 10.0  # seconds that a reply may wait for room
+MAX_SUBSCRIPTIONS: Final = 100  # of one operator
+
+
+class Session:
+    """One operator's connection."""
+
+    def __init__(self, hub: Hub, channel: Channel, who: str) -> None:
+        self.hub = hub
+        self.channel = channel
+        self.who = who
+        self.sendings: dict[int, tuple[str, Sending]] = {}  # by the id of the first request, with its target
+        self._subscriptions: dict[int, Callable[[], None]] = {}
+
+    async def run(self) -> None:
+        """Do requests until the operator goes. Never raises for what an operator sent."""
+        try:
+            async for message in self.channel:
+                answer = await self._do(message)
+                if answer is not None:
+                    await self.reply(answer)
+        except jackfield.FramingError as problem:
+            self.hub.log("operator_dropped", operator=self.who, reason=str(problem))
+            self.channel.abort()
+        except (jackfield.QueueFull, TimeoutError):
+            self._drop_slow()
+        except (jackfield.JackfieldError, OSError):
+            pass  # the operator went away: nobody is left to be told
+
+    def end(self) -> None:
+        """Forget every subscription, and tell the log of sends that are not complete."""
+        while self._subscriptions:
+            self._subscriptions.popitem()[1]()
+        for of in tuple(self.sendings):
+            self.log_sending(of, ended="the operator went away")
+
+    async def _do(self, message: bytes) -> bytes | None:
+        request_id: int | None = None
+        try:
+            request = protocol.parse_request(message)
+            request_id = request.id
+            operation = OPERATIONS.get(request.op)
+            if operation is None:
+                known = ", ".join(OPERATIONS)
+                raise RequestError(BAD_REQUEST, f"unknown op {request.op[:40]!r}", hint=f"known are {known}")
+            result = await operation(self, request)
+            return None if result is None else protocol.ok(request.id, result)
+        except RequestError as problem:
+            return protocol.error(request_id, problem)
+        except NoSuchClient as problem:
+            candidates = [str(candidate) for candidate in problem.candidates]
+            return protocol.error(
+                request_id,
+                RequestError(NO_SUCH_CLIENT, str(problem), hint=problem.hint, candidates=candidates),
+            )
+        except AmbiguousTarget as problem:
+            candidates = [str(candidate) for candidate in problem.candidates]
+            return protocol.error(
+                request_id, RequestError(AMBIGUOUS, str(problem), hint=problem.hint, candidates=candidates)
+            )
+        except (NameRefused, Unsendable, TargetTooLong) as problem:
+            return protocol.error(request_id, RequestError(REFUSED, str(problem)))
+        except jackfield.JackfieldError as problem:
+            return protocol.error(request_id, RequestError(FAILED, str(problem)))
+        except TimeoutError:
+            raise  # the operator does not read
+        except Exception as problem:  # a fault of ours ends neither the hub nor this operator
+            fault = f"{type(problem).__name__}: {problem}"
+            self.hub.log("fault", operator=self.who, error=fault)
+            return protocol.error(request_id, RequestError(FAILED, f"a fault of the hub: {fault}"))
+
+    async def reply(self, message: bytes) -> None:
+        """Send what an operator waits for: who reads slowly is waited for, who does not read is dropped."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                try:
+                    self.channel.send_nowait(message)
+                    return
+                except jackfield.QueueFull:
+                    await self.channel.flush()
+
+    def push(self, message: bytes) -> None:
+        """Send an event that nobody waits for; an operator who has not read 8 MiB of them is dropped."""
+        try:
+            self.channel.send_nowait(message)
+        except jackfield.QueueFull:
+            self._drop_slow()
+        except (jackfield.JackfieldError, OSError):
+            self.end()
+
+    def _drop_slow(self) -> None:
+        self.end()
+        self.channel.abort()
+        self.hub.log("operator_dropped", operator=self.who, reason="did not read what it asked for")
+
+    def subscribe(self, request_id: int, end: Callable[[], None]) -> None:
+        """Have `end` called when that request is cancelled or the operator goes. Raises `RequestError`."""
+        if request_id in self._subscriptions:
+            end()
+            raise RequestError(BAD_REQUEST, f"request {request_id} is still under way")
+        if len(self._subscriptions) >= MAX_SUBSCRIPTIONS:
+            end()
+            raise RequestError(REFUSED, f"one operator may follow {MAX_SUBSCRIPTIONS} things at a time")
+        self._subscriptions[request_id] = end
+
+    def forget(self, request_id: int) -> None:
+        """A subscription ended by itself."""
+        self._subscriptions.pop(request_id, None)
+
+    def cancel(self, request_id: int) -> bool:
+        """End a subscription; whether there was one."""
+        end = self._subscriptions.pop(request_id, None)
+        if end is None:
+            return False
+        end()
+        return True
+
+    def log_sending(self, of: int, **more: str) -> None:
+        """A send has ended: what became of it goes to the log."""
+        target, sending = self.sendings.pop(of)
+        became = {name: value for name, value in sending.report().items() if isinstance(value, int)}
+        facts: dict[str, Any] = {"clients": became.pop("sent"), **became, **more}
+        self.hub.log("sent", by=self.who, target=target, bytes=sending.bytes, **facts)
