@@ -10,6 +10,7 @@ import pytest
 from jackfield.hub.target import (
     AmbiguousTarget,
     Candidate,
+    Matcher,
     NoSuchClient,
     TargetTooLong,
     host_of,
@@ -76,6 +77,17 @@ CLIENTS = Clients(
 )
 def test_select(target: str, ids: list[int]) -> None:
     assert select(target, CLIENTS) == ids
+    matcher = Matcher(target)
+    assert [client.id for client in CLIENTS if matcher.matches(client)] == ids
+
+
+def test_a_target_for_clients_to_come_names_somebody() -> None:
+    assert not Matcher("nobody,x*").matches(next(iter(CLIENTS)))
+    for target in ("", " , "):
+        with pytest.raises(ValueError, match="at least one part"):
+            Matcher(target)
+    with pytest.raises(TargetTooLong):
+        Matcher("x" * 5000)
 
 
 @pytest.mark.parametrize(

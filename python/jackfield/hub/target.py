@@ -202,6 +202,31 @@ class _Search:
         return self._peers or self._hosts or self._patterns
 
 
+class Matcher:
+    """A TARGET for clients that are yet to come: asked of each one, at any time, whether it is meant.
+
+    Raises `TargetTooLong`, and ValueError for a TARGET without any part.
+    """
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+        self._parts = _parts(target)
+        if not self._parts:
+            raise ValueError("a TARGET needs at least one part, such as 'dev*' or all")
+
+    def matches(self, candidate: Candidate) -> bool:
+        """Whether any part means this client: by id, name, address, host, or as a pattern."""
+        return any(self._means(part, candidate) for part in self._parts)
+
+    @staticmethod
+    def _means(part: str, candidate: Candidate) -> bool:
+        if part == "all" or part in (candidate.name, candidate.peer) or part == str(candidate.id):
+            return True
+        search = _Search(part)
+        search.compare(candidate, host_of(candidate.peer))
+        return bool(search.result())
+
+
 def host_of(peer: str) -> str:
     """The host of `host:port`; empty for what has none."""
     host, colon, port = peer.rpartition(":")
