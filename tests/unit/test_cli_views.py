@@ -75,15 +75,21 @@ def test_status() -> None:
         "max_clients": 100,
         "queue_limit": 1 << 20,
         "message_limit": 1 << 16,
+        "state": "/state/hub.db",
+        "state_problem": "",
         "listeners": [{"address": "tcp://127.0.0.1:7000", "framing": "none", "ending": "lf"}],
     }
     assert status_lines(status, now=NOW) == [
         "hub 0.1, pid 7, up 1h00m",
         "clients 2 of at most 100; joined 3, refused 0",
         "limits: 1.0M queued per client, 64K per message",
+        "state: /state/hub.db",
         "listening on:",
         "  tcp://127.0.0.1:7000  framing none, typed lines end with lf",
     ]
+    full = {**status, "state_problem": "no space is left on the disk"}
+    assert "state: /state/hub.db (not saved: no space is left on the disk)" in status_lines(full, now=NOW)
+    assert "state: kept nowhere, ends with the hub" in status_lines({**status, "state": None}, now=NOW)
 
 
 def test_counting() -> None:

@@ -68,13 +68,14 @@ def _describe(problem: BaseException) -> tuple[str, str, int]:
         return str(problem), problem.hint, problem.code
     from ..hub.control import ControlError
     from ..hub.plan import PlanError
+    from ..hub.state_file import StateError
     from ..hub.text import TextError
 
     if isinstance(problem, TextError):
         return str(problem), "", USAGE
     if isinstance(problem, PlanError):
         return str(problem), problem.hint, USAGE
-    if isinstance(problem, ControlError):
+    if isinstance(problem, (ControlError, StateError)):
         return str(problem), problem.hint, FAILED
 
     import jackfield

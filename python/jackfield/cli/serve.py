@@ -29,6 +29,7 @@ from ..hub.journal import Event
 from ..hub.operators import Operators
 from ..hub.plan import Limits, banner, how_to_join, plan_listeners
 from ..hub.server import Hub, Settings
+from ..hub.state import choose_path as choose_state
 from ..hub.text import TextError, line_ending, parse_size
 from .views import counted
 
@@ -51,6 +52,7 @@ def serve(
     messages: bool,
     plain: bool,
     as_json: bool,
+    state: str | None,
     control: str | None,
 ) -> None:
     line_ending(eol)
@@ -62,7 +64,15 @@ def serve(
     )
     parsed = [jackfield.Address.from_command_line(address) for address in addresses]
     plans = plan_listeners(parsed, framing=framing, ending=eol.lower())
-    settings = Settings(plans, choose_path(control, os.environ, os.getuid()), limits, log_messages=messages)
+    control_path = choose_path(control, os.environ, os.getuid())
+    settings = Settings(
+        plans,
+        control_path,
+        limits,
+        log_messages=messages,
+        state=choose_state(state, control_path, os.environ, os.getuid()),
+        state_required=state is not None,
+    )
     live = sys.stdout.isatty() and not plain and not as_json and os.environ.get("TERM") != "dumb"
     jackfield.run(lambda: _main(settings, live=live, as_json=as_json))
 

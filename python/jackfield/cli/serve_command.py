@@ -33,6 +33,14 @@ def serve(
     messages: Annotated[bool, typer.Option("--messages", help="Log what clients say, too.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Log lines even on a terminal.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Log lines as JSON.")] = False,
+    state: Annotated[
+        str | None,
+        typer.Option(
+            "--state",
+            metavar="PATH",
+            help="File of what lasts: names, tags, notes; 'none' keeps nothing. Default: see below.",
+        ),
+    ] = None,
     control: Control = None,
 ) -> None:
     """Start a hub that listens on every ADDRESS and holds every client that comes.
@@ -42,6 +50,10 @@ def serve(
 
     Senders of datagrams (UDP) get at most half of the --max-clients places where other listeners
     are there, too.
+
+    What outlives a restart is kept in $XDG_STATE_HOME/jackfield/hub.db (of root: in
+    /var/lib/jackfield/hub.db), and with another --control PATH in a file beside it that ends
+    with .db; `jackfield status` says where.
 
     \b
     Examples:
@@ -61,5 +73,6 @@ def serve(
         messages=messages,
         plain=plain,
         as_json=as_json,
+        state=state,
         control=chosen_control(context, control),
     )

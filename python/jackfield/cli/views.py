@@ -73,6 +73,7 @@ def status_lines(status: dict[str, Any], *, now: float) -> list[str]:
         f"clients {status['clients']} of at most {status['max_clients']}; "
         f"joined {status['joined']}, refused {status['refused']}",
         f"limits: {queue} queued per client, {message} per message",
+        f"state: {_state_text(status)}",
         "listening on:",
     ]
     for listener in status["listeners"]:
@@ -81,6 +82,14 @@ def status_lines(status: dict[str, Any], *, now: float) -> list[str]:
             f"typed lines end with {listener['ending']}"
         )
     return lines
+
+
+def _state_text(status: dict[str, Any]) -> str:
+    if status["state"] is None:
+        return "kept nowhere, ends with the hub"
+    return safe_text(
+        status["state"] + (f" (not saved: {status['state_problem']})" if status["state_problem"] else "")
+    )
 
 
 def counted(count: int, noun: str = "client") -> str:

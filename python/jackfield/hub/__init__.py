@@ -11,6 +11,7 @@ An application: it uses only the public `jackfield` library. Its modules, from p
     plan        addresses and limits -> what to listen on, and how to join each listener
     protocol    the messages between operators and the hub
     control     where the control socket is, and whose it is
+    state       what outlives a restart, in one SQLite file
     sending     one send on its way to many clients, each at its own pace, and what became of it
     server      the hub itself: listeners, one group of clients, their events
     operators   the control socket's side of the hub: who may ask, and what each request does

@@ -31,6 +31,8 @@ from .part import P, Part, Parts
 from .plan import SCHEMES, Limits, ListenerPlan
 from .roster import Names, client_view, endpoint_text, peer_text, short_protocol, timestamp, version
 from .sending import Recipient, Sending, in_turns
+from .state import State
+from .state_file import StateUnavailable
 from .target import Candidate
 
 LOGGED_AT_MOST = 2000  # of joins, and of leaves, in LOGGED_EVERY seconds; a flood is counted instead
@@ -43,12 +45,18 @@ STREAMS = ("tcp", "unix", "unix+seqpacket")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a hub is told at its start."""
+    """What a hub is told at its start.
+
+    `state` is the file of what lasts, None to keep nothing; where it cannot be kept, a hub that must
+    (`state_required`) does not start, and another goes on without and says so.
+    """
 
     listeners: Sequence[ListenerPlan]
     control: Path
     limits: Limits = field(default_factory=Limits)
     log_messages: bool = False
+    state: Path | None = None
+    state_required: bool = True
 
 
 class Talker:
@@ -72,6 +80,7 @@ class Hub:
         self.journal = Journal()
         self.memory = Memory()
         self.names = Names()
+        self.state = State.nowhere()
         self.listeners: list[tuple[Listener, ListenerPlan]] = []
         self.group = Group(when_full="drop_newest")
         self.started = clock()
@@ -85,6 +94,7 @@ class Hub:
         self._throttles = {
             kind: Throttle(burst=LOGGED_AT_MOST, period=LOGGED_EVERY) for kind in ("joined", "left")
         }
+        self._state_problem = ""  # of the state, as the log knows it
         self._stopping = asyncio.Event()
         self._first_parts = parts
         self._parts = Parts(lambda what, problem: self._fault(what, problem))
@@ -101,6 +111,7 @@ class Hub:
                 descriptors=limit,
                 hint="see ulimit -Hn",
             )
+        self._open_state()
         try:
             for plan in self.settings.listeners:
                 listener = await jackfield.listen(plan.address, **plan.options(self.settings.limits))
@@ -114,9 +125,20 @@ class Hub:
         except BaseException:
             await self._parts.detach_all()
             self._close_listeners()
+            await self.state.close()
             raise
         for listener, _ in self.listeners:
             listener.into(self.group)
+
+    def _open_state(self) -> None:
+        if self.settings.state is None:
+            return
+        try:
+            self.state = State.open(self.settings.state)
+        except StateUnavailable as problem:
+            if self.settings.state_required:
+                raise
+            self.log("no_state", reason=str(problem), hint=problem.hint)
 
     async def run(self) -> None:
         """Serve until `stop`. Cancelled, the hub stays as it is; `close` it."""
@@ -153,6 +175,8 @@ class Hub:
         await asyncio.sleep(0)
         self._close_listeners()
         await self._parts.detach_all()
+        await self.state.close()
+        self._tell_state_problem()
         self._tell_left_out(at_end=True)
         self.log("stopped", clients=clients, undelivered=undelivered)
 
@@ -203,7 +227,16 @@ class Hub:
                 reason = "no file descriptor was free (see ulimit -n)"
                 self.log("refused", clients=count - known, reason=reason)
             known = count
+            self._tell_state_problem()
             self._tell_left_out()
+
+    def _tell_state_problem(self) -> None:
+        """Log once that what should last is not on disk, and once that it is again."""
+        problem, self._state_problem = self._state_problem, self.state.problem
+        if self.state.problem and not problem:
+            self.log("not_saved", state=str(self.state.path), reason=self.state.problem)
+        elif problem and not self.state.problem:
+            self.log("saved", state=str(self.state.path))
 
     def _turned_away(self) -> int:
         return sum(listener.statistics().refused for listener, _ in self.listeners if not listener.closed)
@@ -441,6 +474,8 @@ class Hub:
             "max_clients": self.admission.max_clients,
             "queue_limit": self.settings.limits.queue,
             "message_limit": self.settings.limits.max_message,
+            "state": str(self.state.path) if self.state.path is not None else None,
+            "state_problem": self.state.problem,
             "listeners": [
                 {
                     "address": str(listener.address.without_options()),

@@ -20,6 +20,7 @@ from .protocol import AMBIGUOUS, BAD_REQUEST, FAILED, NO_SUCH_CLIENT, REFUSED, R
 from .roster import NameRefused
 from .sending import Sending, Unsendable
 from .server import Hub
+from .state_file import StateError
 from .target import AmbiguousTarget, NoSuchClient, TargetTooLong
 
 PATIENCE: Final = 10.0  # seconds that a reply may wait for room
@@ -84,6 +85,8 @@ class Session:
             )
         except (NameRefused, Unsendable, TargetTooLong) as problem:
             return protocol.error(request_id, RequestError(REFUSED, str(problem)))
+        except StateError as problem:
+            return protocol.error(request_id, RequestError(FAILED, str(problem), hint=problem.hint))
         except jackfield.JackfieldError as problem:
             return protocol.error(request_id, RequestError(FAILED, str(problem)))
         except TimeoutError:
