@@ -111,7 +111,6 @@ class Hub:
                 descriptors=limit,
                 hint="see ulimit -Hn",
             )
-        self._open_state()
         try:
             for plan in self.settings.listeners:
                 listener = await jackfield.listen(plan.address, **plan.options(self.settings.limits))
@@ -120,6 +119,7 @@ class Hub:
                 self.admission.add_listener(
                     listener.id, most=plan.max_clients, datagrams=listener.protocol in DATAGRAMS
                 )
+            self._open_state()  # behind what may fail, so that a start that failed leaves no file
             for part in self._first_parts:
                 await self.attach(part)
         except BaseException:
