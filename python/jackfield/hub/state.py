@@ -4,7 +4,7 @@ Owns the file. `save` and `delete` never wait: what they change is taken by one 
 has gathered in one transaction; `flush` waits until it is on disk (WAL, `synchronous=FULL`). What cannot be
 written (disk full, locked, read-only) is kept and tried again, and `problem` says so meanwhile. A file that
 is damaged, foreign or of a newer version is refused and left as it is. One hub at a time has the file: it
-holds a lock on `PATH.lock`.
+holds a lock on `PATH.lock`. Until something is saved that is the only descriptor it needs; then four.
 """
 
 from __future__ import annotations
@@ -21,7 +21,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from .control import default_path
-from .state_file import DAMAGED, StateError, close, connect, copy_file, lock_file, open_file, reason
+from .state_file import (
+    DAMAGED,
+    StateError,
+    close,
+    connect,
+    copy_file,
+    lock_file,
+    prepare_file,
+    read_kind,
+    reason,
+)
 
 LONGEST_DOCUMENT: Final = 4 * 1024 * 1024  # bytes of one document as JSON
 MOST_WAITING: Final = 64 * 1024 * 1024  # bytes of documents that wait for a disk that takes none
@@ -54,10 +64,9 @@ def choose_path(given: str | None, control: Path, environment: Mapping[str, str]
 class State:
     """The documents of one hub. Made by `open` or `nowhere`; all calls but `backup` are of one thread."""
 
-    def __init__(self, path: Path | None, connection: sqlite3.Connection | None, lock: int) -> None:
+    def __init__(self, path: Path | None, lock: int) -> None:
         self.path = path
         self.problem = ""  # why what was saved is not on disk; empty while all is well
-        self._connection = connection  # of the calling thread, to read
         self._file = os.stat(path) if path is not None else None
         self._lock = lock
         self._changed = threading.Condition()
@@ -68,7 +77,7 @@ class State:
         self._asked: list[Asked] = []
         self._closing = False
         self._thread = threading.Thread(target=self._work, name="jackfield-state", daemon=True)
-        if connection is not None:
+        if path is not None:
             self._thread.start()
 
     @classmethod
@@ -80,7 +89,8 @@ class State:
         """
         lock = lock_file(path)
         try:
-            return cls(path, open_file(path), lock)
+            prepare_file(path)
+            return cls(path, lock)
         except BaseException:
             os.close(lock)
             raise
@@ -88,19 +98,15 @@ class State:
     @classmethod
     def nowhere(cls) -> State:
         """A state that ends with the hub: what is saved is loaded again, and never on disk."""
-        return cls(None, None, -1)
+        return cls(None, -1)
 
     def load(self, kind: str) -> dict[str, dict[str, Any]]:
         """The documents of a kind by name, with all that was saved so far. Raises `StateError`."""
         with self._changed:
             newer = {**self._writing, **self._waiting}
         found: dict[str, str] = {}
-        if self._connection is not None:
-            try:
-                rows = self._connection.execute("SELECT name, value FROM documents WHERE kind = ?", (kind,))
-                found.update(rows)
-            except sqlite3.Error as problem:
-                raise StateError(f"cannot read the state in {self.path}: {problem}") from problem
+        if self.path is not None:
+            found.update(read_kind(self.path, kind))
         for (of, name), value in newer.items():
             if of == kind and value is not None:
                 found[name] = value
@@ -141,7 +147,7 @@ class State:
             if self._bytes + growth > MOST_WAITING:
                 self._lost += 1
                 return
-            if self._connection is None and text is None:
+            if self.path is None and text is None:
                 self._waiting.pop(key, None)
                 self._bytes -= _size(key, before) if before is not None else 0
                 return
@@ -157,7 +163,7 @@ class State:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         with self._changed:
-            if self._connection is None or (not self._waiting and not self._writing and not self._lost):
+            if self.path is None or (not self._waiting and not self._writing and not self._lost):
                 return
             if self._closing:
                 raise StateError("the hub's state is closed")
@@ -180,10 +186,9 @@ class State:
         with self._changed:
             closing, self._closing = self._closing, True
             self._changed.notify()
-        if self._connection is None or closing:
+        if self.path is None or closing:
             return
         await asyncio.to_thread(self._thread.join)
-        close(self._connection)
         os.close(self._lock)
 
     # ---------------------------------------------------------------- the thread that writes

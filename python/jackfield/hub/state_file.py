@@ -44,8 +44,8 @@ class StateUnavailable(StateError):
     """No state can be kept at that place: it cannot be made, or not written. Nothing was lost."""
 
 
-def open_file(path: Path) -> sqlite3.Connection:
-    """A connection to a file that is ours, whole and of our version, made where it is not there.
+def prepare_file(path: Path) -> None:
+    """See to it that there is a file that is ours, whole and of our version; made where there is none.
 
     Raises `StateUnavailable` where there can be none, `StateError` for a file that is not to be touched.
     """
@@ -58,15 +58,13 @@ def open_file(path: Path) -> sqlite3.Connection:
     try:
         connection = connect(path)
         _prepare(connection, path)
-    except BaseException as problem:
+    except sqlite3.OperationalError as problem:
+        raise StateUnavailable(f"cannot keep state in {path}: {reason(problem)}", ELSEWHERE) from problem
+    except sqlite3.DatabaseError as problem:
+        raise StateError(f"the state in {path} is damaged: {problem}", DAMAGED) from problem
+    finally:
         if connection is not None:
             close(connection)
-        if isinstance(problem, sqlite3.OperationalError):
-            raise StateUnavailable(f"cannot keep state in {path}: {reason(problem)}", ELSEWHERE) from problem
-        if isinstance(problem, sqlite3.DatabaseError):
-            raise StateError(f"the state in {path} is damaged: {problem}", DAMAGED) from problem
-        raise
-    return connection
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -100,6 +98,19 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         connection.execute(f"PRAGMA application_id = {APPLICATION}")
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
         connection.execute("COMMIT")
+
+
+def read_kind(path: Path, kind: str) -> list[tuple[str, str]]:
+    """Names and documents of a kind. Raises `StateError`."""
+    connection: sqlite3.Connection | None = None
+    try:
+        connection = connect(path)
+        return connection.execute("SELECT name, value FROM documents WHERE kind = ?", (kind,)).fetchall()
+    except sqlite3.Error as problem:
+        raise StateError(f"cannot read the state in {path}: {reason(problem)}") from problem
+    finally:
+        if connection is not None:
+            close(connection)
 
 
 def lock_file(path: Path) -> int:
