@@ -13,6 +13,7 @@ An application: it uses only the public `jackfield` library. Its modules, from p
     control     where the control socket is, and whose it is
     state       what outlives a restart, in one SQLite file
     sending     one send on its way to many clients, each at its own pace, and what became of it
+    watcher     what an operator who watches is told next, in bounded memory
     server      the hub itself: listeners, one group of clients, their events
     operators   the control socket's side of the hub: who may ask, and what each request does
     operator    an operator's end of the control socket

@@ -124,6 +124,10 @@ class Memory:
         said = [(when, data) for when, who, data in self._said if who == client_id]
         return said[-count:] if count > 0 else []
 
+    def newest(self) -> dict[int, tuple[float, bytes]]:
+        """The last message that is still remembered of each client."""
+        return {who: (when, data) for when, who, data in self._said}
+
 
 class Throttle:
     """Writes the first `burst` of a kind in each `period` seconds, and counts the rest.

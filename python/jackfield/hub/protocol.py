@@ -25,7 +25,11 @@ What cannot be read as a request is answered with an `error` whose `id` is null.
     logs       last?, follow?                         event {log: {...}}, ok {} (only without follow)
     talk       target, earlier?                       event {attached: view, ending}, event {message,
                                                       earlier?} ..., ok {left: reason}
-    cancel     of                                     ends the logs or talk with that id; ok {}
+    watch      last?                                  event {clients: [view, ...]} (pages), event {ready:
+                                                      status, log: [...]}, then what is new: see below
+    look       of, seen: [ids], open: [ids]           ok {}; the watch `of` gets event {open: id, ending,
+                                                      earlier: [{at, heard}, ...]} for each newly open one
+    cancel     of                                     ends the logs, talk or watch with that id; ok {}
     stop       -                                      ok {}, then the hub ends
 
 Bytes are base64. `ending` is a line ending's name, or "default" for the one of each client's
@@ -34,6 +38,21 @@ queue drops the newest. A `send` with `more` goes on with `send_on` to the same 
 of the send) until one comes without `more`: streams without framing get each piece as it comes,
 everyone else gets `whole`, all of it as one message, at the end, and is skipped without. The counts
 are in clients, and tell of the send so far. An operator that does not read what it asked for is disconnected.
+
+A `watch` tells, in events that each carry one of these, what has happened since the one before:
+
+    clients    [view, ...]: who came, whose name or state changed; every change of those in `look`'s `seen`,
+               which are the clients on the screen
+    gone       [id, ...]
+    activity   [[id, heard, heard_bytes, told, told_bytes, last], ...]: what was said meanwhile, counted
+    previews   [[id, last, text], ...]: what clients on the screen said last
+    said       [{id, at, heard | told, by?, bytes?}, ...]: the messages of conversations in `look`'s `open`;
+               `bytes` is how long a message is that was cut
+    log        [{time, event, ...}, ...]
+    missed     {messages?, bytes?, log?, activity?}: how much was lost, the operator not keeping up
+    reset      true: forget every client; all that are there follow
+
+Who does not read a watch is told less, never disconnected for it.
 
 Error codes: bad_request, no_such_client, ambiguous, refused, failed. Pure: this file only reads
 and writes messages.

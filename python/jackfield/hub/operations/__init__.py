@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from . import about, clients, sends, watching
+from . import about, clients, sends, watch, watching
 
 if TYPE_CHECKING:
     from ..protocol import Request
@@ -21,5 +21,6 @@ OPERATIONS: Final[dict[str, Operation]] = {
     **about.OPERATIONS,
     **clients.OPERATIONS,
     **sends.OPERATIONS,
+    **watch.OPERATIONS,
     **watching.OPERATIONS,
 }
