@@ -323,6 +323,7 @@ def test_where_the_state_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     there = {**runtime, "XDG_STATE_HOME": "/state"}
     assert choose_path(None, default, there, 7) == Path("/state/jackfield/hub.db")
     assert choose_path(None, Path("/tmp/other.sock"), there, 7) == Path("/tmp/other.db")
+    assert choose_path(None, Path("/tmp/other.sock2"), there, 7) == Path("/tmp/other.sock2.db")
     assert choose_path(None, Path("/tmp/other.db"), there, 7) == Path("/tmp/other.db.db")
     assert choose_path("/x/y.db", default, there, 7) == Path("/x/y.db")
     assert choose_path("none", default, there, 7) is None

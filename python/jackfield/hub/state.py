@@ -51,7 +51,7 @@ def choose_path(given: str | None, control: Path, environment: Mapping[str, str]
     if given is not None:
         return None if given == "none" else Path(given).expanduser().absolute()
     if control != default_path(environment, uid):
-        return control.with_suffix(".db") if control.suffix != ".db" else Path(f"{control}.db")
+        return control.with_suffix(".db") if control.suffix == ".sock" else Path(f"{control}.db")
     home = environment.get("XDG_STATE_HOME", "")
     if home.startswith("/"):
         return Path(home, "jackfield", "hub.db")
