@@ -28,7 +28,7 @@ async def main() -> None:
     print(f"none: {len(WORDS)} messages sent, {len(chunks)} received: {chunks}")
     chunks = await received("none", [LONG])
     print(f"none: 1 message of {len(LONG)} bytes sent, {len(chunks)} received")
-    for framing in ("line", "u32", "netstring", "delimiter:END"):
+    for framing in ("line", "u32", "netstring", "delimiter:END", "cobs", "slip"):
         chunks = await received(framing, WORDS)
         print(f"{framing}: {len(WORDS)} messages sent, {len(chunks)} received: {chunks}")
     chunks = await received("u32", [LONG])

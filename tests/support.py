@@ -149,6 +149,8 @@ FRAMINGS = [
     "varint",
     "netstring",
     "length:offset=2,size=2,order=be,adjust=4",
+    "cobs",
+    "slip",
 ]
 
 

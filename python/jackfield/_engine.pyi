@@ -48,7 +48,9 @@ _RawAddress: TypeAlias = tuple[str, int, int] | bytes | None
 _Until: TypeAlias = Literal["queued", "sent", "peer_kernel", "received", "stored"]
 """How far a message must have come."""
 
-_Statistics: TypeAlias = tuple[int, int, int, int, int, int, int, int, float, float | None, float | None, int]
+_Statistics: TypeAlias = tuple[
+    int, int, int, int, int, int, int, int, float, float | None, float | None, int, int
+]
 """In the order of the library's ``Statistics``."""
 
 def make_lasting(channel: Channel, on_down: Callable[[], object]) -> bool:

@@ -26,7 +26,8 @@ class Explanation:
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Bytes (``queued_bytes``, ``unacknowledged``, ``unread`` in this kernel, ``unclaimed`` in this program),
     messages (``queued_messages``), seconds (``stalled``, ``silent``, ``last_received``, ``last_sent`` ago),
-    counts (``unanswered`` retransmissions and probes), ``error``; None where it is not known."""
+    counts (``unanswered`` retransmissions and probes, ``broken_frames`` skipped), ``error``; None where it is
+    not known."""
 
     def __str__(self) -> str:
         return self.text
@@ -81,8 +82,12 @@ def _incoming(facts: Mapping[str, Any]) -> Explanation:
     if facts["has_ended"]:
         return Explanation("ended", "the peer has ended its side: nothing more will come", facts)
     last = facts["last_received"]
+    text = "all is well"
     if last is None:
-        return Explanation("well", "all is well; the peer has sent nothing yet", facts)
-    if last >= _NOTICED:
-        return Explanation("well", f"all is well; the peer has sent nothing for {duration(last)}", facts)
-    return Explanation("well", "all is well", facts)
+        text += "; the peer has sent nothing yet"
+    elif last >= _NOTICED:
+        text += f"; the peer has sent nothing for {duration(last)}"
+    broken = facts["broken_frames"]
+    if broken:
+        text += f"; {broken} broken frame{'s were' if broken > 1 else ' was'} skipped so far"
+    return Explanation("well", text, facts)

@@ -49,6 +49,8 @@ class Statistics(NamedTuple):
     dropped_by_kernel: int = 0
     """Datagrams that this machine's kernel dropped because the socket's receive buffer was full (what
     SO_RXQ_OVFL counts); peers of a listener share its socket, so ask the listener."""
+    broken_frames: int = 0
+    """Frames that arrived damaged and were skipped, with the framings ``cobs`` and ``slip``."""
 
 
 _Known = tuple[str, Address, Address, Credentials | None, Statistics]
@@ -69,7 +71,7 @@ class _Native(Protocol):
             Address,
             Address,
             tuple[int, int, int] | None,
-            tuple[int, int, int, int, int, int, int, int, float, float | None, float | None, int],
+            tuple[int, int, int, int, int, int, int, int, float, float | None, float | None, int, int],
         ]
         | None
     ): ...

@@ -1,7 +1,12 @@
 """Framing: how messages are told apart in a stream of bytes, as a value.
 
 The grammar is the engine's: ``none line line:crlf delimiter:0x0d0a delimiter:END fixed:16 u8 u16 u16le u32
-u32le u64 u64le varint netstring length:offset=2,size=2,order=be,adjust=4``.
+u32le u64 u64le varint netstring length:offset=2,size=2,order=be,adjust=4 cobs slip gap:20ms``.
+
+``cobs`` (Cheshire and Baker, 1999) and ``slip`` (RFC 1055) skip and count what noise has broken, as a serial
+line needs it; ``cobs:strict`` and ``slip:strict`` end the channel with an error then, as the others do. With
+``gap:20ms`` a message ends when nothing has come for that time (Modbus RTU), and twice that time is left
+between those sent.
 """
 
 from __future__ import annotations
@@ -42,5 +47,6 @@ def _canonical(text: str) -> str:
 
 _HINT = (
     "the framings are none, line, line:crlf, delimiter:END, delimiter:0x0d0a, fixed:16, u8, u16, u32, u64 "
-    "(u16le ... for little-endian), varint, netstring, length:offset=2,size=2,order=be,adjust=4"
+    "(u16le ... for little-endian), varint, netstring, length:offset=2,size=2,order=be,adjust=4, "
+    "cobs, slip (cobs:strict, slip:strict), gap:20ms"
 )

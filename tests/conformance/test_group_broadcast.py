@@ -65,7 +65,18 @@ def test_to_all_and_to_some(run: Runner, transport: Transport, directory: Path) 
 
 def test_mixed_framings_and_transports(run: Runner, directory: Path) -> None:
     async def main() -> None:
-        framings = ["line", "line:crlf", "u8", "u32", "varint", "netstring", "delimiter:END"]
+        framings = [
+            "line",
+            "line:crlf",
+            "u8",
+            "u32",
+            "varint",
+            "netstring",
+            "delimiter:END",
+            "cobs",
+            "slip",
+            "gap:1ms",
+        ]
         async with contextlib.AsyncExitStack() as stack:
             group = await stack.enter_async_context(Group())
             ends: list[tuple[jackfield.Channel, bytes]] = []

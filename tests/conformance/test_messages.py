@@ -135,7 +135,17 @@ def test_large_and_small_messages_mix(run: Runner, transport: Transport, directo
 
 def test_three_mebibytes_in_each_framing(run_here: Runner) -> None:
     async def main() -> None:
-        for framing in ("u32", "u32le", "u64", "u64le", "varint", "netstring", "line", "delimiter:END"):
+        for framing in (
+            "u32",
+            "u32le",
+            "u64",
+            "u64le",
+            "varint",
+            "netstring",
+            "line",
+            "delimiter:END",
+            "cobs",
+        ):
             one, two = jackfield.pair(framing=framing)
             async with two, one:
                 messages = [b"ab" * size for size in (3 * 2**19, 2**14, 2**15 + 1, 2**17, 0, 1)]
@@ -152,6 +162,14 @@ def wire(framing: str) -> tuple[list[bytes], bytes]:
         messages = [b"0123456789abcdef", b"\0" * 16, b"\xff" * 16]
         return messages, b"".join(messages)
     messages = [b"hello", b"", b"x" * 200, b"\0\xff", b"z"]
+    if framing == "cobs":
+        return messages, b"\x06hello\0\x01\0\xc9" + b"x" * 200 + b"\0\x01\x02\xff\0\x02z\0"
+    if framing == "slip":
+        messages = [message or b"\xc0\xdb" for message in messages]
+        escaped = [
+            message.replace(b"\xdb", b"\xdb\xdd").replace(b"\xc0", b"\xdb\xdc") for message in messages
+        ]
+        return messages, b"".join(b"\xc0" + message + b"\xc0" for message in escaped)
     if framing == "line":
         return messages, b"hello\n\r\n" + b"x" * 200 + b"\r\n\0\xff\nz\n"
     if framing in ("line:crlf", "delimiter:0x0d0a"):

@@ -44,7 +44,7 @@ def test_every_transport_passes(run: Runner, transport: Transport, directory: Pa
     run(main, limit=100.0)
 
 
-@pytest.mark.parametrize("framing", [None, "line", "varint", "netstring", "delimiter:0x0d0a"])
+@pytest.mark.parametrize("framing", [None, "line", "varint", "netstring", "delimiter:0x0d0a", "cobs"])
 def test_every_kind_of_framing_passes(run: Runner, framing: str | None) -> None:
     @contextlib.asynccontextmanager
     async def opener() -> AsyncIterator[tuple[jackfield.Channel, jackfield.Channel]]:

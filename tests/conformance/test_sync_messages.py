@@ -108,7 +108,7 @@ def test_large_and_small_messages_mix(transport: Transport, directory: Path) -> 
 
 
 def test_three_mebibytes_in_each_framing() -> None:
-    for framing in ("u32", "u64le", "varint", "netstring", "line", "delimiter:END"):
+    for framing in ("u32", "u64le", "varint", "netstring", "line", "delimiter:END", "cobs"):
         one, two = sync.pair(framing=framing)
         with two, one:
             messages = [b"ab" * size for size in (3 * 2**19, 2**14, 2**15 + 1, 2**17, 0, 1)]

@@ -49,6 +49,12 @@ BAD = [
     ("netstring", b"5:hel", TruncatedFrame),
     (LENGTH, b"ID\xff\xff", MessageTooLarge),
     (LENGTH, b"ID\x00\x09abc", TruncatedFrame),
+    ("cobs:strict", b"\x09abc\0", InvalidFrame),
+    ("cobs:strict", b"x" * 300, MessageTooLarge),
+    ("cobs", b"\x09abc", TruncatedFrame),
+    ("slip:strict", b"\xc0ab\xdbc\xc0", InvalidFrame),
+    ("slip:strict", b"x" * 300, MessageTooLarge),
+    ("slip", b"\xc0abc", TruncatedFrame),
 ]
 EMPTY_OR_GOOD = {
     "line": b"good\n",
@@ -66,6 +72,10 @@ EMPTY_OR_GOOD = {
     "varint": b"\x04good",
     "netstring": b"4:good,",
     LENGTH: b"ID\0\x04goodcsum",
+    "cobs": b"\x05good\0",
+    "cobs:strict": b"\x05good\0",
+    "slip": b"\xc0good\xc0",
+    "slip:strict": b"\xc0good\xc0",
 }
 
 

@@ -17,6 +17,8 @@ def fitting(framing: str, size: int) -> bytes:
     if framing == LENGTH:
         size = min(size, 60_000)
         return b"ID" + size.to_bytes(2, "big") + payload(size) + b"csum"
+    if framing == "slip":
+        size = max(size, 1)  # it has no empty messages
     largest = {"u8": 255, "u16": 65_535, "u16le": 65_535}.get(framing, size)
     # Letters alone stand in no delimiter.
     return bytes(b"abcdefghijklm"[byte % 13] for byte in payload(min(size, largest)))

@@ -276,7 +276,7 @@ def test_sticky_packets() -> None:
     split = re.search(r"none: 1 message of 400000 bytes sent, (\d+) received\n", output)
     assert split is not None
     assert int(split[1]) > 1
-    for framing in ("line", "u32", "netstring", "delimiter:END"):
+    for framing in ("line", "u32", "netstring", "delimiter:END", "cobs", "slip"):
         assert f"{framing}: 3 messages sent, 3 received: [b'one', b'two', b'three']\n" in output
     assert "u32: 1 message of 400000 bytes sent, 1 received\n" in output
 

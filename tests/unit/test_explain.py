@@ -24,6 +24,7 @@ IDLE: dict[str, Any] = {
     "last_sent": 0.2,
     "is_closing": False,
     "has_ended": False,
+    "broken_frames": 0,
     "error": None,
 }
 WAITING = {"queued_bytes": 3_000_000, "unacknowledged": 900_000}
@@ -35,6 +36,12 @@ WAITING = {"queued_bytes": 3_000_000, "unacknowledged": 900_000}
         ({}, "well", "all is well"),
         ({"last_received": None}, "well", "all is well; the peer has sent nothing yet"),
         ({"last_received": 41.2}, "well", "all is well; the peer has sent nothing for 41 s"),
+        ({"broken_frames": 1}, "well", "all is well; 1 broken frame was skipped so far"),
+        (
+            {"last_received": 41.2, "broken_frames": 7},
+            "well",
+            "all is well; the peer has sent nothing for 41 s; 7 broken frames were skipped so far",
+        ),
         (WAITING, "sending", "3.9 MB are on their way to the peer"),
         (
             WAITING | {"stalled": 41.0, "unread": 9},

@@ -27,6 +27,8 @@ pub struct Pulse {
     pub info: Option<TcpInfo>,
     /// Nanoseconds since something arrived, and since something left; `None` for never.
     pub last: (Option<u64>, Option<u64>),
+    /// Broken frames that were skipped.
+    pub broken_frames: u32,
     /// Nanoseconds after which a peer that acknowledges nothing is given up; 0 for never.
     pub vanished_ns: u64,
     /// Closing or closed by us.
@@ -58,6 +60,7 @@ impl<H: Host> Reactor<H> {
             stall: self.stall(id),
             info: tcp.and_then(|fd| TcpInfo::of(fd).ok()),
             last: (ago(link.counters.last_in), ago(link.counters.last_out)),
+            broken_frames: link.counters.broken_in,
             vanished_ns: link.config.vanished_ns,
             is_closing: link.has(flag::CLOSING | flag::GONE),
             has_ended: link.has(flag::END),

@@ -525,9 +525,7 @@ impl Class {
         if self.is_packet {
             self.pending.extend_from_slice(payload);
         } else {
-            self.pending.extend_from_slice(self.framer.header(payload.len()).as_slice());
-            self.pending.extend_from_slice(payload);
-            self.pending.extend_from_slice(self.framer.trailer());
+            self.framer.encode(payload, &mut self.pending);
             if self.pending.len() == before {
                 // Nothing, on a stream without framing.
                 return;

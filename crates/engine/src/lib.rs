@@ -11,6 +11,7 @@
 //! | [`blocking`] | one connected socket without a reactor, for callers that wait in system calls |
 //! | `receive`, `transmit`, `lifecycle`, `handover`, `supervise`, `reached`, `revive`, `explain`, [`group`] | the reactor's rules, one concern a file |
 //! | `datagrams`, `departures`, `segments` | datagrams in batches: in, out, and runs of them |
+//! | `pacing` | messages that silence divides |
 //! | [`sys`] | system calls; the only `unsafe` |
 //!
 //! The reactor is pulled: [`reactor::Reactor::wait`] looks at the kernel, [`reactor::Reactor::next_event`] says what
@@ -34,6 +35,7 @@ mod keepalive;
 mod lifecycle;
 pub mod link;
 mod opening;
+mod pacing;
 pub mod queue;
 mod reached;
 pub mod reactor;

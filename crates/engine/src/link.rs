@@ -6,6 +6,7 @@
 use crate::beside::Beside;
 use crate::frame::{FrameError, Framer};
 use crate::group::Membership;
+use crate::pacing::Pacing;
 use crate::queue::{OutQueue, WhenFull};
 use crate::revive::Lasting;
 use crate::supervise::{Silence, Watch};
@@ -238,6 +239,8 @@ pub(crate) mod flag {
     pub const URGENT: u32 = 1 << 25;
     /// The connection broke after the peer had broken the framing, which stays the fault.
     pub const BROKEN: u32 = 1 << 29;
+    /// Silence divides what arrives, and is kept between what leaves; see `pacing`.
+    pub const GAP: u32 = 1 << 30;
 }
 
 /// What the owner waits for on a link.
@@ -312,13 +315,26 @@ pub struct Counters {
     pub dropped_in: u32,
     /// Packets that the kernel dropped because the socket's receive buffer was full; starts again behind its maximum.
     pub kernel_dropped: u32,
+    /// Broken frames that a framing skipped, which can begin anew behind them. Stops at its maximum.
+    pub broken_in: u32,
     /// When something last arrived, in monotonic nanoseconds; 0 is never.
     pub last_in: u64,
     /// When something last left.
     pub last_out: u64,
 }
 
+/// So many broken frames before the first whole one: then the peer speaks something else.
+const NEVER_WHOLE: u32 = 64;
+
 impl Counters {
+    /// A part of the stream is skipped, which `broken` is wrong with. An error: so much of it was, and nothing else came,
+    /// that there is nothing to wait for.
+    pub(crate) fn skip(&mut self, broken: Option<FrameError>) -> Result<(), FrameError> {
+        let Some(error) = broken else { return Ok(()) };
+        self.broken_in = self.broken_in.saturating_add(1);
+        if self.messages_in == 0 && self.broken_in >= NEVER_WHOLE { Err(error) } else { Ok(()) }
+    }
+
     pub(crate) fn drop_out(&mut self, messages: usize) {
         self.dropped_out = self.dropped_out.saturating_add(u32::try_from(messages).unwrap_or(u32::MAX));
     }
@@ -390,6 +406,8 @@ pub(crate) struct Link<H: Host> {
     /// Only lasting links have it.
     pub lasting: Option<Box<Lasting>>,
     pub listener: Option<Box<ListenerPart>>,
+    /// Only streams whose messages end with silence have it.
+    pub pacing: Option<Box<Pacing>>,
     /// Only links that descriptors came to.
     pub beside: Option<Box<Beside>>,
     /// Wall-clock nanoseconds.
@@ -397,16 +415,18 @@ pub(crate) struct Link<H: Host> {
     /// The longest datagram that the kernel may divide a run into; 0: it divides none.
     pub segment_limit: u16,
     /// Monotonic nanoseconds, 0 for none, by [`crate::Side`].
-    pub deadlines: [u64; 5],
+    pub deadlines: [u64; 6],
 }
 
 impl<H: Host> Link<H> {
     pub fn new(fd: Option<OwnedFd>, kind: Kind, config: &Rc<Config>, peer: SocketAddress) -> Link<H> {
+        let gap_ns = config.framer.gap_ns().filter(|_| !kind.is_packet() && !kind.is_listener());
+        let pacing = gap_ns.map(|gap_ns| Box::new(Pacing::new(gap_ns)));
         Link {
             fd,
             kind,
             want: 0,
-            flags: flag::WRITABLE,
+            flags: if pacing.is_some() { flag::WRITABLE | flag::GAP } else { flag::WRITABLE },
             scan: 0,
             front: None,
             inbox: Vec::new(),
@@ -425,10 +445,11 @@ impl<H: Host> Link<H> {
             watch: None,
             lasting: None,
             listener: kind.is_listener().then(Box::default),
+            pacing,
             beside: None,
             since: crate::sys::realtime_ns(),
             segment_limit: 0,
-            deadlines: [0; 5],
+            deadlines: [0; 6],
         }
     }
 

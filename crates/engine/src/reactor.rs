@@ -40,6 +40,8 @@ pub enum Side {
     Retry,
     /// When it is looked at whether the peer still acknowledges.
     Watch,
+    /// When the silence behind what has arrived is long enough to end a message.
+    Gap,
 }
 
 /// What the owner of a link asked to hear of.
@@ -291,7 +293,7 @@ impl<H: Host> Reactor<H> {
         }
         let Some(link) = self.get_mut(id) else { return };
         let interesting = link.want != 0
-            || link.has(flag::GONE | flag::CLOSING | flag::HANGUP | flag::DOWN_UNTOLD)
+            || link.has(flag::GONE | flag::CLOSING | flag::HANGUP | flag::DOWN_UNTOLD | flag::GAP)
             || link.kind == Kind::DatagramListener;
         if interesting && !link.has(flag::IN_READY) {
             link.set(flag::IN_READY);
@@ -323,10 +325,11 @@ impl<H: Host> Reactor<H> {
             self.release(id);
             return Some(Event::Gone(id));
         }
-        if link.has(flag::LASTING)
-            && let Some(event) = self.lasting_event(id)
-        {
-            return Some(event);
+        if link.has(flag::LASTING | flag::GAP) {
+            self.read_ahead(id);
+            if let Some(event) = self.lasting_event(id) {
+                return Some(event);
+            }
         }
         let link = self.get_mut(id)?;
         if link.want & want::CONNECT != 0 {
@@ -528,6 +531,7 @@ impl<H: Host> Reactor<H> {
                     self.mark_dirty(id);
                 }
                 Timed::Link(id, Side::Watch) => self.watch_expired(id),
+                Timed::Link(id, Side::Gap) => self.gap_expired(id),
                 Timed::Link(id, Side::Receive | Side::Send) => self.notify(id),
             }
         }

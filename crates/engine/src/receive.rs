@@ -89,14 +89,19 @@ impl<H: Host> Reactor<H> {
             let (start, end, consumed) = (front.start as usize, front.end as usize, front.consumed as usize);
             let unclaimed = if in_rx { rx_to - rx_from } else { link.inbox.len() - link.inbox_at };
             link.settle_beside(unclaimed - consumed);
+            let encoded = link.framer.encodes();
             if in_rx {
                 self.rx_from = rx_from + consumed;
                 debug_assert!(self.rx_from <= rx_to);
-                return Take::Bytes(&self.rx[rx_from + start..rx_from + end]);
+                let found = &mut self.rx[rx_from + start..rx_from + end];
+                let size = if encoded { link.framer.decode(found) } else { found.len() };
+                return Take::Bytes(&found[..size]);
             }
             let at = link.inbox_at;
             link.inbox_at += consumed;
-            return Take::Bytes(&link.inbox[at + start..at + end]);
+            let found = &mut link.inbox[at + start..at + end];
+            let size = if encoded { link.framer.decode(found) } else { found.len() };
+            return Take::Bytes(&found[..size]);
         }
         if let Some(large) = link.large.take_if(|large| large.sealed && large.body.len() == large.total) {
             link.counters.messages_in += 1;
@@ -173,6 +178,14 @@ impl<H: Host> Reactor<H> {
                         return true;
                     }
                     Step::Broken(error) => link.fail_receiving(Fault::Frame(error)),
+                    Step::Skipped { consumed, broken } => {
+                        if let Err(error) = link.counters.skip(broken) {
+                            link.fail_receiving(Fault::Frame(error));
+                        } else {
+                            self.consume(id, consumed);
+                        }
+                        continue;
+                    }
                     // A framing that was swapped in may be swapped out in the middle of a message: its bytes stay
                     // where they can be divided anew.
                     Step::Partial(Some(known))
@@ -190,6 +203,11 @@ impl<H: Host> Reactor<H> {
                         link.scan = 0;
                         self.consume(id, header + have);
                         continue;
+                    }
+                    Step::Partial(_) if link.has(flag::GAP) => {
+                        if link.divide_by_silence() {
+                            return true;
+                        }
                     }
                     Step::Partial(_) if ended => match link.framer.finish(data) {
                         Ok(Some(Step::Message { start, end, consumed })) => {
@@ -323,10 +341,15 @@ impl<H: Host> Reactor<H> {
                 if chunk.length < asked && !chunk.cut && !link.has(flag::UNSETTLED) {
                     link.unset(flag::READABLE);
                 }
+                if link.has(flag::GAP) {
+                    self.note_arrival(id, chunk.length);
+                }
             }
             Err(error) => {
                 link.unset(flag::READABLE);
-                if !error.would_block() {
+                if error.would_block() && link.has(flag::GAP) {
+                    self.note_silence(id);
+                } else if !error.would_block() {
                     let fault = supervise::lost(link, error);
                     link.fail_receiving(fault);
                     self.count_loss(id);

@@ -162,6 +162,10 @@ impl<H: Host> Reactor<H> {
         lasting.lost = (handed.saturating_sub(left as u64), handed, handed + cut as u64);
         lasting.outage = Outage { fault: link.fault.take().map(|fault| *fault), loss };
         link.fd = None;
+        if let Some(pacing) = &mut link.pacing {
+            pacing.came.cut();
+        }
+        link.deadlines[Side::Gap as usize] = 0;
         link.front = None;
         link.scan = 0;
         link.large.take_if(|large| !large.sealed || large.body.len() < large.total);
@@ -191,6 +195,12 @@ impl<H: Host> Reactor<H> {
         if framer.is_none() {
             return;
         }
+        if framer.discards(link.scan) {
+            // The end of a frame that was given up is no beginning of another one.
+            if let Step::Skipped { consumed, .. } = framer.next(&mut link.scan, &link.inbox[link.inbox_at..]) {
+                link.inbox_at += consumed;
+            }
+        }
         let data = &link.inbox[link.inbox_at..];
         let (mut whole, mut scan) = (0, 0);
         let mut closing = false;
@@ -199,6 +209,8 @@ impl<H: Host> Reactor<H> {
         while whole < data.len() && !cut {
             match framer.next(&mut scan, &data[whole..]) {
                 Step::Message { consumed, .. } => whole += consumed,
+                Step::Skipped { consumed, .. } if !framer.discards(scan) => whole += consumed,
+                Step::Skipped { .. } => break,
                 Step::Partial(_) if link.has(flag::END) => {
                     // The last line needs no end, if the peer ended in order.
                     closing = matches!(framer.finish(&data[whole..]), Ok(Some(_)));
@@ -208,6 +220,10 @@ impl<H: Host> Reactor<H> {
                 // That is told once it is claimed.
                 Step::Broken(_) => return,
             }
+        }
+        if let Some(pacing) = &link.pacing {
+            let front = link.front.map_or(0, |front| front.consumed as usize);
+            whole = (front + pacing.came.whole()).min(data.len());
         }
         let before = link.inbox.len();
         if closing {

@@ -163,6 +163,9 @@ impl<H: Host> Reactor<H> {
         if !framed && (bytes.len() > config.framer.max_message() || !self.carries(id, bytes.len())) {
             return Err(SendError::TooLarge { size: bytes.len() });
         }
+        if framed && config.framer.encodes() {
+            return self.send_encoded(id, bytes, policy.unwrap_or(config.when_full), attachment);
+        }
         let header = framed.then(|| config.framer.header(bytes.len()));
         let (header, trailer) = match &header {
             Some(header) => (header.as_slice(), config.framer.trailer()),
@@ -194,6 +197,36 @@ impl<H: Host> Reactor<H> {
         if let Some(to) = to {
             queue.address_last(to);
         }
+        if let Some(attachment) = attachment.take() {
+            queue.attach(attachment);
+        }
+        self.queued(id, queue);
+        Ok(Queued::Yes)
+    }
+
+    /// Queues a message whose frame is no copy of it.
+    #[cold]
+    fn send_encoded(
+        &mut self,
+        id: LinkId,
+        bytes: &[u8],
+        policy: WhenFull,
+        attachment: &mut Option<Attachment>,
+    ) -> Result<Queued, SendError> {
+        let Some(link) = self.get(id) else { return Err(SendError::Closed) };
+        let mut frame = Vec::new();
+        link.config.framer.encode(bytes, &mut frame);
+        match self.make_room(id, frame.len(), policy) {
+            Queued::Yes => {}
+            refused => return Ok(refused),
+        }
+        let Some(link) = self.get_mut(id) else { return Err(SendError::Closed) };
+        link.sending_fault()?;
+        let mut queue = match link.out.take() {
+            Some(queue) => queue,
+            None => self.take_queue(),
+        };
+        queue.push([&frame, &[], &[]]);
         if let Some(attachment) = attachment.take() {
             queue.attach(attachment);
         }
@@ -373,6 +406,7 @@ impl<H: Host> Reactor<H> {
             let outcome = match link.kind {
                 Kind::DatagramPeer => self.write_to_peer(id, &mut queue),
                 kind if kind.is_packet() => self.write_packets(id, &mut queue),
+                _ if link.has(flag::GAP) => self.write_spaced(id, &mut queue),
                 _ => self.write_stream(id, &mut queue),
             };
             if queue.is_empty() {

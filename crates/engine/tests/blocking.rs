@@ -33,11 +33,11 @@ impl End {
         End {
             fd,
             kind,
-            config,
             health: Health::default(),
             counters: Counters::default(),
-            receiver: Receiver::new(kind),
-            sender: Sender::new(kind, SocketAddress::Unnamed),
+            receiver: Receiver::new(kind, &config.framer),
+            sender: Sender::new(kind, SocketAddress::Unnamed, &config.framer),
+            config,
         }
     }
 

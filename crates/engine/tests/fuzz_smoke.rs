@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// What generated inputs are made of, beside random bytes: the framings' own vocabulary.
-const WORDS: [&[u8]; 32] = [
+const WORDS: [&[u8]; 40] = [
     b"\n",
     b"\r",
     b"\r\n",
@@ -44,6 +44,14 @@ const WORDS: [&[u8]; 32] = [
     b"adjust=-",
     b"u16",
     b"le",
+    b"\xc0",
+    b"\xdb\xdc",
+    b"\xdb",
+    b"\x01",
+    b"\xff",
+    b"cobs",
+    b":strict",
+    b"gap:1.5ms",
 ];
 
 #[test]

@@ -13,6 +13,7 @@ use jackfield_engine::frame::Framer;
 use jackfield_engine::sys::address::SocketAddress;
 use jackfield_engine::sys::socket::Credentials;
 use jackfield_engine::{Counters, LinkId, Reactor, WhenFull};
+use pyo3::IntoPyObjectExt;
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyResourceWarning, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -55,21 +56,25 @@ impl LinkFacts {
     pub fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let counters = &self.counters;
         let wall = |at: u64| (at != 0).then(|| wall_clock() - self.now.saturating_sub(at) as f64 / 1e9);
-        (
-            counters.bytes_in,
-            counters.bytes_out,
-            counters.messages_in,
-            counters.messages_out,
-            self.queued.0,
-            self.queued.1,
-            u64::from(counters.dropped_out),
-            u64::from(counters.dropped_in),
-            self.since as f64 / 1e9,
-            wall(counters.last_in),
-            wall(counters.last_out),
-            u64::from(counters.kernel_dropped),
+        let count = |number: u64| number.into_bound_py_any(py);
+        PyTuple::new(
+            py,
+            [
+                count(counters.bytes_in)?,
+                count(counters.bytes_out)?,
+                count(counters.messages_in)?,
+                count(counters.messages_out)?,
+                count(self.queued.0 as u64)?,
+                count(self.queued.1 as u64)?,
+                count(counters.dropped_out.into())?,
+                count(counters.dropped_in.into())?,
+                (self.since as f64 / 1e9).into_bound_py_any(py)?,
+                wall(counters.last_in).into_bound_py_any(py)?,
+                wall(counters.last_out).into_bound_py_any(py)?,
+                count(counters.kernel_dropped.into())?,
+                count(counters.broken_in.into())?,
+            ],
         )
-            .into_pyobject(py)
     }
 }
 

@@ -29,6 +29,7 @@ pub fn pulse<'py>(core: &SharedCore, py: Python<'py>, id: LinkId) -> PyResult<Op
     facts.set_item("vanished_after", (pulse.vanished_ns > 0).then(|| seconds(pulse.vanished_ns)))?;
     facts.set_item("last_received", pulse.last.0.map(seconds))?;
     facts.set_item("last_sent", pulse.last.1.map(seconds))?;
+    facts.set_item("broken_frames", pulse.broken_frames)?;
     facts.set_item("is_closing", pulse.is_closing)?;
     facts.set_item("has_ended", pulse.has_ended)?;
     facts.set_item("error", error.map(|facts| factory::error(py, facts).into_value(py)))?;

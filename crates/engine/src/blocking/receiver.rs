@@ -2,7 +2,7 @@
 
 use super::Health;
 use crate::evidence::Garbage;
-use crate::frame::{FrameError, Framer, Known, Step};
+use crate::frame::{FrameError, Framer, Known, Silences, Step};
 use crate::link::{Body, Counters, Fault, Kind, Large};
 use crate::reactor::RECEIVE_BUFFER;
 use crate::receive::{LARGE, Take};
@@ -64,6 +64,8 @@ pub struct Receiver<B> {
     /// What the framer remembers of the unclaimed bytes.
     scan: u32,
     large: Option<Large<B>>,
+    /// How silence divides what is unclaimed, where that is what does.
+    silences: Option<Silences>,
     /// An unclaimed packet's true length.
     packet: Option<usize>,
     ended: bool,
@@ -72,10 +74,11 @@ pub struct Receiver<B> {
 }
 
 impl<B: Body> Receiver<B> {
-    /// Nothing received yet; no memory either.
-    pub fn new(kind: Kind) -> Receiver<B> {
+    /// Nothing received yet, from a stream that `framer` divides; no memory either.
+    pub fn new(kind: Kind, framer: &Framer) -> Receiver<B> {
         Receiver {
             kind,
+            silences: framer.gap_ns().filter(|_| !kind.is_packet()).map(Silences::new),
             buffer: Vec::new(),
             from: 0,
             to: 0,
@@ -99,14 +102,16 @@ impl<B: Body> Receiver<B> {
         if once {
             self.scan = 0;
         }
-        let found = self.find(framer, once, health);
+        let found = self.find(framer, once, health, counters);
         if once {
             self.scan = 0;
         }
         match found {
             Found::Message(range) => {
                 counters.messages_in += 1;
-                Take::Bytes(&self.buffer[range])
+                let found = &mut self.buffer[range];
+                let size = if framer.encodes() && !self.kind.is_packet() { framer.decode(found) } else { found.len() };
+                Take::Bytes(&found[..size])
             }
             Found::Body => {
                 counters.messages_in += 1;
@@ -129,7 +134,20 @@ impl<B: Body> Receiver<B> {
         (!self.kind.is_packet()).then(|| Garbage::of(error, unclaimed, counters.bytes_in))
     }
 
-    fn find(&mut self, framer: &Framer, once: bool, health: &mut Health) -> Found {
+    /// When a message will have ended, if nothing else comes; a receive that finds nothing by then proves it, which
+    /// [`Receiver::quiet`] files.
+    pub fn silent_at(&self) -> Option<u64> {
+        self.silences.as_ref()?.deadline()
+    }
+
+    /// Up to `now` nothing else has come.
+    pub fn quiet(&mut self, now: u64) {
+        if let Some(silences) = &mut self.silences {
+            silences.quiet(now);
+        }
+    }
+
+    fn find(&mut self, framer: &Framer, once: bool, health: &mut Health, counters: &mut Counters) -> Found {
         if self.kind.is_packet() {
             if let Some(size) = self.packet.take() {
                 let limit = framer.max_message().min(RECEIVE_BUFFER);
@@ -144,7 +162,7 @@ impl<B: Body> Receiver<B> {
             }
         } else if self.from < self.to
             && !matches!(health.receive_fault(), Some(Fault::Frame(_) | Fault::TooSlow))
-            && let Some(found) = self.divide(framer, once, health)
+            && let Some(found) = self.divide(framer, once, health, counters)
         {
             return found;
         }
@@ -163,11 +181,24 @@ impl<B: Body> Receiver<B> {
 
     /// Looks for a message in the unclaimed bytes, of which there are some.
     #[inline]
-    fn divide(&mut self, framer: &Framer, once: bool, health: &mut Health) -> Option<Found> {
-        let data = &self.buffer[self.from..self.to];
+    fn divide(&mut self, framer: &Framer, once: bool, health: &mut Health, counters: &mut Counters) -> Option<Found> {
         let goes_on = !self.ended && health.receive_fault().is_none();
-        let mut step = framer.next(&mut self.scan, data);
-        if self.ended && matches!(step, Step::Partial(_)) {
+        let mut step = framer.next(&mut self.scan, &self.buffer[self.from..self.to]);
+        while let Step::Skipped { consumed, broken } = step {
+            if let Err(error) = counters.skip(broken) {
+                step = Step::Broken(error);
+                break;
+            }
+            self.from += consumed;
+            if self.from == self.to {
+                return None;
+            }
+            step = framer.next(&mut self.scan, &self.buffer[self.from..self.to]);
+        }
+        let data = &self.buffer[self.from..self.to];
+        if let Some(silences) = &mut self.silences {
+            step = silences.next(framer.max_message(), self.ended);
+        } else if self.ended && matches!(step, Step::Partial(_)) {
             step = match framer.finish(data) {
                 Ok(Some(step)) => step,
                 Ok(None) => return None,
@@ -199,7 +230,7 @@ impl<B: Body> Receiver<B> {
                 self.from += header + have;
                 self.find_large(framer, health)
             }
-            Step::Partial(_) => None,
+            Step::Partial(_) | Step::Skipped { .. } => None,
         }
     }
 
@@ -302,6 +333,9 @@ impl<B: Body> Receiver<B> {
         let count = arrived.length;
         counters.bytes_in += count as u64;
         counters.last_in = now;
+        if let Some(silences) = &mut self.silences {
+            silences.arrived(count, now);
+        }
         if self.kind.is_packet() {
             self.packet = Some(count);
         } else if count == 0 {

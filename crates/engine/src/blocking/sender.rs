@@ -1,7 +1,7 @@
 //! The sending half: from a message to the kernel.
 
 use super::Health;
-use crate::frame::FrameError;
+use crate::frame::{FrameError, Framer};
 use crate::link::{Config, Counters, Fault, Kind};
 use crate::queue::{OutQueue, WhenFull};
 use crate::sys::address::SocketAddress;
@@ -33,12 +33,24 @@ pub struct Sender<L> {
     queue: OutQueue<L>,
     end_asked: bool,
     end_sent: bool,
+    /// The silence that is kept behind each message; 0: none is.
+    quiet_ns: u64,
+    /// Before then nothing else may leave.
+    quiet_until: u64,
 }
 
 impl<L: AsRef<[u8]>> Sender<L> {
-    /// Nothing to send yet.
-    pub fn new(kind: Kind, peer: SocketAddress) -> Sender<L> {
-        Sender { kind, peer, queue: OutQueue::default(), end_asked: false, end_sent: false }
+    /// Nothing to send yet, in the framing `framer`.
+    pub fn new(kind: Kind, peer: SocketAddress, framer: &Framer) -> Sender<L> {
+        let gap_ns = framer.gap_ns().filter(|_| !kind.is_packet()).unwrap_or(0);
+        let queue = OutQueue::default();
+        Sender { kind, peer, queue, end_asked: false, end_sent: false, quiet_ns: 2 * gap_ns, quiet_until: 0 }
+    }
+
+    /// Until when nothing may be written, since silence ends the message before.
+    #[inline]
+    pub fn pause(&self, now: u64) -> Option<u64> {
+        (self.quiet_until > now && !self.queue.is_begun()).then_some(self.quiet_until)
     }
 
     /// Bytes and messages that wait.
@@ -76,6 +88,11 @@ impl<L: AsRef<[u8]>> Sender<L> {
             return Ok(Some(size));
         }
         config.framer.check(payload).map_err(SendError::Frame)?;
+        if config.framer.encodes() {
+            let mut frame = Vec::new();
+            config.framer.encode(payload, &mut frame);
+            return Ok(Some(frame.len()));
+        }
         let size = config.framer.header(payload.len()).as_slice().len() + payload.len() + config.framer.trailer().len();
         if size > MAX_SIZE {
             let error = FrameError::TooLarge { size: Some(size as u64), limit: MAX_SIZE };
@@ -140,6 +157,11 @@ impl<L: AsRef<[u8]>> Sender<L> {
     #[inline]
     pub fn push(&mut self, payload: Payload<'_, L>, config: &Config) {
         let framed = !self.kind.is_packet();
+        if framed && config.framer.encodes() {
+            let mut frame = Vec::new();
+            config.framer.encode(payload.bytes(), &mut frame);
+            return self.queue.push([&frame, &[], &[]]);
+        }
         let header = framed.then(|| config.framer.header(payload.bytes().len()));
         let (header, trailer) = match &header {
             Some(header) => (header.as_slice(), config.framer.trailer()),
@@ -175,6 +197,10 @@ impl<L: AsRef<[u8]>> Sender<L> {
             return self.queue.with_parts(size, |parts| wait::send_parts(fd, parts, wait));
         }
         match self.queue.single() {
+            _ if self.quiet_ns > 0 => {
+                let rest = self.queue.first_size().unwrap_or(0) - self.queue.begun();
+                self.queue.with_parts(rest, |parts| wait::send_parts(fd, parts, wait))
+            }
             Some(bytes) => wait::send(fd, bytes, wait),
             None => self.queue.with_parts(usize::MAX, |parts| wait::send_parts(fd, parts, wait)),
         }
@@ -197,7 +223,11 @@ impl<L: AsRef<[u8]>> Sender<L> {
                     self.queue.pop_message();
                     counters.messages_out += 1;
                 } else {
-                    counters.messages_out += self.queue.advance(count) as u64;
+                    let whole = self.queue.advance(count);
+                    counters.messages_out += whole as u64;
+                    if whole > 0 && self.quiet_ns > 0 {
+                        self.quiet_until = now.saturating_add(self.quiet_ns);
+                    }
                 }
                 if self.queue.is_empty() { Progress::Empty } else { Progress::More }
             }

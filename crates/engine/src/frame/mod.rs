@@ -6,13 +6,14 @@
 //! agreed to it. The rules that every framing lives by:
 //!
 //! - Bytes in, verdict out. No I/O, no clock, no allocation after `parse`; nothing that a peer
-//!   sends can panic here.
+//!   sends can panic here. Where time divides a stream, it is an argument (`gap.rs`).
 //! - The verdict does not depend on how the stream was cut into pieces.
 //! - No message is longer than `max_message`, received or sent (`none` sends without limit, as it
 //!   has no messages). A length beyond it is an error as soon as the header is complete, not when
 //!   the body has arrived; a missing delimiter as soon as it can no longer come in time.
 //! - What `check` accepts arrives unchanged at a peer with the same framing and maximum.
-//! - After `Broken` the stream has no meaning any more: there is no resynchronisation.
+//! - After `Broken` the stream has no meaning any more: there is no resynchronisation. Only framings
+//!   that can begin anew anywhere skip what is broken, and say so (`Skipped`).
 //! - Positions in errors count from the first byte of the frame.
 //!
 //! | file | framings |
@@ -23,25 +24,33 @@
 //! | `varint.rs` | `varint` |
 //! | `netstring.rs` | `netstring` |
 //! | `length.rs` | `length:offset=,size=,order=,adjust=` |
+//! | `cobs.rs`, `slip.rs` | `cobs`, `slip`; what both have in common in `stuffed.rs` |
+//! | `gap.rs` | `gap:20ms` |
 //! | here | `none`, `fixed:N` |
 
+mod cobs;
 mod delimiter;
 mod error;
+mod gap;
 mod header;
 mod integer;
 mod length;
 mod line;
 mod netstring;
+mod slip;
 mod spec;
+mod stuffed;
 mod varint;
 
 pub use error::{FrameError, SpecError};
+pub use gap::Silences;
 pub use header::Header;
 
 use delimiter::Delimiter;
 use integer::Integer;
 use length::LengthField;
 use line::Line;
+use stuffed::Stuffed;
 
 /// What a stream's bytes mean as messages. Immutable, shared by all links of a listener.
 #[derive(Debug, Clone)]
@@ -62,6 +71,9 @@ enum Kind {
     Varint,
     Netstring,
     LengthField(LengthField),
+    Stuffed(Stuffed),
+    /// Nanoseconds of silence.
+    Gap(u64),
 }
 
 /// The longest message: links and queues count the bytes of a frame, header and trailer included, in 32 bits.
@@ -71,7 +83,7 @@ const LONGEST: usize = (u32::MAX - 1023) as usize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// A whole message: the payload is `bytes[start..end]`, and the first `consumed` bytes belong
-    /// to its frame.
+    /// to its frame. Where the framing [encodes](Framer::encodes), those are the encoded bytes.
     Message {
         /// First byte of the payload.
         start: usize,
@@ -84,6 +96,13 @@ pub enum Step {
     Partial(Option<Known>),
     /// The stream breaks the framing's rules; nothing after this point can be understood.
     Broken(FrameError),
+    /// No message: the first `consumed` bytes mean nothing, and what follows is understood again.
+    Skipped {
+        /// At least 1.
+        consumed: usize,
+        /// What was wrong with the frame that they begin. `None`: they stand between frames, or end one that was told.
+        broken: Option<FrameError>,
+    },
 }
 
 /// The shape of a frame whose header has arrived and whose end has not. The three add up to more
@@ -145,21 +164,64 @@ impl Framer {
             Kind::Varint => varint::next(limit, bytes),
             Kind::Netstring => netstring::next(limit, bytes),
             Kind::LengthField(field) => field.next(limit, bytes),
+            Kind::Stuffed(stuffed) => stuffed.next(limit, scan, bytes),
+            Kind::Gap(_) => Step::Partial(None),
         }
+    }
+
+    /// Whether payloads are not slices of the stream: what `next` found is to be given to [`Framer::decode`], and what is
+    /// sent to [`Framer::encode`].
+    #[inline]
+    pub fn encodes(&self) -> bool {
+        matches!(self.kind, Kind::Stuffed(_))
+    }
+
+    /// Turns what [`Framer::next`] found into the payload, in place; gives how many bytes that has.
+    pub fn decode(&self, found: &mut [u8]) -> usize {
+        match &self.kind {
+            Kind::Stuffed(stuffed) => stuffed.decode(found),
+            _ => found.len(),
+        }
+    }
+
+    /// Appends the frame of a payload that [`Framer::check`] has accepted: whatever the framing, all its bytes.
+    pub fn encode(&self, payload: &[u8], out: &mut Vec<u8>) {
+        match &self.kind {
+            Kind::Stuffed(stuffed) => stuffed.encode(payload, out),
+            _ => {
+                out.extend_from_slice(self.header(payload.len()).as_slice());
+                out.extend_from_slice(payload);
+                out.extend_from_slice(self.trailer());
+            }
+        }
+    }
+
+    /// The silence that ends a message, in nanoseconds, where that is what ends one: see [`Silences`].
+    #[inline]
+    pub fn gap_ns(&self) -> Option<u64> {
+        match self.kind {
+            Kind::Gap(gap_ns) => Some(gap_ns),
+            _ => None,
+        }
+    }
+
+    /// Whether the next bytes belong to a frame that was given up, by what `next` remembered in `scan`.
+    pub fn discards(&self, scan: u32) -> bool {
+        self.encodes() && stuffed::discards(scan)
     }
 
     /// The peer has ended and `bytes` is what is left: hands out what is still a message, one per
     /// call, and `None` when nothing is left.
     ///
     /// `line` hands out a last line without its end (a `\r` at its end is then kept, since only
-    /// `\r\n` is a line end). In every other framing an incomplete frame is `Truncated`.
+    /// `\r\n` is a line end), `gap` what came last. In every other framing an incomplete frame is `Truncated`.
     pub fn finish(&self, bytes: &[u8]) -> Result<Option<Step>, FrameError> {
         if bytes.is_empty() {
             return Ok(None);
         }
         match self.next(&mut 0, bytes) {
             Step::Broken(error) => Err(error),
-            Step::Partial(known) if !matches!(self.kind, Kind::Line(_)) => Err(FrameError::Truncated {
+            Step::Partial(known) if !matches!(self.kind, Kind::Line(_) | Kind::Gap(_)) => Err(FrameError::Truncated {
                 have: bytes.len(),
                 need: known.map(|frame| frame.header + frame.body + frame.trailer),
             }),
@@ -167,7 +229,7 @@ impl Framer {
                 Err(FrameError::TooLarge { size: None, limit: self.max_message })
             }
             Step::Partial(_) => Ok(Some(Step::Message { start: 0, end: bytes.len(), consumed: bytes.len() })),
-            message @ Step::Message { .. } => Ok(Some(message)),
+            found @ (Step::Message { .. } | Step::Skipped { .. }) => Ok(Some(found)),
         }
     }
 
@@ -190,20 +252,30 @@ impl Framer {
                 Err(FrameError::Unsendable { reason: "it has not the fixed size of a message" })
             }
             Kind::LengthField(field) => field.check(payload),
-            Kind::None | Kind::Integer(_) | Kind::Varint | Kind::Netstring | Kind::Fixed(_) => Ok(()),
+            Kind::Stuffed(stuffed) => stuffed.check(payload),
+            Kind::Gap(_) if payload.is_empty() => {
+                Err(FrameError::Unsendable { reason: "it is empty, and silence cannot end what never began" })
+            }
+            Kind::Gap(_) | Kind::None | Kind::Integer(_) | Kind::Varint | Kind::Netstring | Kind::Fixed(_) => Ok(()),
         }
     }
 
     /// What goes before a payload of `length` bytes that [`Framer::check`] has accepted.
     ///
-    /// Empty for `length:...`, whose payloads bring their own header.
+    /// Empty for `length:...`, whose payloads bring their own header, and where the framing [encodes](Framer::encodes).
     #[inline]
     pub fn header(&self, length: usize) -> Header {
         match &self.kind {
             Kind::Integer(integer) => integer.header(length),
             Kind::Varint => varint::header(length),
             Kind::Netstring => netstring::header(length),
-            Kind::None | Kind::Line(_) | Kind::Delimiter(_) | Kind::Fixed(_) | Kind::LengthField(_) => Header::EMPTY,
+            Kind::None
+            | Kind::Line(_)
+            | Kind::Delimiter(_)
+            | Kind::Fixed(_)
+            | Kind::LengthField(_)
+            | Kind::Stuffed(_)
+            | Kind::Gap(_) => Header::EMPTY,
         }
     }
 
@@ -214,7 +286,13 @@ impl Framer {
             Kind::Line(line) => line.end(),
             Kind::Delimiter(delimiter) => delimiter.bytes(),
             Kind::Netstring => netstring::TRAILER,
-            Kind::None | Kind::Fixed(_) | Kind::Integer(_) | Kind::Varint | Kind::LengthField(_) => b"",
+            Kind::None
+            | Kind::Fixed(_)
+            | Kind::Integer(_)
+            | Kind::Varint
+            | Kind::LengthField(_)
+            | Kind::Stuffed(_)
+            | Kind::Gap(_) => b"",
         }
     }
 

@@ -4,6 +4,8 @@
 //! framing   = "none" | "line" | "line:crlf" | "delimiter:" bytes | "fixed:" number
 //!           | ("u8" | "u16" | "u32" | "u64") ["be" | "le"] | "varint" | "netstring"
 //!           | "length:" field *("," field)
+//!           | ("cobs" | "slip") [":strict"]    ; a broken frame is skipped, or ends the stream
+//!           | "gap:" number ["." number] ("us" | "ms" | "s")
 //! bytes     = "0x" 1*(2 hex digits)            ; hexadecimal, or
 //!           | 1*(character | "%" 2 hex digits)  ; as it stands, "%" for odd bytes
 //! field     = "size=" number                   ; 1 to 8, required
@@ -14,16 +16,18 @@
 //! Names are in lower case; fields come in any order, each at most once. A delimiter that is the
 //! text `0x...` itself is written `%30x...`. The canonical text writes a delimiter as it stands
 //! when it is plain ASCII that needs no escape here or in an address, in hexadecimal otherwise, and
-//! all four fields of `length`.
+//! all four fields of `length`; a gap in the largest unit in which it is a whole number.
 
 use super::delimiter::Delimiter;
 use super::integer::{Integer, Width};
 use super::length::LengthField;
 use super::line::Line;
-use super::{Framer, Kind, SpecError};
+use super::stuffed::{self, Code, Stuffed};
+use super::{Framer, Kind, SpecError, gap};
 use std::fmt::Write;
 
-const NAMES: &str = "none, line, delimiter:, fixed:, u8, u16, u32, u64, varint, netstring and length:";
+const NAMES: &str =
+    "none, line, delimiter:, fixed:, u8, u16, u32, u64, varint, netstring, length:, cobs, slip and gap:";
 
 pub(super) fn parse(text: &str, max_message: usize) -> Result<Framer, SpecError> {
     let text = Text(text);
@@ -52,6 +56,16 @@ pub(super) fn parse(text: &str, max_message: usize) -> Result<Framer, SpecError>
             let message = "the fields are missing, as in length:offset=2,size=2,order=be,adjust=4";
             return Err(text.fault(text.0.len(), message));
         }
+        ("cobs" | "slip", argument) => {
+            let strict = match argument {
+                None => false,
+                Some((_, "strict")) => true,
+                Some((at, _)) => return Err(text.fault(at, format!("after {name}: comes only strict"))),
+            };
+            Kind::Stuffed(Stuffed { code: if name == "cobs" { Code::Cobs } else { Code::Slip }, strict })
+        }
+        ("gap", Some((at, time))) => Kind::Gap(text.gap(at, time)?),
+        ("gap", None) => return Err(text.fault(text.0.len(), "the time is missing, as in gap:20ms")),
         (_, argument) => match (plain(name), argument) {
             (Some(kind), None) => kind,
             (Some(_), Some((at, _))) => {
@@ -62,6 +76,7 @@ pub(super) fn parse(text: &str, max_message: usize) -> Result<Framer, SpecError>
             }
         },
     };
+    let max_message = if matches!(kind, Kind::Stuffed(_)) { max_message.min(stuffed::LONGEST) } else { max_message };
     Ok(Framer { kind, max_message })
 }
 
@@ -220,6 +235,28 @@ impl Text<'_> {
         Ok(field)
     }
 
+    /// A time in nanoseconds.
+    fn gap(&self, at: usize, time: &str) -> Result<u64, SpecError> {
+        let split = time.find(|letter: char| letter != '.' && !letter.is_ascii_digit()).unwrap_or(time.len());
+        let (number, unit) = time.split_at(split);
+        let Some((_, unit_ns, places)) = UNITS.into_iter().find(|(name, ..)| *name == unit) else {
+            let message = "a time has a unit: us, ms or s, as in gap:20ms";
+            return Err(self.fault(at + split, message));
+        };
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+        let fraction_at = at + whole.len() + 1;
+        let mut gap_ns = u128::from(self.number(at, whole)?) * u128::from(unit_ns);
+        if fraction.len() > places {
+            return Err(self.fault(fraction_at + places, "finer than a nanosecond"));
+        }
+        let parts = u128::from(self.number(if whole.len() == split { at } else { fraction_at }, fraction)?);
+        gap_ns += parts * u128::from(unit_ns) / 10u128.pow(fraction.len() as u32);
+        match u64::try_from(gap_ns) {
+            Ok(gap_ns) if gap::BOUNDS.contains(&gap_ns) => Ok(gap_ns),
+            _ => Err(self.fault(at, "a gap is between 1us and 3600s")),
+        }
+    }
+
     fn size(&self, at: usize, digits: &str) -> Result<usize, SpecError> {
         match self.number(at, digits)? {
             size @ 1..=8 => Ok(size as usize),
@@ -256,6 +293,16 @@ impl Text<'_> {
     }
 }
 
+/// Units of time, in nanoseconds, and how many decimal places they have until then.
+const UNITS: [(&str, u64, usize); 3] = [("s", 1_000_000_000, 9), ("ms", 1_000_000, 6), ("us", 1_000, 3)];
+
+fn gap_text(gap_ns: u64) -> String {
+    match UNITS.into_iter().find(|(_, unit_ns, _)| gap_ns.is_multiple_of(*unit_ns)) {
+        Some((unit, unit_ns, _)) => format!("{}{unit}", gap_ns / unit_ns),
+        None => format!("{}.{:03}us", gap_ns / 1_000, gap_ns % 1_000),
+    }
+}
+
 fn hex_pair(digits: &[u8]) -> Option<u8> {
     let &[high, low] = digits else { return None };
     let value = char::from(high).to_digit(16)? << 4 | char::from(low).to_digit(16)?;
@@ -284,6 +331,11 @@ pub(super) fn canonical(framer: &Framer) -> String {
             let order = if *little_endian { "le" } else { "be" };
             format!("length:offset={offset},size={size},order={order},adjust={adjust}")
         }
+        Kind::Stuffed(Stuffed { code, strict }) => {
+            let name = if *code == Code::Cobs { "cobs" } else { "slip" };
+            format!("{name}{}", if *strict { ":strict" } else { "" })
+        }
+        Kind::Gap(gap_ns) => format!("gap:{}", gap_text(*gap_ns)),
     }
 }
 

@@ -12,6 +12,8 @@ pub struct Received {
     pub messages: Vec<Vec<u8>>,
     /// Messages that were handed out because the stream had ended.
     pub last: Vec<Vec<u8>>,
+    /// What was wrong with the frames that were skipped.
+    pub skipped: Vec<FrameError>,
     /// The error while the stream was open, if any.
     pub error: Option<FrameError>,
     /// The error at the end of the stream, if any.
@@ -22,8 +24,14 @@ pub struct Received {
 
 /// Receives a stream that comes in these pieces and then ends.
 pub fn receive<'a>(framer: &Framer, pieces: impl IntoIterator<Item = &'a [u8]>) -> Received {
-    let mut received =
-        Received { messages: Vec::new(), last: Vec::new(), error: None, end_error: None, broken_after: None };
+    let mut received = Received {
+        messages: Vec::new(),
+        last: Vec::new(),
+        skipped: Vec::new(),
+        error: None,
+        end_error: None,
+        broken_after: None,
+    };
     let (mut pending, mut scan, mut arrived) = (Vec::new(), 0, 0);
     for piece in pieces {
         pending.extend_from_slice(piece);
@@ -35,11 +43,16 @@ pub fn receive<'a>(framer: &Framer, pieces: impl IntoIterator<Item = &'a [u8]>) 
                 Step::Message { start, end, consumed } => {
                     check_message(framer, bytes, start, end, consumed);
                     assert_eq!(scan, 0, "a message resets what was searched");
-                    received.messages.push(bytes[start..end].to_vec());
+                    received.messages.push(decoded(framer, &bytes[start..end]));
+                    front += consumed;
+                }
+                Step::Skipped { consumed, broken } => {
+                    assert!(consumed > 0 && consumed <= bytes.len(), "what is skipped is there");
+                    received.skipped.extend(broken);
                     front += consumed;
                 }
                 Step::Partial(known) => {
-                    assert!(scan as usize <= bytes.len(), "searched more than there is");
+                    assert!(framer.discards(scan) || scan as usize <= bytes.len(), "searched more than there is");
                     if let Some(frame) = known {
                         let whole = frame.header + frame.body + frame.trailer;
                         assert!(whole > bytes.len(), "a whole frame is not partial");
@@ -63,7 +76,7 @@ pub fn receive<'a>(framer: &Framer, pieces: impl IntoIterator<Item = &'a [u8]>) 
             Ok(None) => break,
             Ok(Some(Step::Message { start, end, consumed })) => {
                 check_message(framer, rest, start, end, consumed);
-                received.last.push(rest[start..end].to_vec());
+                received.last.push(decoded(framer, &rest[start..end]));
                 rest = &rest[consumed..];
             }
             Ok(Some(step)) => panic!("the end of a stream hands out {step:?}"),
@@ -79,12 +92,25 @@ pub fn receive<'a>(framer: &Framer, pieces: impl IntoIterator<Item = &'a [u8]>) 
 fn check_message(framer: &Framer, bytes: &[u8], start: usize, end: usize, consumed: usize) {
     assert!(start <= end && end <= consumed && consumed <= bytes.len());
     assert!(consumed > 0, "every message takes the stream forward");
-    assert!(end - start <= framer.max_message(), "longer than the maximum");
+    assert!(decoded(framer, &bytes[start..end]).len() <= framer.max_message(), "longer than the maximum");
+}
+
+fn decoded(framer: &Framer, found: &[u8]) -> Vec<u8> {
+    let mut payload = found.to_vec();
+    let size = framer.decode(&mut payload);
+    assert!(framer.encodes() || size == found.len(), "only what is encoded changes");
+    payload.truncate(size);
+    payload
 }
 
 /// The frame that carries a payload.
 pub fn frame(framer: &Framer, payload: &[u8]) -> Vec<u8> {
-    [framer.header(payload.len()).as_slice(), payload, framer.trailer()].concat()
+    let mut frame = Vec::new();
+    framer.encode(payload, &mut frame);
+    if !framer.encodes() {
+        assert_eq!(frame, [framer.header(payload.len()).as_slice(), payload, framer.trailer()].concat());
+    }
+    frame
 }
 
 /// Cuts a stream at places that depend on `seed` alone; pieces are short, some are empty.

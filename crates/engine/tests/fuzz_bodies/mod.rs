@@ -12,7 +12,7 @@ use framing_driver::{Received, frame, pieces, receive};
 use jackfield_engine::frame::Framer;
 
 /// Framings for inputs that name none.
-const FRAMINGS: [&str; 20] = [
+const FRAMINGS: [&str; 25] = [
     "none",
     "line",
     "line:crlf",
@@ -33,6 +33,11 @@ const FRAMINGS: [&str; 20] = [
     "length:offset=2,size=2,order=be,adjust=4",
     "length:offset=1,size=3,order=le,adjust=-4",
     "length:size=8,adjust=-9223372036854775807",
+    "cobs",
+    "cobs:strict",
+    "slip",
+    "slip:strict",
+    "gap:20ms",
 ];
 
 /// A stream in any framing: the verdict does not depend on how it is cut, keeps to the limits, and
@@ -56,7 +61,7 @@ pub fn framers(data: &[u8]) {
         let settled = |received: &Received| Received { broken_after: None, ..received.clone() };
         assert_eq!(settled(&whole), settled(&cut), "cut into pieces, the stream means the same");
         assert_eq!(settled(&whole), settled(&bytewise), "byte by byte, the stream means the same");
-        for error in [whole.error, whole.end_error].into_iter().flatten() {
+        for error in [whole.error, whole.end_error].into_iter().flatten().chain(whole.skipped.iter().copied()) {
             assert!(!error.to_string().is_empty());
         }
         for message in whole.messages.iter().chain(&whole.last) {
@@ -67,7 +72,8 @@ pub fn framers(data: &[u8]) {
 }
 
 fn sent_arrives(framer: &Framer, payload: &[u8]) {
-    if framer.is_none() || framer.check(payload).is_err() {
+    // Silence is no part of a stream.
+    if framer.is_none() || framer.gap_ns().is_some() || framer.check(payload).is_err() {
         return;
     }
     // Twice, since the second frame shows whether the first ended where it should.

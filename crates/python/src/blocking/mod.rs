@@ -167,19 +167,20 @@ impl BlockingChannel {
         wait::set_blocking(fd.as_fd()).map_err(os_error)?;
         let local = socket::local_address(fd.as_fd()).unwrap_or_default();
         let peer = socket::peer_address(fd.as_fd()).unwrap_or_default();
+        let config = config.shared();
         let state = State {
             closing: false,
             health: Health::default(),
             counters: Counters::default(),
             queued: (0, 0),
-            reading: Some(Box::new(Receiver::new(kind))),
-            writing: Some(Box::new(Sender::new(kind, peer.clone()))),
+            reading: Some(Box::new(Receiver::new(kind, &config.framer))),
+            writing: Some(Box::new(Sender::new(kind, peer.clone(), &config.framer))),
             client: listener.map(BlockingListener::count),
             fd: None,
         };
         Ok(BlockingChannel {
             setup,
-            config: config.shared(),
+            config,
             kind,
             protocol: blocking::protocol(kind, &local),
             credentials: if local.family() == libc::AF_UNIX { socket::credentials(fd.as_fd()) } else { None },

@@ -4,14 +4,15 @@ use super::turns::Limit;
 use super::{BlockingChannel, CLOCK, State};
 use crate::factory::{self, Facts};
 use crate::raw::BytesBody;
-use jackfield_engine::blocking::{self, Progress, Receiver};
+use jackfield_engine::blocking::{self, Arrived, Progress, Receiver};
 use jackfield_engine::frame::Framer;
 use jackfield_engine::sys::{Errno, wait};
-use jackfield_engine::{Fault, Take};
+use jackfield_engine::{Fault, Kind, Take};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
-use std::os::fd::{AsFd, OwnedFd};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 impl BlockingChannel {
     /// Claims the next message; None at the end of the stream if `end_is_none`.
@@ -73,25 +74,27 @@ impl BlockingChannel {
         };
         let events = if backlog { self.push_backlog(&fd) } else { None };
         let kind = self.kind;
+        let silent_at = reading.silent_at();
         let target = reading.target();
         let result = py.detach(|| {
             let fd = fd.as_fd();
+            if let Some(at) = silent_at {
+                return receive_until(kind, fd, target, events, limit.until(at));
+            }
             if limit.at == 0 && events.is_none() {
                 return blocking::receive(kind, fd, target, true);
             }
-            match blocking::receive(kind, fd, target, false) {
-                Err(error) if error.would_block() => {}
-                result => return result,
-            }
-            wait::poll(fd, wait::READABLE | events.unwrap_or(0), None, limit.left())?;
-            blocking::receive(kind, fd, target, false)
+            receive_until(kind, fd, target, events, limit)
         });
         match result {
             Err(Errno(libc::EINTR)) => {
                 py.check_signals()?;
                 return Ok(!limit.has_passed());
             }
-            Err(error) if error.would_block() => return Ok(!limit.has_passed()),
+            Err(error) if error.would_block() => {
+                reading.quiet(CLOCK.now());
+                return Ok(silent_at != reading.silent_at() || !limit.has_passed());
+            }
             _ => {}
         }
         let mut state = self.state.borrow_mut();
@@ -106,6 +109,7 @@ impl BlockingChannel {
         let mut writing = state.writing.take()?;
         let State { health, counters, .. } = &mut *state;
         while !writing.is_empty()
+            && writing.pause(CLOCK.now()).is_none()
             && matches!(
                 writing.written(writing.write(fd.as_fd(), false), CLOCK.now(), health, counters),
                 Progress::More
@@ -113,7 +117,7 @@ impl BlockingChannel {
         {}
         writing.end_if_due(fd.as_fd(), health);
         state.queued = writing.queued();
-        let waits = !writing.is_empty();
+        let waits = !writing.is_empty() && writing.pause(CLOCK.now()).is_none();
         state.writing = Some(writing);
         waits.then_some(wait::WRITABLE)
     }
@@ -174,4 +178,20 @@ impl BlockingChannel {
         }
         Ok(list.unbind())
     }
+}
+
+/// What is there, or comes until the time is up; would-block then.
+fn receive_until(
+    kind: Kind,
+    fd: BorrowedFd<'_>,
+    target: &mut [MaybeUninit<u8>],
+    events: Option<i16>,
+    limit: Limit,
+) -> Result<Arrived, Errno> {
+    match blocking::receive(kind, fd, target, false) {
+        Err(error) if error.would_block() => {}
+        result => return result,
+    }
+    wait::poll(fd, wait::READABLE | events.unwrap_or(0), None, limit.left())?;
+    blocking::receive(kind, fd, target, false)
 }

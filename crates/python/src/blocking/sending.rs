@@ -50,6 +50,13 @@ impl BlockingChannel {
                 }
                 state.queued = writing.queued();
             }
+            if let Some(at) = writing.pause(CLOCK.now()) {
+                let Some(limit) = limit.filter(|limit| !limit.has_passed()) else { return Ok(Driven::Waits) };
+                let left = limit.until(at).left();
+                let _ = py.detach(|| wait::poll(fd.as_fd(), 0, None, left));
+                py.check_signals()?;
+                continue;
+            }
             let mut write = || match limit {
                 Some(Limit { at: 0, .. }) => writing.write(fd.as_fd(), true),
                 None => writing.write(fd.as_fd(), false),

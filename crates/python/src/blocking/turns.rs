@@ -39,6 +39,11 @@ impl Limit {
         (self.at != 0).then(|| self.at.saturating_sub(CLOCK.now()))
     }
 
+    /// The same, or the time `at` if that is earlier.
+    pub fn until(self, at: u64) -> Limit {
+        Limit { at: if self.at == 0 { at } else { self.at.min(at) }, ..self }
+    }
+
     pub fn has_passed(self) -> bool {
         self.left() == Some(0)
     }
