@@ -27,16 +27,20 @@ async def receive_all(channel: jackfield.Channel) -> list[int]:
     return numbers
 
 
+async def fill(channel: jackfield.Channel) -> str:
+    """Send all messages, as long as that succeeds; what the sends said."""
+    for number in range(MESSAGES):
+        try:
+            await channel.send(message(number), timeout=0.1)
+        except (jackfield.QueueFull, jackfield.TimedOut, jackfield.ChannelLost) as error:
+            return f"message {number} raised {type(error).__name__}"
+    return "every send returned"
+
+
 async def show(policy: jackfield.WhenFull) -> None:
     """Send to a peer that does not read; what each send said, what is counted, what arrived at last."""
     ours, theirs = jackfield.pair(framing="u16", high_water=QUEUE, when_full=policy)
-    said = "every send returned"
-    for number in range(MESSAGES):
-        try:
-            await ours.send(message(number), timeout=0.1)
-        except (jackfield.QueueFull, jackfield.TimedOut, jackfield.ChannelLost) as error:
-            said = f"message {number} raised {type(error).__name__}"
-            break
+    said = await fill(ours)
     counted = ours.statistics()
     print(f"{policy}: {said}; {counted.queued_messages} queued, {counted.dropped_messages} dropped")
     closing = asyncio.create_task(ours.close())
@@ -46,8 +50,8 @@ async def show(policy: jackfield.WhenFull) -> None:
     await theirs.close()
 
 
-async def show_back_pressure() -> None:
-    """`wait` with a peer that reads: the sender goes as fast as the reader, and nothing is lost."""
+async def with_a_reader() -> tuple[int, int]:
+    """`wait` with a peer that reads: how many messages arrived, and how many bytes were queued at most."""
     ours, theirs = jackfield.pair(framing="u16", high_water=QUEUE)
     reading = asyncio.create_task(receive_all(theirs))
     largest = 0
@@ -55,15 +59,17 @@ async def show_back_pressure() -> None:
         await ours.send(message(number))
         largest = max(largest, ours.statistics().queued_bytes)
     await ours.close()
-    print(f"wait, with a reader: {len(await reading)} of {MESSAGES} arrived; ", end="")
-    print(f"the queue stayed below its mark: {largest <= QUEUE}")
+    arrived = len(await reading)
     await theirs.close()
+    return arrived, largest
 
 
 async def main() -> None:
     for policy in jackfield.WhenFull:
         await show(policy)
-    await show_back_pressure()
+    arrived, largest = await with_a_reader()
+    print(f"wait, with a reader: {arrived} of {MESSAGES} arrived; ", end="")
+    print(f"the queue stayed below its mark: {largest <= QUEUE}")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,9 @@ ends one direction of the connection and leaves the other open (shutdown(2) with
 all of their input before they answer, such as `sort` or `wc`, need just that.
 """
 
+import contextlib
+from collections.abc import AsyncIterator
+
 import jackfield
 
 
@@ -17,13 +20,20 @@ async def add_up(channel: jackfield.Channel) -> None:
     await channel.send(b"the sum is %d" % total)
 
 
-async def main() -> None:
+@contextlib.asynccontextmanager
+async def a_client() -> AsyncIterator[jackfield.Channel]:
+    """A connection to the server, which has been told the numbers from 1 to 100."""
     async with (
         jackfield.listen("tcp://127.0.0.1:0", framing="line") as listener,
         listener.serving(add_up),
         jackfield.connect(listener.address, framing="line") as channel,
     ):
         await channel.send_many(b"%d" % number for number in range(1, 101))
+        yield channel
+
+
+async def main() -> None:
+    async with a_client() as channel:
         channel.send_eof()
         print("sent everything, and said so")
         print((await channel.receive(timeout=2.0)).decode())

@@ -54,14 +54,14 @@ def obey(group: jackfield.Group, line: str) -> None:
         print(f"sent to {group.broadcast_nowait(text)} clients", flush=True)
     else:
         wanted = rest if first == "drop" else first
-        member = group.numbered(int(wanted)) if wanted.isdecimal() else None
-        if member is None:
+        picked = group.numbered(int(wanted)) if wanted.isdecimal() else None
+        if picked is None:
             print(f"there is no client {wanted!r}: try list, 2 hello, all hello, drop 2, quit", flush=True)
         elif first == "drop":
-            member.close()
+            picked.close()
             print(f"dropped client {wanted}", flush=True)
         else:
-            member.send_nowait(text)
+            picked.send_nowait(text)
 
 
 async def main() -> None:

@@ -348,6 +348,18 @@ def test_address_in_use() -> None:
     assert re.search(rf"cannot bind tcp://127\.0\.0\.1:{port}: .* \(pid {pid}, user ", output), output
     assert f"held by [{pid}]\n" in output
     assert re.search(r"^unix:///\S+ is ours$", output, re.MULTILINE), output
+    assert "without SO_REUSEADDR: [Errno 98] Address already in use\nwith it, tcp://127.0.0.1:" in output
+
+
+def test_connect_failures() -> None:
+    said = {
+        "ConnectRefused": "nothing on this machine listens there",
+        "ConnectTimedOut": "accept queue is full",
+        "HostUnreachable": "has no route to 127.255.255.255",
+    }
+    for line, (kind, why) in zip(run_whole("connect_failures").splitlines(), said.items(), strict=True):
+        assert re.match(rf"{kind} after \d+\.\d s: ", line), line
+        assert why in line
 
 
 def test_reconnect() -> None:

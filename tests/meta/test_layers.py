@@ -24,7 +24,8 @@ PUBLIC = {*jackfield.__all__, *jackfield._SUBMODULES, "__version__"}
 MAY_USE = {
     "hub": {"hub"},
     "diagnosis": {"diagnosis"},
-    "cli": {"cli", "diagnosis", "hub"},
+    "demos": {"demos"},
+    "cli": {"cli", "demos", "diagnosis", "hub"},
     "testing": {"testing"},
 }
 """Which applications an application may import: none that stands beside or above it."""

@@ -19,6 +19,7 @@ import typer
 import typer.core
 
 from .check_command import check
+from .demo_command import demo
 from .parameters import (
     Client,
     Control,
@@ -296,6 +297,11 @@ def listen(
 # -------------------------------------------------------------------- diagnosis
 
 app.command(no_args_is_help=True)(check)
+
+
+# -------------------------------------------------------------------- lessons
+
+app.command()(demo)
 
 
 @app.command()
