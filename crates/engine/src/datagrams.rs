@@ -25,7 +25,7 @@ const SLOT: usize = 64 * 1024 + 1344;
 /// Room for one message of a Unix socket, and so the longest one that is received.
 const UNIX_SLOT: usize = 256 * 1024;
 /// As many bytes as one receive should bring: more would not stay in the cache until they are claimed.
-const BATCH_BYTES: usize = 256 * 1024;
+const BATCH_BYTES: usize = 192 * 1024;
 /// Unclaimed packets that one datagram peer may hold, in bytes; more are dropped and counted.
 const PACKETS_CAP: usize = 256 * 1024;
 /// Packets taken from one datagram listener before others have their turn; the last batch may bring more.
@@ -247,8 +247,12 @@ impl<H: Host> Reactor<H> {
         }
     }
 
-    /// One receive for a datagram socket.
+    /// One receive for a datagram socket. What waits to be sent leaves first: who answers a flood of datagrams does so batch
+    /// by batch, and not once the flood is over.
     fn receive_batch(&mut self, id: LinkId) {
+        if self.get(id).is_some_and(|link| link.out.is_some()) {
+            self.transmit(id);
+        }
         self.set_aside();
         if self.arrivals.buffer.is_empty() {
             self.arrivals.buffer = vec![0; SLOTS * SLOT].into_boxed_slice();
@@ -279,7 +283,7 @@ impl<H: Host> Reactor<H> {
                     link.unset(flag::READABLE);
                 }
                 if count > 0 {
-                    arrivals.slots = (BATCH_BYTES * count / bytes.max(1)).clamp(4, SLOTS);
+                    arrivals.slots = (BATCH_BYTES * count / bytes.max(1)).clamp(3, SLOTS);
                 }
             }
             Err(error) if error.would_block() => link.unset(flag::READABLE),

@@ -55,25 +55,27 @@ impl<H: Host> Reactor<H> {
             Some(queue) => queue,
             None => self.take_queue(),
         };
+        let mut datagrams = datagrams.into_iter().peekable();
         let mut queued = 0;
-        for datagram in datagrams {
-            let backlog = queue.bytes().max(queue.messages());
-            if datagram.len() > longest || backlog + datagram.len().max(1) > high_water {
+        loop {
+            // What the kernel has not taken so far leaves when it has room.
+            let enough = if queue.bytes() < FLUSH_DATAGRAMS_AT { FLUSH_DATAGRAMS_AT } else { usize::MAX };
+            let added = queue.push_while(&mut datagrams, |size, bytes, messages| {
+                size <= longest && bytes < enough && bytes.max(messages) + size.max(1) <= high_water
+            });
+            if let Some(to) = to {
+                queue.address_last(added, to);
+            }
+            queued += added;
+            if added == 0 || queue.bytes() < enough {
                 break;
             }
-            queue.push([datagram, &[], &[]]);
-            if let Some(to) = to {
-                queue.address_last(to);
-            }
-            queued += 1;
-            if queue.bytes() >= FLUSH_DATAGRAMS_AT {
-                self.queued(id, queue);
-                let Some(link) = self.get_mut(id).filter(|link| link.fault.is_none()) else { return queued };
-                queue = match link.out.take() {
-                    Some(queue) => queue,
-                    None => self.take_queue(),
-                };
-            }
+            self.queued(id, queue);
+            let Some(link) = self.get_mut(id).filter(|link| link.fault.is_none()) else { return queued };
+            queue = match link.out.take() {
+                Some(queue) => queue,
+                None => self.take_queue(),
+            };
         }
         if queue.is_empty() {
             self.return_queue(queue);

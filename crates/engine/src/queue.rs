@@ -8,6 +8,7 @@
 use crate::sys::address::RawAddress;
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::iter::Peekable;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
@@ -150,19 +151,47 @@ impl<L: AsRef<[u8]>> OutQueue<L> {
     #[inline]
     pub fn push(&mut self, parts: [&[u8]; 3]) {
         let size = parts[0].len() + parts[1].len() + parts[2].len();
-        let buffer = self.tail(size);
+        let buffer = Self::tail(&mut self.chunks, &mut self.spares, size);
         for part in parts {
             buffer.extend_from_slice(part);
         }
         self.note(size);
     }
 
-    /// The message that was added last goes to `to`.
+    /// Adds messages as they are, copied, one after the other, as long as `admits` the next one's size with the bytes and
+    /// the number of those that wait; gives how many. One that it does not admit is not taken from `messages`.
     #[inline]
-    pub fn address_last(&mut self, to: &Rc<RawAddress>) {
+    pub fn push_while<'a, M: Iterator<Item = &'a [u8]>>(
+        &mut self,
+        messages: &mut Peekable<M>,
+        admits: impl Fn(usize, usize, usize) -> bool,
+    ) -> usize {
+        let before = self.sizes.len();
+        while let Some(first) = messages.peek().map(|next| next.len())
+            && admits(first, self.bytes, self.sizes.len())
+        {
+            let buffer = Self::tail(&mut self.chunks, &mut self.spares, first);
+            let room = BUFFER.max(buffer.len() + first) - buffer.len();
+            let (sizes, waiting, start) = (&mut self.sizes, self.bytes, buffer.len());
+            let fits = |next: &&[u8], used: usize, count: usize| {
+                used + next.len() <= room && admits(next.len(), waiting + used, count)
+            };
+            while let Some(next) = messages.next_if(|next| fits(next, buffer.len() - start, sizes.len())) {
+                buffer.extend_from_slice(next);
+                sizes.push_back(next.len() as u32);
+            }
+            self.bytes += buffer.len() - start;
+        }
+        self.sizes.len() - before
+    }
+
+    /// The `count` messages that were added last go to `to`.
+    #[inline]
+    pub fn address_last(&mut self, count: usize, to: &Rc<RawAddress>) {
         match self.targets.back_mut() {
-            Some((last, count)) if Rc::ptr_eq(last, to) || last.is_same(to) => *count += 1,
-            _ => self.targets.push_back((to.clone(), 1)),
+            Some((last, in_a_row)) if Rc::ptr_eq(last, to) || last.is_same(to) => *in_a_row += count,
+            _ if count > 0 => self.targets.push_back((to.clone(), count)),
+            _ => {}
         }
     }
 
@@ -228,13 +257,13 @@ impl<L: AsRef<[u8]>> OutQueue<L> {
     pub fn push_loan(&mut self, header: &[u8], payload: L, trailer: &[u8]) {
         let size = header.len() + payload.as_ref().len() + trailer.len();
         if !header.is_empty() {
-            self.tail(header.len()).extend_from_slice(header);
+            Self::tail(&mut self.chunks, &mut self.spares, header.len()).extend_from_slice(header);
         }
         if !payload.as_ref().is_empty() {
             self.chunks.push_back(Chunk::new(Data::Loan(payload)));
         }
         if !trailer.is_empty() {
-            self.tail(trailer.len()).extend_from_slice(trailer);
+            Self::tail(&mut self.chunks, &mut self.spares, trailer.len()).extend_from_slice(trailer);
         }
         self.note(size);
     }
@@ -255,19 +284,20 @@ impl<L: AsRef<[u8]>> OutQueue<L> {
         self.bytes += size;
     }
 
+    /// The buffer at the end, with room for `size` bytes more.
     #[inline]
-    fn tail(&mut self, size: usize) -> &mut Vec<u8> {
-        let open = match self.chunks.back() {
+    fn tail<'a>(chunks: &'a mut VecDeque<Chunk<L>>, spares: &mut Vec<Vec<u8>>, size: usize) -> &'a mut Vec<u8> {
+        let open = match chunks.back() {
             Some(Chunk { data: Data::Bytes(bytes), .. }) => bytes.len() + size <= BUFFER,
             _ => false,
         };
         if !open {
             // Who fills a second buffer will fill it to the end.
-            let capacity = if self.chunks.is_empty() { 0 } else { BUFFER };
-            let buffer = self.spares.pop().unwrap_or_else(|| Vec::with_capacity(capacity));
-            self.chunks.push_back(Chunk::new(Data::Bytes(buffer)));
+            let capacity = if chunks.is_empty() { 0 } else { BUFFER };
+            let buffer = spares.pop().unwrap_or_else(|| Vec::with_capacity(capacity));
+            chunks.push_back(Chunk::new(Data::Bytes(buffer)));
         }
-        match self.chunks.back_mut() {
+        match chunks.back_mut() {
             Some(Chunk { data: Data::Bytes(bytes), .. }) => bytes,
             _ => unreachable!("a buffer was pushed above"),
         }

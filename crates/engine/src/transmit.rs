@@ -195,7 +195,7 @@ impl<H: Host> Reactor<H> {
             Payload::Loan(loan) => queue.push_loan(header, loan, trailer),
         }
         if let Some(to) = to {
-            queue.address_last(to);
+            queue.address_last(1, to);
         }
         if let Some(attachment) = attachment.take() {
             queue.attach(attachment);

@@ -121,6 +121,31 @@ fn connected(stepper: &mut Stepper, peer: &UdpSocket, config: &Rc<Config>) -> Li
 }
 
 #[test]
+fn answers_leave_before_more_is_read() {
+    let mut stepper = Stepper::new();
+    let peer = udp();
+    let id = connected(&mut stepper, &peer, &config("none"));
+    assert_eq!(stepper.send(id, "hello"), Ok(Queued::Yes));
+    stepper.reactor.flush();
+    let (_, from) = peer.recv_from(&mut [0; 10]).expect("a packet");
+    for _ in 0..100 {
+        peer.send_to(b"a question in a flood", from).expect("sent");
+    }
+    assert_eq!(stepper.receive(id), message("a question in a flood"));
+    assert_eq!(stepper.send(id, "the answer"), Ok(Queued::Yes));
+    peer.set_nonblocking(true).expect("a socket");
+    let mut answer = [0; 20];
+    let mut received = 1;
+    while peer.recv(&mut answer).is_err() {
+        assert_eq!(stepper.take(id), message("a question in a flood"), "after {received}");
+        received += 1;
+    }
+    assert_eq!(&answer[..10], b"the answer");
+    assert!(received < 100, "it left while questions were still there");
+    stepper.close_all(&[id]);
+}
+
+#[test]
 fn a_refused_datagram_is_an_error_once_and_costs_no_other_packet() {
     let mut stepper = Stepper::new();
     let peer = udp();

@@ -99,9 +99,25 @@ fn what_goes_with_a_dropped_message_is_dropped() {
     assert!(!queue.has_attachments());
 }
 
+#[test]
+fn what_is_not_admitted_is_not_taken() {
+    let mut queue = Queue::default();
+    let all = [&b"ab"[..], b"", b"cde", b"toolong", b"f"];
+    let mut messages = all.into_iter().peekable();
+    assert_eq!(queue.push_while(&mut messages, |size, bytes, _| size < 5 && bytes < 100), 3);
+    assert_eq!((queue.bytes(), queue.messages()), (5, 3));
+    assert_eq!(waiting(&queue), b"abcde");
+    assert_eq!(messages.next(), Some(&b"toolong"[..]));
+    assert_eq!(queue.push_while(&mut messages, |_, bytes, _| bytes < 5), 0, "full");
+    assert_eq!(queue.push_while(&mut messages, |_, _, count| count < 4), 1);
+    assert_eq!(queue.sizes().collect::<Vec<_>>(), [2, 0, 3, 1]);
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Push(u8),
+    /// Several, up to so many that wait.
+    PushWhile(u8, u8),
     Loan(u8),
     Burst(u8, u8),
     Advance(u8),
@@ -111,6 +127,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         any::<u8>().prop_map(Step::Push),
+        (0..9u8, any::<u8>()).prop_map(|(count, most)| Step::PushWhile(count, most)),
         any::<u8>().prop_map(Step::Loan),
         (0..5u8, 0..9u8).prop_map(|(count, size)| Step::Burst(count, size)),
         any::<u8>().prop_map(Step::Advance),
@@ -133,6 +150,15 @@ proptest! {
                     let message = vec![next; size as usize + 1];
                     queue.push([&message[..1], &message[1..], b""]);
                     model.push_back(message);
+                }
+                Step::PushWhile(count, most) => {
+                    // Sizes up to a third of a buffer, so that they do not fill it evenly.
+                    let all: Vec<_> = (1..=count).map(|n| vec![n; n as usize * 2500 + 1]).collect();
+                    let free = (most as usize).saturating_sub(queue.messages());
+                    let mut messages = all.iter().map(Vec::as_slice).peekable();
+                    let taken = queue.push_while(&mut messages, |_, _, waiting| waiting < most as usize);
+                    prop_assert_eq!(taken, all.len().min(free));
+                    model.extend(all.into_iter().take(taken));
                 }
                 Step::Loan(size) => {
                     next = next.wrapping_add(1);
