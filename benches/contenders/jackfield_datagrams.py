@@ -24,7 +24,9 @@ async def sink() -> None:
         while True:
             datagrams = await endpoint.receive_many_from()
             total += len(datagrams)
-            asked = len(datagrams[-1].data) == 1
+            asked = 0
+            while asked < len(datagrams) and len(datagrams[-1 - asked].data) == 1:
+                asked += 1
             total -= asked
             if asked or total - told >= CREDIT:
                 told = total
@@ -42,7 +44,9 @@ async def channel_sink() -> None:
         while True:
             datagrams = await channel.receive_many()
             total += len(datagrams)
-            asked = len(datagrams[-1]) == 1
+            asked = 0
+            while asked < len(datagrams) and len(datagrams[-1 - asked]) == 1:
+                asked += 1
             total -= asked
             if asked or total - told >= CREDIT:
                 told = total

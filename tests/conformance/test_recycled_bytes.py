@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
+import sys
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +16,7 @@ import jackfield
 
 pytestmark = pytest.mark.timeout(60)
 
-HELD = 384 * 1024  # bytes of payload that a loop holds at most to use them again
+HELD = 512 * 1024  # bytes that a loop holds at most to use them again
 PATIENCE = 64  # turns without datagrams after which it holds none
 BATCH = 60  # datagrams that any receive buffer takes
 
@@ -96,6 +97,108 @@ def test_what_is_kept_never_changes(run: Runner, way: str, seed: int) -> None:
                     assert true in what
 
     run(main)
+
+
+DATAGRAM_KEEPERS: list[Callable[[jackfield.Datagram], Any]] = [
+    lambda datagram: datagram,
+    lambda datagram: [datagram],
+    lambda datagram: {datagram: None},
+    lambda datagram: datagram._asdict,
+    lambda datagram: iter(datagram),
+    lambda datagram: datagram.data,
+    lambda datagram: datagram.peer,
+]
+
+
+def datagram_of(kept: Any) -> tuple[Any, Any]:
+    """The content and the peer of what one of the keepers keeps, None where it keeps only the other."""
+    match kept:
+        case bytes():
+            return copy(kept), None
+        case jackfield.Address():
+            return None, kept
+        case [jackfield.Datagram() as only]:
+            return copy(only.data), only.peer
+        case jackfield.Datagram():
+            return copy(kept.data), kept.peer
+        case dict():
+            only = next(iter(kept))
+            assert only in kept, "its hash has not changed"
+            return copy(only.data), only.peer
+    if hasattr(kept, "__self__"):
+        return copy(kept.__self__.data), kept.__self__.peer
+    data, peer, *rest = kept
+    assert rest == [None, None]
+    return copy(data), peer
+
+
+@pytest.mark.parametrize("packet_info", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_kept_datagram_never_changes(run: Runner, seed: int, packet_info: bool) -> None:
+    """Neither its content nor its peer: two peers by turns, sizes below and above CPython's own pools."""
+    chance = random.Random(seed)
+    share = chance.choice([0.02, 0.3, 1.0])
+    sizes = chance.choice([[1200], [1200, 700, 10], [0, 100, 1200, 20_000]])
+
+    async def main() -> None:
+        options = {"receive_buffer": "4M", "send_buffer": "4M"}
+        async with (
+            jackfield.bind("udp://127.0.0.1:0", **options) as first,
+            jackfield.bind("udp://127.0.0.1:0", **options) as second,
+            jackfield.bind("udp://127.0.0.1:0", packet_info=packet_info, **options) as endpoint,
+        ):
+            kept: list[tuple[bytes, jackfield.Address, Any]] = []
+            for _ in range(25):
+                expected: list[tuple[bytes, jackfield.Address]] = []
+                for sender in chance.sample([first, second, first], 3):
+                    sent = [
+                        chance.randbytes(chance.choice(sizes)) for _ in range(chance.randint(1, BATCH // 3))
+                    ]
+                    await sender.send_many(sent, endpoint.local)
+                    await sender.flush()
+                    expected += [(data, sender.local) for data in sent]
+                while expected:
+                    for datagram in await endpoint.receive_many_from(
+                        chance.choice([None, 1, 7]), timeout=10.0
+                    ):
+                        data, peer = expected.pop(0)
+                        assert (datagram.data, datagram.peer) == (data, peer)
+                        assert (datagram.local == endpoint.local) is packet_info
+                        assert (datagram.interface is not None) is packet_info
+                        assert isinstance(datagram, jackfield.Datagram)
+                        assert hash(datagram) == hash((data, peer, datagram.local, datagram.interface))
+                        if chance.random() < share and not packet_info:
+                            kept.append((data, peer, chance.choice(DATAGRAM_KEEPERS)(datagram)))
+                        elif chance.random() < share:
+                            kept.append((data, peer, datagram))
+                if chance.random() < 0.3:
+                    chance.shuffle(kept)
+                    del kept[len(kept) // 2 :]
+            for data, peer, what in kept:
+                content, whose = datagram_of(what)
+                assert content in (data, None)
+                assert whose in (peer, None)
+
+    run(main)
+
+
+def test_what_was_sent_is_let_go_of_at_once() -> None:
+    """A program that looks whether a message is still in use sees that it is not, as soon as it has left."""
+
+    async def main() -> None:
+        sender, receiver = jackfield.pair(framing="u32")
+        async with sender, receiver:
+            message = bytes(32_000)
+            before = sys.getrefcount(message)
+            await sender.send(message)
+            assert sys.getrefcount(message) == before + 1, "lent"
+            flushing = sender.flush()
+            await flushing
+            assert sys.getrefcount(message) == before
+            del flushing
+            assert len(await receiver.receive(timeout=10.0)) == len(message)
+
+    jackfield.run(main())
 
 
 def test_memory_used_again_is_bounded_and_given_back() -> None:

@@ -17,7 +17,7 @@ use pyo3::IntoPyObjectExt;
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyResourceWarning, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use std::os::fd::IntoRawFd;
 use std::rc::Rc;
 
@@ -101,6 +101,18 @@ pub fn message<'py>(data: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
         return Ok(bytes.clone());
     }
     copied(data)
+}
+
+/// Several messages as `bytes`.
+pub fn messages(items: &Bound<'_, PyAny>) -> PyResult<Vec<Py<PyBytes>>> {
+    if let Ok(list) = items.cast_exact::<PyList>() {
+        let mut all = Vec::with_capacity(list.len());
+        for item in list.iter() {
+            all.push(item.cast_into_exact().or_else(|other| copied(&other.into_inner()))?.unbind());
+        }
+        return Ok(all);
+    }
+    items.try_iter()?.map(|item| message(&item?).map(Bound::unbind)).collect()
 }
 
 fn copied<'py>(data: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
@@ -365,13 +377,13 @@ impl Channel {
         timeout: Option<f64>,
         until: Option<&str>,
     ) -> PyResult<Py<Operation>> {
-        let messages: PyResult<Vec<Py<PyBytes>>> =
-            messages.try_iter()?.map(|item| message(&item?).map(Bound::unbind)).collect();
         let this = slf.get();
-        if let Some(acknowledged) = until::read(&this.core, slf.py(), this.id, until, "send_many")? {
-            return Channel::send_until(slf, messages?, acknowledged, timeout, "send_many");
+        let acknowledged = until::read(&this.core, slf.py(), this.id, until, "send_many")?;
+        let messages = self::messages(messages)?;
+        if let Some(acknowledged) = acknowledged {
+            return Channel::send_until(slf, messages, acknowledged, timeout, "send_many");
         }
-        Channel::operation(slf, Job::SendMany(messages?, 0), timeout)
+        Channel::operation(slf, Job::SendMany(messages, 0), timeout)
     }
 
     /// Queues a message, or raises QueueFull.

@@ -10,7 +10,7 @@ use jackfield_engine::sys::Errno;
 use jackfield_engine::{Clock, Event, Host, LinkId, Reactor, Side, want};
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList};
+use pyo3::types::{PyBytes, PyList, PyType};
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::{HashMap, VecDeque};
 
@@ -216,7 +216,25 @@ impl Core {
     /// The content of a datagram, in an object that was used before if there is one.
     #[inline]
     pub fn bytes<'py>(&self, py: Python<'py>, content: &[u8]) -> Bound<'py, PyBytes> {
-        self.recycling.borrow_mut().bytes(py, content)
+        match self.recycling.try_borrow_mut() {
+            Ok(mut recycling) => recycling.bytes(py, content),
+            // A finalizer that ran in the middle of it.
+            Err(_) => PyBytes::new(py, content),
+        }
+    }
+
+    /// A datagram as a named tuple, in an object that was used before if there is one.
+    #[inline]
+    pub fn datagram<'py>(
+        &self,
+        class: &Bound<'py, PyType>,
+        content: &[u8],
+        others: &[Py<PyAny>; 3],
+    ) -> PyResult<Bound<'py, PyAny>> {
+        match self.recycling.try_borrow_mut() {
+            Ok(mut recycling) => recycling.datagram(class, content, others),
+            Err(_) => Recycling::default().datagram(class, content, others),
+        }
     }
 
     /// Counts work; true when this turn has had its share and the task should yield.

@@ -9,8 +9,8 @@ use crate::endpoint;
 use crate::factory::{self, Facts};
 use crate::operation::{Job, Operation, Target};
 use crate::raw::{self, GilCell, Shared};
+use crate::recycling::{ENOUGH, MOST};
 use jackfield_engine::sys::address::{RawAddress, SocketAddress};
-use jackfield_engine::sys::batch::Destination;
 use jackfield_engine::{LinkId, Origin, Payload, Queued, Reactor, Take};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -21,8 +21,6 @@ use std::rc::Rc;
 
 /// So many peers are remembered; beyond that all are forgotten and begun anew.
 const REMEMBERED: usize = 4096;
-/// With so many bytes in hand, a batch leaves the rest for the next call.
-const ENOUGH: usize = 128 * 1024;
 /// Datagrams that are queued with one call of the engine.
 const AT_A_TIME: usize = 1024;
 
@@ -33,18 +31,16 @@ pub struct Peers {
     objects: HashMap<SocketAddress, Py<PyAny>>,
     /// By the object's address in memory, which stays its own as long as it is held here.
     targets: HashMap<usize, (Py<PyAny>, Rc<RawAddress>)>,
-    last: Option<(SocketAddress, Py<PyAny>)>,
+    /// Whose datagram was the last one, and what stands in its tuple behind the data.
+    last: Option<(SocketAddress, [Py<PyAny>; 3])>,
 }
 
 type SharedPeers = Shared<RefCell<Peers>>;
 
 impl Peers {
-    fn object(&mut self, py: Python<'_>, address: &SocketAddress) -> PyResult<Py<PyAny>> {
-        if let Some((known, object)) = &self.last
-            && known == address
-        {
-            return Ok(object.clone_ref(py));
-        }
+    /// Makes `last` this one.
+    #[cold]
+    fn look_up(&mut self, py: Python<'_>, address: &SocketAddress) -> PyResult<()> {
         let object = match self.objects.get(address) {
             Some(object) => object.clone_ref(py),
             None => {
@@ -56,27 +52,28 @@ impl Peers {
                 object
             }
         };
-        self.last = Some((address.clone(), object.clone_ref(py)));
-        Ok(object)
+        self.last = Some((address.clone(), [object, py.None(), py.None()]));
+        Ok(())
     }
 
-    fn local(&self, py: Python<'_>, to: Option<Destination>, port: u16) -> PyResult<(Py<PyAny>, Py<PyAny>)> {
-        let Some(to) = to else { return Ok((py.None(), py.None())) };
-        let local = factory::address(py, self.protocol, &SocketAddress::ip(to.ip, port))?;
-        Ok((local, to.interface.into_pyobject(py)?.into_any().unbind()))
-    }
-
-    fn datagram(
+    #[inline]
+    fn datagram<'py>(
         &mut self,
-        py: Python<'_>,
-        data: Bound<'_, PyBytes>,
+        py: Python<'py>,
+        core: &Core,
+        data: &[u8],
         origin: &Origin,
         port: u16,
-    ) -> PyResult<Py<PyAny>> {
-        let peer = self.object(py, &origin.from)?.into_bound(py);
-        let (local, interface) = self.local(py, origin.to, port)?;
-        let fields = [data.into_any(), peer, local.into_bound(py), interface.into_bound(py)];
-        raw::named_tuple(self.class.bind(py), fields)
+    ) -> PyResult<Bound<'py, PyAny>> {
+        if self.last.as_ref().is_none_or(|(known, _)| *known != origin.from) {
+            self.look_up(py, &origin.from)?;
+        }
+        let Some((_, fields)) = &self.last else { return Err(PyRuntimeError::new_err("no peer")) };
+        let class = self.class.bind(py);
+        let Some(to) = origin.to else { return core.datagram(class, data, fields) };
+        let local = factory::address(py, self.protocol, &SocketAddress::ip(to.ip, port))?;
+        let interface = to.interface.into_pyobject(py)?.into_any().unbind();
+        core.datagram(class, data, &[fields[0].clone_ref(py), local, interface])
     }
 }
 
@@ -106,23 +103,23 @@ pub fn receive(core: &SharedCore, py: Python<'_>, id: LinkId, reading: &Reading)
     let (mut first, mut list, mut count, mut bytes) = (None, None, 0, 0);
     let mut add = |datagram: &[u8], origin: &Origin, peers: &mut Peers| {
         bytes += datagram.len();
-        let made = peers.datagram(py, core.bytes(py, datagram), origin, reading.port)?;
+        let made = peers.datagram(py, core, datagram, origin, reading.port)?;
         match (&list, reading.many) {
-            (_, None) => first = Some(made),
+            (_, None) => first = Some(made.unbind()),
             (None, Some(_)) => list = Some(PyList::new(py, [made])?),
             (Some(list), Some(_)) => list.append(made)?,
         }
-        Ok::<bool, PyErr>(bytes < ENOUGH)
+        Ok::<usize, PyErr>(bytes)
     };
-    let mut more = true;
-    while more && count < most {
+    let mut held = 0;
+    while held < ENOUGH && count < most {
         let mut reactor = core.reactor()?;
-        let mut outcome = Ok(true);
+        let mut outcome = Ok(held);
         let arrived = reactor.take_arrived(id, most - count, |datagram, origin| {
             outcome = add(datagram, origin, &mut peers);
-            matches!(outcome, Ok(true))
+            outcome.as_ref().is_ok_and(|held| *held < MOST)
         });
-        more = outcome?;
+        held = outcome?;
         count += arrived;
         if arrived > 0 {
             continue;
@@ -132,7 +129,7 @@ pub fn receive(core: &SharedCore, py: Python<'_>, id: LinkId, reading: &Reading)
                 // The bytes lie in the reactor, and so does the origin.
                 let data = PyBytes::new(py, datagram);
                 let origin = reactor.origin().clone();
-                more = add(data.as_bytes(), &origin, &mut peers)?;
+                held = add(data.as_bytes(), &origin, &mut peers)?;
                 count += 1;
                 continue;
             }
@@ -389,9 +386,8 @@ impl Endpoint {
         timeout: Option<f64>,
     ) -> PyResult<Py<Operation>> {
         let raw = Endpoint::target(slf, to)?;
-        let all: PyResult<Vec<_>> =
-            datagrams.try_iter()?.map(|item| Ok((channel::message(&item?)?.unbind(), raw.clone()))).collect();
-        Endpoint::sending(slf, all?, "send_many", timeout)
+        let all = channel::messages(datagrams)?.into_iter().map(|data| (data, raw.clone())).collect();
+        Endpoint::sending(slf, all, "send_many", timeout)
     }
 
     /// Queues `(data, to)` pairs, in order. Cancelled, it has queued a first part of them.

@@ -206,22 +206,29 @@ impl Body for BytesBody {
 #[cfg(not(feature = "abi3"))]
 #[inline]
 pub fn refill<'py>(object: Bound<'py, PyBytes>, content: &[u8]) -> Result<Bound<'py, PyBytes>, Bound<'py, PyBytes>> {
-    let pointer = object.as_ptr();
-    // SAFETY: a live bytes object, with the GIL held. Its only reference is the caller's, so no variable, container,
-    // buffer or loan leads to it: for everybody else it is gone, and this is an object newly made at the same place. Its
-    // length is the content's, which lies elsewhere, since nobody can have borrowed it. The hash is the one thing derived
-    // from the content that an object keeps; -1 means unknown.
+    // SAFETY: a live bytes object, with the GIL held.
+    if unsafe { overwrite(object.as_ptr(), content) } { Ok(object) } else { Err(object) }
+}
+
+/// Gives a bytes object another content of the same length if it has one reference only; false if it has not.
+#[cfg(not(feature = "abi3"))]
+#[inline]
+unsafe fn overwrite(object: *mut ffi::PyObject, content: &[u8]) -> bool {
+    // SAFETY: the caller holds the object's only reference, or the only one to the only container that does, so no
+    // variable, container, buffer or loan of anybody else leads to it: for them it is gone, and this is an object newly made
+    // at the same place. Its length is the content's, which lies elsewhere, since nobody can have borrowed it. The hash is
+    // the one thing derived from the content that an object keeps; -1 means unknown.
     unsafe {
-        if ffi::Py_REFCNT(pointer) != 1 || ffi::Py_SIZE(pointer) as usize != content.len() {
-            return Err(object);
+        if ffi::Py_REFCNT(object) != 1 || ffi::Py_SIZE(object) as usize != content.len() {
+            return false;
         }
-        let data = pointer.cast::<ffi::PyBytesObject>();
+        let data = object.cast::<ffi::PyBytesObject>();
         #[expect(deprecated, reason = "there is no other way to forget it")]
         (&raw mut (*data).ob_shash).write(-1);
         let start = (&raw mut (*data).ob_sval).cast::<u8>();
         std::ptr::copy_nonoverlapping(content.as_ptr(), start, content.len());
     }
-    Ok(object)
+    true
 }
 
 /// With the stable ABI the content of a `bytes` object cannot be reached: always as it was.
@@ -254,7 +261,7 @@ impl AsRef<[u8]> for BytesLoan {
 
 /// An instance of a named tuple with four fields, without the call of its Python `__new__`.
 #[cfg(not(feature = "abi3"))]
-pub fn named_tuple(class: &Bound<'_, PyType>, fields: [Bound<'_, PyAny>; 4]) -> PyResult<Py<PyAny>> {
+pub fn named_tuple<'py>(class: &Bound<'py, PyType>, fields: [Bound<'py, PyAny>; 4]) -> PyResult<Bound<'py, PyAny>> {
     let py = class.py();
     debug_assert!(class.is_subclass_of::<PyTuple>().unwrap_or_default());
     // SAFETY: the class is a subclass of tuple, made by the library, without fields of its own beside the items: the new
@@ -269,15 +276,83 @@ pub fn named_tuple(class: &Bound<'_, PyType>, fields: [Bound<'_, PyAny>; 4]) -> 
         for (index, field) in fields.into_iter().enumerate() {
             ffi::PyTuple_SET_ITEM(object, index as ffi::Py_ssize_t, field.into_ptr());
         }
-        Ok(Bound::from_owned_ptr(py, object).unbind())
+        Ok(Bound::from_owned_ptr(py, object))
     }
 }
 
 /// With the stable ABI: the call.
 #[cfg(feature = "abi3")]
-pub fn named_tuple(class: &Bound<'_, PyType>, fields: [Bound<'_, PyAny>; 4]) -> PyResult<Py<PyAny>> {
+pub fn named_tuple<'py>(class: &Bound<'py, PyType>, fields: [Bound<'py, PyAny>; 4]) -> PyResult<Bound<'py, PyAny>> {
     let [first, second, third, fourth] = fields;
-    class.call1((first, second, third, fourth)).map(Bound::unbind)
+    class.call1((first, second, third, fourth))
+}
+
+/// The length of the `bytes` that a tuple made by [`named_tuple`] begins with.
+#[cfg(not(feature = "abi3"))]
+#[inline]
+pub fn first_length(object: &Bound<'_, PyAny>) -> usize {
+    // SAFETY: a live tuple of four items, of which the first is a bytes object.
+    unsafe { ffi::Py_SIZE(ffi::PyTuple_GET_ITEM(object.as_ptr(), 0)) as usize }
+}
+
+/// The same tuple, made by [`named_tuple`] of this class with `bytes` first, with other fields, where nobody else can have
+/// seen the ones before; otherwise the object as it was. Its `bytes` are filled anew if nobody holds them alone either.
+#[cfg(not(feature = "abi3"))]
+#[inline]
+pub fn refill_named_tuple<'py>(
+    object: Bound<'py, PyAny>,
+    class: &Bound<'py, PyType>,
+    content: &[u8],
+    others: &[Py<PyAny>; 3],
+) -> Result<Bound<'py, PyAny>, Bound<'py, PyAny>> {
+    /// Since CPython 3.14 a tuple keeps its hash before its items.
+    const KEEPS_HASH: bool = std::mem::offset_of!(ffi::PyTupleObject, ob_item) > size_of::<ffi::PyVarObject>();
+    let (py, pointer) = (object.py(), object.as_ptr());
+    // SAFETY: a live tuple of four items, with the GIL held. Its only reference is the caller's, so no variable, container or
+    // iterator leads to it: for everybody else it is gone, and this is an object newly made at the same place. The same
+    // holds for its bytes if the tuple alone refers to them (see `overwrite`). The tuple owns its items; what is replaced
+    // is owned by the caller of `replace` then.
+    unsafe {
+        if ffi::Py_REFCNT(pointer) != 1 || ffi::Py_TYPE(pointer) != class.as_type_ptr() {
+            return Err(object);
+        }
+        if KEEPS_HASH {
+            pointer.cast::<ffi::PyVarObject>().add(1).cast::<ffi::Py_hash_t>().write(-1);
+        }
+        let replace = |index, item: Bound<'py, PyAny>| {
+            let before = ffi::PyTuple_GET_ITEM(pointer, index);
+            ffi::PyTuple_SET_ITEM(pointer, index, item.into_ptr());
+            Bound::from_owned_ptr(py, before)
+        };
+        if !overwrite(ffi::PyTuple_GET_ITEM(pointer, 0), content) {
+            replace(0, PyBytes::new(py, content).into_any());
+        }
+        // What goes may have a finalizer, which finds the tuple whole.
+        let mut gone = [const { None }; 3];
+        for ((index, other), gone) in (1..).zip(others).zip(&mut gone) {
+            if ffi::PyTuple_GET_ITEM(pointer, index) != other.as_ptr() {
+                *gone = Some(replace(index, other.bind(py).clone()));
+            }
+        }
+    }
+    Ok(object)
+}
+
+/// The stable ABI does not show a tuple's items: nothing is ever kept to be used again.
+#[cfg(feature = "abi3")]
+pub fn first_length(_object: &Bound<'_, PyAny>) -> usize {
+    0
+}
+
+/// As above: always as it was.
+#[cfg(feature = "abi3")]
+pub fn refill_named_tuple<'py>(
+    object: Bound<'py, PyAny>,
+    _class: &Bound<'py, PyType>,
+    _content: &[u8],
+    _others: &[Py<PyAny>; 3],
+) -> Result<Bound<'py, PyAny>, Bound<'py, PyAny>> {
+    Err(object)
 }
 
 /// Calls `callback(argument)` inside `context`, as `context.run` would.
@@ -564,32 +639,35 @@ unsafe extern "C" fn am_send(
     _value: *mut ffi::PyObject,
     result: *mut *mut ffi::PyObject,
 ) -> ffi::PySendResult {
-    // SAFETY: the interpreter calls the slot with an instance of the class, the GIL held and a place for the result.
-    unsafe {
-        let py = Python::assume_attached();
-        let operation = Bound::from_borrowed_ptr(py, object).cast_into_unchecked::<Operation>();
-        let step = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| Operation::step(&operation)));
-        match step {
-            Ok(Ok(Step::Return(value))) => {
-                *result = value.into_ptr();
-                ffi::PySendResult::PYGEN_RETURN
-            }
-            Ok(Ok(Step::Yield(value))) => {
-                *result = value.into_ptr();
-                ffi::PySendResult::PYGEN_NEXT
-            }
-            Ok(Err(error)) => {
-                error.restore(py);
-                *result = std::ptr::null_mut();
-                ffi::PySendResult::PYGEN_ERROR
-            }
-            Err(_) => {
-                pyo3::exceptions::PySystemError::new_err("the engine panicked; please report this").restore(py);
-                *result = std::ptr::null_mut();
-                ffi::PySendResult::PYGEN_ERROR
+    // With PyO3 told that the GIL is held: references that are let go of here go at once, instead of being noted down under a
+    // lock for later, which delays what they hold and costs more than all else.
+    Python::attach(|py| {
+        // SAFETY: the interpreter calls the slot with an instance of the class, the GIL held and a place for the result.
+        unsafe {
+            let operation = Bound::from_borrowed_ptr(py, object).cast_into_unchecked::<Operation>();
+            let step = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| Operation::step(&operation)));
+            match step {
+                Ok(Ok(Step::Return(value))) => {
+                    *result = value.into_ptr();
+                    ffi::PySendResult::PYGEN_RETURN
+                }
+                Ok(Ok(Step::Yield(value))) => {
+                    *result = value.into_ptr();
+                    ffi::PySendResult::PYGEN_NEXT
+                }
+                Ok(Err(error)) => {
+                    error.restore(py);
+                    *result = std::ptr::null_mut();
+                    ffi::PySendResult::PYGEN_ERROR
+                }
+                Err(_) => {
+                    pyo3::exceptions::PySystemError::new_err("the engine panicked; please report this").restore(py);
+                    *result = std::ptr::null_mut();
+                    ffi::PySendResult::PYGEN_ERROR
+                }
             }
         }
-    }
+    })
 }
 
 /// This thread, as a number that no other living thread has.

@@ -7,6 +7,7 @@ use crate::datagram;
 use crate::events;
 use crate::factory::{self, Facts};
 use crate::raw;
+use crate::recycling::{ENOUGH, MOST};
 use jackfield_engine::frame::Framer;
 use jackfield_engine::{Ending, LinkId, Payload, Queued, Take, WhenFull};
 use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration};
@@ -270,8 +271,6 @@ impl Operation {
     }
 
     fn receive_many(&self, py: Python<'_>, id: LinkId, max: usize) -> PyResult<Attempt> {
-        /// Datagrams come in batches: with so many bytes in hand, the rest is left for the next call.
-        const ENOUGH: usize = 128 * 1024;
         let list = PyList::empty(py);
         let mut failed = None;
         let mut bytes = 0;
@@ -282,7 +281,7 @@ impl Operation {
             let arrived = reactor.take_arrived(id, room, |datagram, _| {
                 bytes += datagram.len();
                 outcome = list.append(self.core.bytes(py, datagram));
-                outcome.is_ok()
+                outcome.is_ok() && bytes < MOST
             });
             outcome?;
             if arrived > 0 {
