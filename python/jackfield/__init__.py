@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from jackfield._framing import Framing as Framing
     from jackfield._group import (
         AcceptFailed as AcceptFailed,
+        Detached as Detached,
         Event as Event,
         Group as Group,
         Joined as Joined,
@@ -115,7 +116,7 @@ _HOMES = {
     "_explain": "Explanation",
     "_facts": "Credentials Statistics",
     "_framing": "Framing",
-    "_group": "AcceptFailed Event Group Joined Left Member Message",
+    "_group": "AcceptFailed Detached Event Group Joined Left Member Message",
     "_keepalive": "Keepalive",
     "_listen": "Listener ListenerStatistics listen",
     "_loop": "EventLoop new_event_loop raise_open_files run",

@@ -60,7 +60,9 @@ class _Found:
     """Of a listener its own, of a channel the peer's."""
 
 
-def adopt(source: int | HasFileno, /, **options: Unpack[OptionFields]) -> Channel | Listener:
+def adopt(
+    source: int | HasFileno, /, *, opened_as: Address | str | None = None, **options: Unpack[OptionFields]
+) -> Channel | Listener:
     """Make a channel or a listener of a socket that is open already: a descriptor, or an object that has one.
 
     What it is - TCP, UDP or Unix, listening or connected - is asked of the kernel. It belongs to the channel
@@ -70,7 +72,11 @@ def adopt(source: int | HasFileno, /, **options: Unpack[OptionFields]) -> Channe
     when it closes: whoever made it removes it.
 
     Options are those of ``connect`` and ``listen``; the socket keeps what it was set to, unless they say
-    otherwise. Raises ``AdoptFailed`` (an ``OSError``), ``InvalidOption``, ``NotSupported``, ``AccessDenied``.
+    otherwise. ``opened_as`` is for a listener that ``listen`` has opened elsewhere (``Listener.detach``): the
+    address that it was given there, whose options hold. Those that only count while a socket is opened are
+    left as they were, and a Unix socket's file is removed in the end as if this process had made it.
+
+    Raises ``AdoptFailed`` (an ``OSError``), ``InvalidOption``, ``NotSupported``, ``AccessDenied``.
     """
     if isinstance(source, (Channel, Listener)):
         raise AdoptFailed(f"{source!r} is a channel or listener already", hint="detach() it first")
@@ -80,23 +86,52 @@ def adopt(source: int | HasFileno, /, **options: Unpack[OptionFields]) -> Channe
         raise TypeError(f"adopt takes a descriptor or an object with fileno(), not {type(source).__name__}")
     number = source if isinstance(source, int) else source.fileno()
     found = _look(number, f"descriptor {number}")
-    setup = _fitting(found, Options().merge(**options), set(options))
-    if isinstance(source, int):
-        return _take(number, found, setup, set(options))
-    if isinstance(source, socket.socket):
-        made = _take(number, found, setup, set(options))
-        source.detach()
+    if opened_as is not None:
+        setup, given = _as_opened(number, found, opened_as, options), set(options) - _only_opening()
+    else:
+        setup, given = _fitting(found, Options().merge(**options), set(options)), set(options)
+    if isinstance(source, (int, socket.socket)):
+        made = _take(number, found, setup, given)
+        if isinstance(source, socket.socket):
+            source.detach()
+        if opened_as is not None and isinstance(made, Listener):
+            made._own_file()
         return made
     copy = os.dup(number)
     try:
-        made = _take(copy, found, setup, set(options))
+        made = _take(copy, found, setup, given)
     except BaseException:
         os.close(copy)
         raise
     close = getattr(source, "close", None)
     if close is not None:
         close()
+    if opened_as is not None and isinstance(made, Listener):
+        made._own_file()
     return made
+
+
+def _only_opening() -> set[str]:
+    """Options that count only while a socket is opened."""
+    return {name for name, row in SOCKET_OPTIONS.items() if row.when != "any time"} | set(_ONLY_OPENING)
+
+
+def _as_opened(number: int, found: _Found, opened_as: Address | str, options: OptionFields) -> Setup:
+    """The setup of a listener that was opened as that address. Raises ``AdoptFailed`` if it was not."""
+    address = opened_as if isinstance(opened_as, Address) else Address.parse(opened_as)
+    here = found.address
+    port = address.port or here.port
+    same = address.scheme == here.scheme and found.listens and port == here.port and address.path == here.path
+    if not same:
+        what = "listens on" if found.listens else "is connected to"
+        raise AdoptFailed(
+            f"cannot adopt descriptor {number} as {address.without_options()}: it {what} {here}",
+            hint="name the address that it was opened with",
+            address=address,
+            errno=errno.EINVAL,
+            stage="adopt",
+        )
+    return prepare(address, Options.from_address(address).merge(**options), listening=True)
 
 
 def adopt_address(

@@ -553,7 +553,24 @@ _Event: TypeAlias = Joined | Message | Left | AcceptFailed
 class Group:
     """Many links as one; the library's ``Group`` adds the context manager."""
 
-    def __new__(cls, reactor: Reactor, when_full: str) -> Self: ...
+    def __new__(cls, reactor: Reactor, when_full: str, first_number: int) -> Self: ...
+    def _hand_over(
+        self, member: Member | int
+    ) -> tuple[int | None, _RawAddress, list[bytes], list[bytes], int, int, tuple[int, ...]]: ...
+    def _take_in(
+        self,
+        listener: int,
+        fd: int | None,
+        parts: tuple[_RawAddress, Sequence[bytes], Sequence[bytes], int, int, tuple[int, ...]],
+        number: int,
+    ) -> Member: ...
+    def admit_newcomers(self) -> None:
+        """Make members of datagram peers that nobody has heard of yet: their ``Joined`` is still told."""
+
+    @property
+    def next_number(self) -> int:
+        """The number of the next member."""
+
     def _join(self, reactor: Reactor, id: int) -> bool: ...
     def _join_channel(self, channel: Channel) -> bool: ...
     def __aiter__(self) -> Self: ...

@@ -7,21 +7,53 @@ spoke and left, with handles made for the moment and compared by ``id``.
 from __future__ import annotations
 
 import contextlib
+import errno
+from collections.abc import Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from jackfield import _engine
 from jackfield._channel import Channel
 from jackfield._engine import AcceptFailed, Joined, Left, Member, Message
-from jackfield._errors import AlreadyWaiting, ChannelClosed, JackfieldError
+from jackfield._errors import AdoptFailed, AlreadyWaiting, ChannelClosed, JackfieldError
 from jackfield._explain import Explanation, explain
 from jackfield._facts import Statistics
+from jackfield._listen import Listener
 from jackfield._loop import current_reactor
+from jackfield._transports import RawAddress
 from jackfield._when_full import WhenFull
 
-__all__ = ["AcceptFailed", "Event", "Group", "Joined", "Left", "Member", "Message"]
+__all__ = ["AcceptFailed", "Detached", "Event", "Group", "Joined", "Left", "Member", "Message"]
 
 Event = Joined | Message | Left | AcceptFailed
+
+
+@dataclass(frozen=True, slots=True)
+class Detached:
+    """A member that was taken out of its group, and all that it held; see ``Group.detach``.
+
+    Every field but ``fd`` is a plain value that survives any encoding; ``fd`` goes by ``send_fds``.
+    """
+
+    number: int
+    """What it was in its group."""
+    fd: int | None
+    """The socket, non-blocking; None for a datagram peer, which has its listener's."""
+    peer: RawAddress
+    """Whom it talks to: ``(host, port, scope)``, a Unix name as bytes, or None for a nameless one."""
+    received: Sequence[bytes] = ()
+    """What had arrived and nobody has had: of a stream its bytes from the beginning of a message on, as they
+    came; of other kinds each packet."""
+    queued: Sequence[bytes] = ()
+    """Messages that wait to be sent, as they are on the wire; of the first one only what has not left."""
+    begun: int = 0
+    """So many bytes of the first queued message have left."""
+    since: int = 0
+    """Nanoseconds since 1970 at its begin."""
+    passed: tuple[int, ...] = (0,) * 9
+    """Bytes in and out, messages in and out, messages dropped on their way out and in, broken ones, and when
+    something last came and left, in nanoseconds of this machine's CLOCK_MONOTONIC (0: never)."""
 
 
 class Group(_engine.Group):
@@ -31,15 +63,15 @@ class Group(_engine.Group):
 
     ``when_full`` is what a broadcast does at a member whose queue is full: by default the message is dropped
     for that member and counted. Fill it with ``listener.into(group)`` or ``group.add(channel)``. Make it in a
-    running event loop.
+    running event loop. Members are numbered from ``first_number`` on.
     """
 
     __slots__ = ("__weakref__",)
 
-    def __new__(cls, *, when_full: WhenFull | str = WhenFull.DROP_NEWEST) -> Self:
-        return super().__new__(cls, current_reactor(), str(WhenFull(when_full)))
+    def __new__(cls, *, when_full: WhenFull | str = WhenFull.DROP_NEWEST, first_number: int = 1) -> Self:
+        return super().__new__(cls, current_reactor(), str(WhenFull(when_full)), first_number)
 
-    def __init__(self, *, when_full: WhenFull | str = WhenFull.DROP_NEWEST) -> None:
+    def __init__(self, *, when_full: WhenFull | str = WhenFull.DROP_NEWEST, first_number: int = 1) -> None:
         """See the class."""
 
     def add(self, channel: Channel) -> Member:
@@ -57,6 +89,48 @@ class Group(_engine.Group):
         member = self.member(channel.id)
         assert member is not None
         return member
+
+    def detach(self, member: Member | int) -> Detached:
+        """Take a member out with its socket and all that it holds, for ``adopt`` here or in another process.
+
+        It has left the group then, and no ``Left`` follows. Nothing is read or written any more: what arrives
+        waits in the kernel. The descriptor is the caller's, who closes it or hands it on. A datagram peer has
+        none; it goes along with its listener.
+
+        Raises ``ChannelClosed`` for one that is gone, ``ChannelLost`` or ``FramingError`` for one that is at
+        its end, ``ChannelBusy`` when descriptors or urgent data wait in it; it stays a member then.
+        """
+        number = member if isinstance(member, int) else member.id
+        handle = self.member(number)
+        return Detached(0 if handle is None else handle.number, *self._hand_over(number))
+
+    def adopt(self, listener: Listener, detached: Detached, /) -> Member:
+        """Go on with a detached member as if ``listener`` had accepted it; its descriptor belongs to it then.
+
+        What had been received is handed out first, by the listener's framing; what is queued leaves before
+        anything new. It keeps its number (0: it gets the next one), its counters and its begin, and its
+        ``Joined`` is told like any other. Raises ``AdoptFailed`` when the socket is not of the listener's
+        kind, or the number or the peer is there already; the descriptor stays the caller's then.
+        """
+        parts = (
+            detached.peer,
+            detached.received,
+            detached.queued,
+            detached.begun,
+            detached.since,
+            detached.passed,
+        )
+        try:
+            return self._take_in(listener.id, detached.fd, parts, detached.number)
+        except OSError as error:
+            why = {
+                errno.EINVAL: "it is not of the listener's kind",
+                errno.EEXIST: "a member has that number or that peer already",
+                errno.EBADF: "the listener or the descriptor is closed",
+            }.get(error.errno or 0, str(error.strerror))
+            raise AdoptFailed(
+                f"cannot adopt member {detached.number}: {why}", errno=error.errno, stage="adopt"
+            ) from error
 
     def statistics(self, member: Member | int) -> Statistics:
         """What passed through a member, and what waits for it. Raises ``ChannelClosed`` once it is gone."""

@@ -234,6 +234,10 @@ class Listener(ListenerFacts):
         self._release()
         self._reactor.close_link(self._link)
 
+    def _own_file(self) -> None:
+        """A Unix socket's file is ours to remove, whoever made it."""
+        self._file = _identity(self._address)
+
     def _release(self) -> None:
         """Remove the socket's file, unless somebody has replaced it, and tell who works for the listener."""
         remove_file(self._address, self._file)
@@ -246,6 +250,18 @@ class Listener(ListenerFacts):
 
     def _write_option(self, level: int, number: int, value: bytes, /) -> None:
         self._reactor.write_option(self._link, level, number, value)
+
+    def detach(self) -> int:
+        """Give the socket to another owner: its descriptor, which goes on listening. This listener is closed.
+
+        Connections that nobody has accepted yet wait in it. A Unix socket's file stays. Raises
+        ``ChannelClosed`` after ``close``, ``NotSupported`` for a datagram listener that has peers: see
+        ``Group.detach``.
+        """
+        descriptor = self._reactor.detach(self._link)
+        self._file = None
+        self._release()
+        return descriptor
 
     def _hand_over(self) -> tuple[int, Address, FileIdentity]:
         """The socket goes to another owner: descriptor, address, and the file to remove at the end."""

@@ -146,6 +146,12 @@ impl<H: Host> Reactor<H> {
         refused
     }
 
+    /// The next datagram peer that nobody has accepted yet.
+    pub(crate) fn next_newcomer(&mut self, listener: LinkId) -> Option<LinkId> {
+        let link = self.get_mut(listener).filter(|link| link.kind == Kind::DatagramListener)?;
+        link.listener.as_mut()?.newcomers.pop_front()
+    }
+
     /// The peer of a datagram listener, made when it is new. `None` when there are too many.
     pub(crate) fn peer_of(&mut self, listener: LinkId, from: SocketAddress) -> Option<LinkId> {
         let link = self.get_mut(listener)?;

@@ -192,6 +192,12 @@ impl<H: Host> Link<H> {
         }
     }
 
+    /// Whether descriptors came with what is not claimed, or something goes with what is queued.
+    pub fn holds_beside(&self) -> bool {
+        let arrived = |beside: &Beside| beside.arrived.iter().any(|arrival| !arrival.fds.is_empty());
+        self.beside.as_deref().is_some_and(arrived) || self.out.as_ref().is_some_and(|out| out.has_attachments())
+    }
+
     /// Whether descriptors can go with its messages.
     fn carries_descriptors(&self) -> bool {
         match self.kind {

@@ -35,7 +35,7 @@ const LISTENER_BYTES_PER_TURN: u64 = 32 * 1024;
 /// Messages that one receive of a listener brings at most: each may be a run of 64 KiB.
 const LISTENER_SLOTS: usize = 3;
 /// What one unclaimed packet costs beside its bytes.
-const PACKET_OVERHEAD: usize = 64;
+pub(crate) const PACKET_OVERHEAD: usize = 64;
 
 /// Where a datagram came from.
 #[derive(Clone, Debug, Default)]

@@ -102,6 +102,11 @@ impl<H: Host> Reactor<H> {
 
     /// Puts a link, or all that a listener accepts, into the group. False if it is gone or in a group already.
     pub fn join(&mut self, group: usize, id: LinkId) -> bool {
+        self.join_as(group, id, None)
+    }
+
+    /// The same, with the number that a member had elsewhere. False, too, when another member has that one.
+    pub fn join_as(&mut self, group: usize, id: LinkId, number: Option<u64>) -> bool {
         let Some(link) = self.get(id) else { return false };
         if link.membership.is_some() || link.has(flag::CLOSING | flag::GONE | flag::LASTING) {
             return false;
@@ -109,6 +114,9 @@ impl<H: Host> Reactor<H> {
         let (is_listener, is_packet) = (link.kind.is_listener(), link.kind.is_packet());
         let framer = link.config.framer.clone();
         let Some(Some(state)) = self.groups.get_mut(group) else { return false };
+        if number.is_some_and(|number| state.members.contains_key(&number)) {
+            return false;
+        }
         let mut membership = Membership { group, class: u32::MAX, place: u32::MAX, number: 0 };
         if !is_listener {
             let class = state.class_for(&framer, is_packet);
@@ -120,8 +128,8 @@ impl<H: Host> Reactor<H> {
             members.push(id);
             membership.class = class as u32;
             membership.place = members.len() as u32 - 1;
-            membership.number = state.next_number;
-            state.next_number += 1;
+            membership.number = number.unwrap_or(state.next_number);
+            state.next_number = state.next_number.max(membership.number + 1);
             state.members.insert(membership.number, id);
         }
         let Some(link) = self.get_mut(id) else { return false };
@@ -130,6 +138,8 @@ impl<H: Host> Reactor<H> {
         if !is_listener {
             link.set(flag::JOINED_UNTOLD);
         }
+        // It may have come with a queue.
+        self.check_high_water(id);
         self.notify(id);
         true
     }
@@ -191,6 +201,27 @@ impl<H: Host> Reactor<H> {
         match self.groups.get(group) {
             Some(Some(state)) => state.members.values().copied().collect(),
             _ => Vec::new(),
+        }
+    }
+
+    /// Makes members of the datagram peers that have sent already and were not accepted: their joining is still told.
+    pub fn admit_newcomers(&mut self, group: usize) {
+        for listener in self.group_links(group) {
+            while let Some(peer) = self.next_newcomer(listener) {
+                self.join(group, peer);
+            }
+        }
+    }
+
+    /// The number of the next member.
+    pub fn next_number(&self, group: usize) -> u64 {
+        self.groups.get(group).and_then(Option::as_ref).map_or(0, |state| state.next_number)
+    }
+
+    /// The next member's number is `first`, or higher if that many have joined already.
+    pub fn number_from(&mut self, group: usize, first: u64) {
+        if let Some(Some(state)) = self.groups.get_mut(group) {
+            state.next_number = state.next_number.max(first);
         }
     }
 

@@ -16,7 +16,7 @@ pub enum DetachError {
     Connecting,
     /// A datagram peer has no descriptor of its own, and a datagram listener with peers lends it to them.
     Shared,
-    /// A group owns it.
+    /// It is a member of a group; see [`Reactor::hand_over`].
     Grouped,
     /// It is at fault.
     Fault(Fault),
@@ -29,6 +29,8 @@ pub enum DetachError {
         /// In so many messages.
         messages: usize,
     },
+    /// Descriptors or an urgent byte go with a message that it holds.
+    Beside,
     /// The kernel refused to stop watching it.
     Kernel(Errno),
 }
@@ -87,7 +89,7 @@ impl<H: Host> Reactor<H> {
         if link.kind == Kind::DatagramPeer || lent {
             return Err(DetachError::Shared);
         }
-        if link.membership.is_some() {
+        if link.membership.is_some() && !link.kind.is_listener() {
             return Err(DetachError::Grouped);
         }
         if let Some(fault) = &link.fault {
@@ -119,6 +121,7 @@ impl<H: Host> Reactor<H> {
             // Who knows nothing of it would take a run of datagrams for a long one.
             let _ = socket::set_option(fd.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 0);
         }
+        self.leave_group(id);
         self.drop_socket(id);
         Ok(fd)
     }

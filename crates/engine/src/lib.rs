@@ -9,7 +9,7 @@
 //! | [`clock`], `wait` | time that passes or steps, and waiting for it |
 //! | [`busy_poll`] | whether to poll before sleeping; pure |
 //! | [`blocking`] | one connected socket without a reactor, for callers that wait in system calls |
-//! | `receive`, `transmit`, `lifecycle`, `handover`, `supervise`, `reached`, `revive`, `explain`, [`group`] | the reactor's rules, one concern a file |
+//! | `receive`, `transmit`, `lifecycle`, `handover`, `carry`, `supervise`, `reached`, `revive`, `explain`, [`group`] | the reactor's rules, one concern a file |
 //! | `datagrams`, `departures`, `segments` | datagrams in batches: in, out, and runs of them |
 //! | `pacing` | messages that silence divides |
 //! | [`sys`] | system calls; the only `unsafe` |
@@ -22,6 +22,7 @@ mod accepting;
 mod beside;
 pub mod blocking;
 pub mod busy_poll;
+mod carry;
 pub mod clock;
 mod datagrams;
 mod departures;
@@ -48,6 +49,7 @@ mod transmit;
 mod wait;
 
 pub use beside::Urgent;
+pub use carry::Carried;
 pub use clock::Clock;
 pub use datagrams::Origin;
 pub use evidence::Garbage;

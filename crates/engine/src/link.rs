@@ -63,6 +63,8 @@ pub trait Body: Sized {
     fn grow(&mut self, capacity: usize);
     /// Bytes filled.
     fn len(&self) -> usize;
+    /// What is filled.
+    fn filled(&self) -> &[u8];
     /// Nothing filled.
     fn is_empty(&self) -> bool {
         self.len() == 0
@@ -121,6 +123,10 @@ impl Body for PlainBody {
 
     fn len(&self) -> usize {
         self.filled
+    }
+
+    fn filled(&self) -> &[u8] {
+        &self.bytes[..self.filled]
     }
 }
 

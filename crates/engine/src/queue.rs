@@ -478,6 +478,46 @@ impl<L: AsRef<[u8]>> OutQueue<L> {
         index
     }
 
+    /// Takes everything out: the messages as they are on the wire, the oldest first. Of the first one
+    /// [`OutQueue::begun`] bytes have left, and only the rest is given.
+    pub fn take_messages(&mut self) -> Vec<Vec<u8>> {
+        let mut sizes = self.sizes.iter().map(|size| *size as usize);
+        let mut left: Vec<usize> = sizes.next().map(|size| size - self.begun).into_iter().chain(sizes).collect();
+        left.reverse();
+        let mut messages = Vec::with_capacity(left.len());
+        let mut message = Vec::new();
+        for mut bytes in self.chunks.iter().map(Chunk::bytes) {
+            while let Some(wanted) = left.last_mut() {
+                let count = bytes.len().min(*wanted);
+                message.extend_from_slice(&bytes[..count]);
+                bytes = &bytes[count..];
+                *wanted -= count;
+                if *wanted > 0 {
+                    break;
+                }
+                left.pop();
+                messages.push(std::mem::take(&mut message));
+            }
+        }
+        // Empty packets at the end stand behind the last chunk.
+        messages.extend(left.iter().map(|_| Vec::new()));
+        self.clear();
+        messages
+    }
+
+    /// Adds what [`OutQueue::take_messages`] gave, to an empty queue; `begun` bytes of the first message have left.
+    pub fn put_messages(&mut self, begun: usize, messages: &[Vec<u8>]) {
+        debug_assert!(self.is_empty());
+        for message in messages {
+            self.push([message, &[], &[]]);
+        }
+        if let Some(first) = self.sizes.front_mut() {
+            let rest = *first;
+            *first = rest.saturating_add(u32::try_from(begun).unwrap_or(u32::MAX));
+            self.begun = (*first - rest) as usize;
+        }
+    }
+
     /// Drops everything; gives (messages of which nothing left, whether one was cut in the middle).
     pub fn clear(&mut self) -> (usize, bool) {
         let cut = self.begun > 0;

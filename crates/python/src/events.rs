@@ -1,5 +1,6 @@
 //! What a group tells: members that join, speak and leave.
 
+use crate::carry;
 use crate::channel::{self, LinkFacts};
 use crate::core::SharedCore;
 use crate::factory::{self, Facts};
@@ -365,9 +366,10 @@ pub fn member_id(member: &Bound<'_, PyAny>) -> PyResult<LinkId> {
 #[pymethods]
 impl Group {
     #[new]
-    fn new(reactor: &crate::endpoint::Reactor, when_full: &str) -> PyResult<Group> {
+    fn new(reactor: &crate::endpoint::Reactor, when_full: &str, first_number: u64) -> PyResult<Group> {
         let core = reactor.core().clone();
         let index = core.reactor()?.group(channel::when_full(when_full)?);
+        core.reactor()?.number_from(index, first_number);
         Ok(Group { core, index })
     }
 
@@ -466,7 +468,8 @@ impl Group {
     /// A handle on a member by its id, or None if it is not here.
     fn member(&self, id: u64) -> PyResult<Option<Member>> {
         let id = LinkId(id);
-        Ok(self.core.reactor()?.is_member(self.index, id).then(|| Member::new(&self.core, id)))
+        let is_member = self.core.reactor()?.is_member(self.index, id);
+        Ok(is_member.then(|| Member::new(&self.core, id)))
     }
 
     /// A handle on a member by its number, or None if it is not here.
@@ -489,6 +492,37 @@ impl Group {
     #[getter]
     fn dropped_messages(&self) -> PyResult<u64> {
         Ok(self.core.reactor()?.group_facts(self.index).1)
+    }
+
+    /// Takes a member out with its socket and all that it holds; see `carry::hand_over`.
+    fn _hand_over<'py>(&self, py: Python<'py>, member: &Bound<'py, PyAny>) -> PyResult<carry::Given<'py>> {
+        carry::hand_over(py, &self.core, self.index, member_id(member)?)
+    }
+
+    /// Goes on with a member of another group; see `carry::take_in`.
+    fn _take_in(
+        &self,
+        py: Python<'_>,
+        listener: u64,
+        fd: Option<i32>,
+        parts: carry::Parts<'_>,
+        number: u64,
+    ) -> PyResult<Member> {
+        let id = carry::take_in(&self.core, LinkId(listener), fd, parts, (self.index, number))?;
+        self.core.touched(py)?;
+        Ok(Member::new(&self.core, id))
+    }
+
+    /// Makes members of datagram peers that nobody has heard of yet: their `Joined` is still told.
+    fn admit_newcomers(&self) -> PyResult<()> {
+        self.core.reactor()?.admit_newcomers(self.index);
+        Ok(())
+    }
+
+    /// The number of the next member.
+    #[getter]
+    fn next_number(&self) -> PyResult<u64> {
+        Ok(self.core.reactor()?.next_number(self.index))
     }
 
     /// Ends the group: what is queued for its members is still delivered, for at most `timeout` seconds. Gives an

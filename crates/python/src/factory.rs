@@ -132,7 +132,8 @@ impl Facts {
             DetachError::Closed => Facts::closed(),
             DetachError::Fault(fault) => Facts::fault(fault),
             DetachError::Connecting => busy("it is still connecting"),
-            DetachError::Grouped => busy("a group owns it"),
+            DetachError::Grouped => busy("a group owns it; detach it from the group"),
+            DetachError::Beside => busy("descriptors or an urgent byte go with a message that waits in it"),
             DetachError::Unclaimed => busy("bytes were received that nobody has taken yet; receive them first"),
             DetachError::Queued { bytes, messages } => {
                 busy(&format!("{bytes} bytes of {messages} messages wait to be sent; await flush() first"))
@@ -264,7 +265,16 @@ fn make_error(py: Python<'_>, facts: Facts) -> PyResult<PyErr> {
 
 /// An address as the library's object.
 pub fn address(py: Python<'_>, protocol: &str, address: &SocketAddress) -> PyResult<Py<PyAny>> {
-    let raw = match address {
+    let raw = raw_address(py, address)?;
+    match ADDRESSES.get(py) {
+        Some(make) => make.call1(py, (protocol, raw)),
+        None => Ok(raw.unbind()),
+    }
+}
+
+/// An address in the library's raw form; see [`socket_address`].
+pub fn raw_address<'py>(py: Python<'py>, address: &SocketAddress) -> PyResult<Bound<'py, PyAny>> {
+    Ok(match address {
         SocketAddress::Ip { ip, port, scope } => {
             let host = match ip {
                 IpAddr::V4(ip) => ip.to_string(),
@@ -274,11 +284,7 @@ pub fn address(py: Python<'_>, protocol: &str, address: &SocketAddress) -> PyRes
         }
         SocketAddress::Unix(name) => PyBytes::new(py, name).into_any(),
         SocketAddress::Unnamed => py.None().into_bound(py),
-    };
-    match ADDRESSES.get(py) {
-        Some(make) => make.call1(py, (protocol, raw)),
-        None => Ok(raw.unbind()),
-    }
+    })
 }
 
 /// The scheme of a link's address.

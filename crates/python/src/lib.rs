@@ -2,6 +2,7 @@
 
 mod beside;
 mod blocking;
+mod carry;
 mod channel;
 mod core;
 mod datagram;

@@ -160,6 +160,14 @@ impl Body for BytesBody {
         self.filled
     }
 
+    fn filled(&self) -> &[u8] {
+        if self.object.is_null() {
+            return &[];
+        }
+        // SAFETY: so many bytes at the beginning of the object's buffer were written.
+        unsafe { std::slice::from_raw_parts(ffi::PyBytes_AsString(self.object).cast::<u8>(), self.filled) }
+    }
+
     fn extend(&mut self, bytes: &[u8]) {
         let spare = self.spare();
         if spare.len() < bytes.len() {
@@ -198,6 +206,9 @@ impl Body for BytesBody {
     }
     fn len(&self) -> usize {
         self.0.len()
+    }
+    fn filled(&self) -> &[u8] {
+        self.0.filled()
     }
 }
 
