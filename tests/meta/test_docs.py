@@ -35,7 +35,9 @@ def test_the_figures_have_their_place() -> None:
 
 def test_change_fragments_are_numbered() -> None:
     fragments = sorted(path.name for path in (ROOT / "changes").glob("*.md") if path.name != "README.md")
-    assert [int(name[:4]) for name in fragments] == list(range(1, len(fragments) + 1))
+    numbers = [int(name[:4]) for name in fragments]
+    assert numbers[0] == 1
+    assert len(set(numbers)) == len(numbers), "two of them have one number"
 
 
 def faults(text: str, name: str = "docs/sample.md") -> list[str]:

@@ -15,7 +15,11 @@ COMMANDS = read_commands(app)
 @pytest.mark.parametrize(
     ("before", "begun", "words"),
     [
-        ([], "s", ["serve", "status", "stop", "send"]),
+        ([], "se", ["serve", "send"]),
+        (["autoreply"], "", ["add", "ls", "rm"]),
+        (["--control", "/x", "autoreply", "add"], "--ra", ["--rate"]),
+        (["autoreply"], "--", ["--help"]),
+        (["autoreply", "nonsense"], "--", []),
         ([], "ta", ["talk"]),
         ([], "l", ["logs", "listen"]),
         ([], "--c", ["--control"]),

@@ -18,6 +18,7 @@ os.environ.setdefault("TYPER_USE_RICH", "0")  # plain help: 50 ms instead of 130
 import typer
 import typer.core
 
+from .autoreply_command import autoreply
 from .check_command import check
 from .demo_command import demo
 from .parameters import (
@@ -36,6 +37,7 @@ from .parameters import (
 )
 from .send_commands import broadcast, send
 from .serve_command import serve
+from .snippet_command import snippet
 
 if TYPE_CHECKING:
     from .netcat import Manner
@@ -230,6 +232,10 @@ def kick(
     from .operate import kick as command
 
     command(target, reset=reset, as_json=as_json, control=chosen_control(context, control))
+
+
+app.add_typer(snippet)
+app.add_typer(autoreply)
 
 
 # -------------------------------------------------------------------- netcat's job

@@ -24,11 +24,12 @@ class Offer(NamedTuple):
 
 
 class Command(NamedTuple):
-    """What can be offered of a command: whether by name, and its options."""
+    """What can be offered of a command: whether by name, its options, and the commands within it."""
 
     about: str
     hidden: bool
     options: tuple[Offer, ...]
+    within: Mapping[str, Command]
 
 
 def read_commands(app: typer.Typer) -> dict[str, Command]:
@@ -38,7 +39,12 @@ def read_commands(app: typer.Typer) -> dict[str, Command]:
         if info.callback is not None:
             name = info.name or info.callback.__name__.replace("_", "-")
             about = (inspect.getdoc(info.callback) or "").partition("\n")[0]
-            commands[name] = Command(about, info.hidden, tuple(_options(info.callback)))
+            commands[name] = Command(about, info.hidden, tuple(_options(info.callback)), {})
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            info_of, within = group.typer_instance.info, read_commands(group.typer_instance)
+            help_alone = (Offer("--help", "Show this message and exit."),)
+            commands[info_of.name or ""] = Command(info_of.help or "", False, help_alone, within)
     return commands
 
 
@@ -53,8 +59,13 @@ def _options(function: Callable[..., Any]) -> Iterable[Offer]:
     yield Offer("--help", "Show this message and exit.")
 
 
-def offers(commands: Mapping[str, Command], before: Sequence[str], begun: str) -> list[Offer]:
-    """What fits at the cursor: `before` are the words since `jackfield`, `begun` is being typed."""
+def offers(
+    commands: Mapping[str, Command], before: Sequence[str], begun: str, *, within: bool = False
+) -> list[Offer]:
+    """What fits at the cursor: `before` are the words since `jackfield`, `begun` is being typed.
+
+    `within` says that they are the words since a command which has commands of its own.
+    """
     command: Command | None = None
     words = iter(before)
     for word in words:
@@ -64,16 +75,17 @@ def offers(commands: Mapping[str, Command], before: Sequence[str], begun: str) -
             command = commands.get(word)
             if command is None:
                 return []
+            if command.within:
+                return offers(command.within, list(words), begun, within=True)
             break
     if command is None:
         if before and before[-1] == "--control":
             return []
         found = [Offer(name, one.about) for name, one in commands.items() if not one.hidden]
         if begun.startswith("-"):
-            found = [
-                Offer("--control", "The hub's control socket."),
-                Offer("--help", "Show this message and exit."),
-            ]
+            found = [Offer("--help", "Show this message and exit.")]
+            if not within:
+                found.insert(0, Offer("--control", "The hub's control socket."))
     else:
         found = list(command.options) if begun.startswith("-") else []
     return [offer for offer in found if offer.word.startswith(begun)]

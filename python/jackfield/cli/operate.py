@@ -126,6 +126,7 @@ def send(
     file: str | None,
     escapes: bool,
     eol: str | None,
+    snippet: str | None,
     wait: str,
     as_json: bool,
     control: str | None,
@@ -134,13 +135,18 @@ def send(
     if eol is not None:
         check_ending(eol)
         eol = eol.lower()
-    _check_combination(words, as_hex=as_hex, file=file, escapes=escapes)
+    _check_combination(words, as_hex=as_hex, file=file, escapes=escapes, snippet=snippet)
     with contextlib.ExitStack() as stack:
         if file is not None:
             opened = stack.enter_context(open(file, "rb", buffering=0))
             report = with_hub(
                 control,
                 lambda operator: _send_from(operator, target, opened.fileno(), eol or "none", patience),
+            )
+        elif snippet is not None:
+            report = with_hub(
+                control,
+                lambda operator: operator.request("send", target=target, snippet=snippet, ending=eol),
             )
         elif words == ["-"] and not as_hex:
             report = with_hub(
@@ -216,7 +222,15 @@ def _fail_unless_complete(report: dict[str, Any]) -> None:
         raise Failure("; ".join(said), hint, code=failures.DROPPED if report["dropped"] else failures.FAILED)
 
 
-def _check_combination(words: list[str], *, as_hex: bool, file: str | None, escapes: bool) -> None:
+def _check_combination(
+    words: list[str], *, as_hex: bool, file: str | None, escapes: bool, snippet: str | None
+) -> None:
+    if snippet is not None:
+        if words or file is not None or as_hex or escapes:
+            raise Failure(
+                "--snippet is what is sent", "leave DATA, --file, --hex and -e out", code=failures.USAGE
+            )
+        return
     if file is not None and words:
         raise Failure("both DATA and --file are given", "leave one of them out", code=failures.USAGE)
     if file is None and not words:

@@ -30,6 +30,10 @@ Hex = Annotated[bool, typer.Option("--hex", help="DATA is hex: 'de ad be ef' or 
 File = Annotated[
     str | None, typer.Option("--file", metavar="PATH", help="Send the contents of a file, of any length.")
 ]
+Snippet = Annotated[
+    str | None,
+    typer.Option("--snippet", metavar="NAME", help="Send what is kept under a name (see 'snippet')."),
+]
 Escapes = Annotated[
     bool, typer.Option("--escapes", "-e", help=r"DATA has escapes: \n \r \t \0 \e \xHH \uHHHH.")
 ]

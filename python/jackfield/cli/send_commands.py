@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from .parameters import Control, Data, Eol, Escapes, File, Hex, Json, Target, Wait, chosen_control
+from .parameters import Control, Data, Eol, Escapes, File, Hex, Json, Snippet, Target, Wait, chosen_control
 
 
 def send(
@@ -21,6 +21,7 @@ def send(
     file: File = None,
     escapes: Escapes = False,
     eol: Eol = None,
+    snippet: Snippet = None,
     wait: Wait = "10s",
     as_json: Json = False,
     control: Control = None,
@@ -43,12 +44,13 @@ def send(
       jackfield send dev7 -e 'AT\\r\\n'
       jackfield send 3,7 --file firmware.bin
       date | jackfield send all -
+      jackfield send dev7 --snippet status
     """
     from .operate import send as command
 
     command(
-        target, data or [], as_hex=as_hex, file=file, escapes=escapes, eol=eol, wait=wait, as_json=as_json,
-        control=chosen_control(context, control),
+        target, data or [], as_hex=as_hex, file=file, escapes=escapes, eol=eol, snippet=snippet, wait=wait,
+        as_json=as_json, control=chosen_control(context, control),
     )  # fmt: skip
 
 

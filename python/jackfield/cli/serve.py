@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 import jackfield
 
+from ..hub.assembly import parts_of
 from ..hub.control import choose_path, option_text
 from ..hub.journal import Event
 from ..hub.operators import Operators
@@ -85,7 +86,7 @@ def _size(option: str, text: str) -> int:
 
 
 async def _main(settings: Settings, *, live: bool, as_json: bool) -> None:
-    hub = Hub(settings)
+    hub = Hub(settings, parts=parts_of(settings))
     operators = Operators(hub)
     writer = Writer()
     if not live:

@@ -14,6 +14,10 @@ An application: it uses only the public `jackfield` library. Its modules, from p
     state       what outlives a restart, in one SQLite file
     sending     one send on its way to many clients, each at its own pace, and what became of it
     watcher     what an operator who watches is told next, in bounded memory
+    snippets    messages that operators keep under names
+    reply_rules automatic replies as rules: what is answered, how often, and how loops end
+    autoreply   those rules at work
+    assembly    the parts that a hub is made of
     server      the hub itself: listeners, one group of clients, their events
     operators   the control socket's side of the hub: who may ask, and what each request does
     operator    an operator's end of the control socket

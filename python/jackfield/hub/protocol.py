@@ -21,6 +21,14 @@ What cannot be read as a request is answered with an `error` whose `id` is null.
                                                       partly_sent?, skipped?, skipped_because?}
     send_on    of, data, more?, whole?                ok as send
     rename     target, name                           ok {id, name, before}
+    snippet_add       name, data, ending?             ok {name, replaced}
+    snippet_list      -                               event {snippet, data, ending} ..., ok {}
+    snippet_show      name                            ok {snippet, data, ending}
+    snippet_remove    name                            ok {name}
+    autoreply_add     pattern, reply, name?, to?,     ok {name, replaced}
+                      exact?, ending?, rate?
+    autoreply_list    -                               ok {rules: [rule with its counts, ...]}
+    autoreply_remove  name                            ok {name}
     kick       target, reset?                         ok {kicked: [ids]}
     logs       last?, follow?                         event {log: {...}}, ok {} (only without follow)
     talk       target, earlier?                       event {attached: view, ending}, event {message,
@@ -32,12 +40,13 @@ What cannot be read as a request is answered with an `error` whose `id` is null.
     cancel     of                                     ends the logs, talk or watch with that id; ok {}
     stop       -                                      ok {}, then the hub ends
 
-Bytes are base64. `ending` is a line ending's name, or "default" for the one of each client's
-listener. `wait` is how many seconds `send` may wait for room in a full queue; without it a full
-queue drops the newest. A `send` with `more` goes on with `send_on` to the same clients (`of`: the id
-of the send) until one comes without `more`: streams without framing get each piece as it comes,
-everyone else gets `whole`, all of it as one message, at the end, and is skipped without. The counts
-are in clients, and tell of the send so far. An operator that does not read what it asked for is disconnected.
+Bytes are base64. A `send` may name a `snippet` in place of `data`. `ending` is a line ending's name, or
+"default" for the one of each client's listener. `wait` is how many seconds `send` may wait for room in
+a full queue; without it a full queue drops the newest. A `send` with `more` goes on with `send_on` to the
+same clients (`of`: the id of the send) until one comes without `more`: streams without framing get each
+piece as it comes, everyone else gets `whole`, all of it as one message, at the end, and is skipped without.
+The counts are in clients, and tell of the send so far. An operator that does not read what it asked for is
+disconnected.
 
 A `watch` tells, in events that each carry one of these, what has happened since the one before:
 

@@ -288,17 +288,17 @@ class Hub:
 
     def by_id(self, client_id: int) -> Candidate | None:
         member = self.member(client_id)
-        return None if member is None else self._candidate(member)
+        return None if member is None else self.candidate(member)
 
     def by_name(self, name: str) -> Candidate | None:
         found = self.names.find(name)
         member = None if found is None else self.member(found[0])
         if found is None or member is None or (found[1] and found[1] != short_protocol(member.protocol)):
             return None
-        return self._candidate(member)
+        return self.candidate(member)
 
     def __iter__(self) -> Iterator[Candidate]:
-        return map(self._candidate, self.group.members())
+        return map(self.candidate, self.group.members())
 
     def __len__(self) -> int:
         return len(self.group)
@@ -336,7 +336,8 @@ class Hub:
     def _client(self, member: Member) -> Client:
         return Client(self._number(member), self._name(member), member)
 
-    def _candidate(self, member: Member) -> Candidate:
+    def candidate(self, member: Member) -> Candidate:
+        """What a TARGET can name this client by."""
         return Candidate(member.number, self._name(member), peer_text(member))
 
     def _number(self, member: Member) -> int:
@@ -433,7 +434,7 @@ class Hub:
                 recipients.append(
                     Recipient(
                         member,
-                        str(self._candidate(member)),
+                        str(self.candidate(member)),
                         plan.ending_bytes if ending is None else ending,
                         plan.framing == "none" and member.protocol in ("tcp", "unix"),
                     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..protocol import BAD_REQUEST, REFUSED, Request, RequestError
 from ..target import select_in_turns
 from ..text import LINE_ENDINGS
+from .replies import with_snippet
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -17,6 +18,7 @@ MAX_SENDINGS: Final = 16  # of one operator, under way at a time
 async def send(session: Session, request: Request) -> dict[str, Any]:
     target = request.text("target")
     ids = await select_in_turns(target, session.hub)
+    request = with_snippet(session, request)
     name = request.text("ending", "none")
     if name != "default" and name not in LINE_ENDINGS:
         raise RequestError(BAD_REQUEST, f"unknown line ending {name!r}; known are {', '.join(LINE_ENDINGS)}")

@@ -1,0 +1,13 @@
+"""What a hub is made of: the parts that stand beside its clients, in the order in which they see things."""
+
+from __future__ import annotations
+
+from .autoreply import Autoreply
+from .part import Part
+from .server import Settings
+from .snippets import Snippets
+
+
+def parts_of(settings: Settings) -> list[Part]:
+    """The parts of a hub with these settings, to be given to `Hub`."""
+    return [Snippets(), Autoreply()]
