@@ -14,7 +14,7 @@ from support import quick_enough
 
 COMMANDS = [
     "serve", "status", "stop", "logs", "clients", "talk", "send", "broadcast", "rename", "kick",
-    "connect", "listen", "options", "check", "version", "ls", "attach",
+    "connect", "listen", "options", "check", "crc", "version", "ls", "attach",
 ]  # fmt: skip
 
 

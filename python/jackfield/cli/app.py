@@ -20,11 +20,14 @@ import typer.core
 
 from .autoreply_command import autoreply
 from .check_command import check
+from .crc_command import crc
 from .demo_command import demo
 from .parameters import (
     Client,
     Control,
+    Crc,
     Dump,
+    Encoded,
     Eol,
     Escapes,
     Framed,
@@ -162,6 +165,8 @@ def talk(
     eol: Eol = None,
     escapes: Escapes = False,
     as_hex: Annotated[bool, typer.Option("--hex", help="Type hex, see hex dumps.")] = False,
+    encoding: Encoded = None,
+    crc: Crc = None,
     wait: Annotated[
         str,
         typer.Option("--wait", metavar="TIME", help="After piped input ends, show answers for this long."),
@@ -177,13 +182,16 @@ def talk(
     Examples:
       jackfield talk 1
       jackfield talk dev7 --eol crlf
+      jackfield talk dev7 --encoding gbk
+      jackfield talk plc --hex --crc modbus
       echo 'status?' | jackfield talk dev7 --wait 500ms
     """
     from .talk import talk as command
 
     command(
-        client, eol=eol, escapes=escapes, as_hex=as_hex, wait=wait, control=chosen_control(context, control)
-    )
+        client, eol=eol, escapes=escapes, as_hex=as_hex, encoding=encoding, crc=crc, wait=wait,
+        control=chosen_control(context, control),
+    )  # fmt: skip
 
 
 for command in (send, broadcast):
@@ -253,6 +261,7 @@ def connect(
     framing: Framed = None,
     as_hex: Dump = False,
     eol: OutEol = None,
+    encoding: Encoded = None,
     timeout: Timeout = None,
     verbose: Verbose = False,
 ) -> None:
@@ -266,11 +275,15 @@ def connect(
       jackfield connect 127.0.0.1:7000
       printf 'GET / HTTP/1.0\\r\\n\\r\\n' | jackfield connect example.org 80
       jackfield connect tcp://127.0.0.1:7000,framing=u32 --hex
+      jackfield connect 192.168.1.30:7000 --encoding gbk
       echo ping | jackfield connect udp://127.0.0.1:7000 --timeout 500ms
     """
     from .netcat import connect as command
 
-    command(address, _manner(framing=framing, as_hex=as_hex, eol=eol, timeout=timeout, verbose=verbose))
+    manner = _manner(
+        framing=framing, as_hex=as_hex, eol=eol, encoding=encoding, timeout=timeout, verbose=verbose
+    )
+    command(address, manner)
 
 
 @app.command(no_args_is_help=True)
@@ -282,6 +295,7 @@ def listen(
     framing: Framed = None,
     as_hex: Dump = False,
     eol: OutEol = None,
+    encoding: Encoded = None,
     timeout: Timeout = None,
     verbose: Verbose = False,
 ) -> None:
@@ -295,14 +309,16 @@ def listen(
     """
     from .netcat import listen as command
 
-    command(
-        address, _manner(framing=framing, as_hex=as_hex, eol=eol, timeout=timeout, verbose=verbose), keep=keep
+    manner = _manner(
+        framing=framing, as_hex=as_hex, eol=eol, encoding=encoding, timeout=timeout, verbose=verbose
     )
+    command(address, manner, keep=keep)
 
 
 # -------------------------------------------------------------------- diagnosis
 
 app.command(no_args_is_help=True)(check)
+app.command()(crc)
 
 
 # -------------------------------------------------------------------- lessons

@@ -19,6 +19,7 @@ import jackfield
 from jackfield import Address, Channel
 
 from ..hub.display import hexdump
+from ..hub.encodings import Encoding, find_encoding
 from ..hub.text import line_ending, parse_duration
 from .failures import say
 from .loop import run
@@ -38,17 +39,35 @@ class Manner:
     ending: bytes | None = None
     timeout: float | None = None
     verbose: bool = False
+    encoding: Encoding | None = None
 
     @classmethod
     def from_options(
-        cls, *, framing: str | None, as_hex: bool, eol: str | None, timeout: str | None, verbose: bool
+        cls,
+        *,
+        framing: str | None,
+        as_hex: bool,
+        eol: str | None,
+        timeout: str | None,
+        verbose: bool,
+        encoding: str | None = None,
     ) -> Manner:
         ending = None if eol is None else line_ending(eol)
-        return cls(framing, as_hex, ending, None if timeout is None else parse_duration(timeout), verbose)
+        patience = None if timeout is None else parse_duration(timeout)
+        codec = None if encoding is None else find_encoding(encoding)
+        return cls(framing, as_hex, ending, patience, verbose, codec)
 
     def options(self) -> dict[str, Any]:
         """Options for the channel."""
         return {} if self.framing is None else {"framing": self.framing}
+
+    def splitter(self, *, framed: bool) -> Splitter:
+        """What cuts input into messages."""
+        return Splitter(framed=framed, ending=self.ending, encoding=self.encoding)
+
+    def shown(self, *, framed: bool) -> Shown:
+        """What makes output of messages."""
+        return Shown(framed=framed, as_hex=self.as_hex, encoding=self.encoding)
 
     def framed(self, address: Address) -> bool:
         """Whether messages are lines on our side."""
@@ -56,9 +75,12 @@ class Manner:
 
 
 class Splitter:
-    """Input bytes in, what to send out. Pure."""
+    """Input bytes in, what to send out. Pure. With an encoding the input is lines of UTF-8."""
 
-    def __init__(self, *, framed: bool, ending: bytes | None) -> None:
+    def __init__(self, *, framed: bool, ending: bytes | None, encoding: Encoding | None = None) -> None:
+        self._encoding = encoding
+        if encoding is not None and not framed and ending is None:
+            ending = b"\n"
         self._by_line = framed or ending is not None
         self._ending = b"" if framed else ending or b""
         self._waiting = b""
@@ -67,18 +89,24 @@ class Splitter:
         if not self._by_line:
             return [data]
         *lines, self._waiting = (self._waiting + data).split(b"\n")
-        return [line + self._ending for line in lines]
+        return [self._encoded(line + self._ending) for line in lines]
 
     def end(self) -> list[bytes]:
         """What the input's last line was, when it had no end."""
         rest, self._waiting = self._waiting, b""
-        return [rest + self._ending] if rest else []
+        return [self._encoded(rest + self._ending)] if rest else []
+
+    def _encoded(self, line: bytes) -> bytes:
+        if self._encoding is None:
+            return line
+        return self._encoding.encode(line.decode("utf-8", "surrogateescape"))
 
 
 class Shown:
     """Messages in, output bytes out. Pure but for counting the offset of hex dumps."""
 
-    def __init__(self, *, framed: bool, as_hex: bool) -> None:
+    def __init__(self, *, framed: bool, as_hex: bool, encoding: Encoding | None = None) -> None:
+        self._decoder = None if encoding is None else encoding.incremental()
         self._framed = framed
         self._as_hex = as_hex
         self._offsets = {"<": 0, ">": 0}
@@ -90,6 +118,10 @@ class Shown:
                 if not self._framed
                 else b"".join(self.dump("<", message) for message in messages)
             )
+        if self._decoder is not None:
+            end = "\n" if self._framed else ""
+            text = "".join([self._decoder.decode(message, self._framed) + end for message in messages])
+            return text.encode("utf-8", "backslashreplace")
         if self._framed:
             return b"".join([message + b"\n" for message in messages])
         return messages[0] if len(messages) == 1 else b"".join(messages)
@@ -164,7 +196,7 @@ def listen(words: list[str], manner: Manner, *, keep: bool) -> None:
 
 async def _converse(channel: Channel, manner: Manner, framed: bool, source: Input, output: Output) -> None:
     """Both directions until both have ended; or the output's reader is gone, or nothing moves."""
-    shown = Shown(framed=framed, as_hex=manner.as_hex)
+    shown = manner.shown(framed=framed)
     pulse = Pulse()
     datagram = channel.protocol in DATAGRAM
     silence: asyncio.Task[None] | None = None
@@ -209,7 +241,7 @@ async def _converse(channel: Channel, manner: Manner, framed: bool, source: Inpu
 async def _send(
     channel: Channel, manner: Manner, framed: bool, source: Input, output: Output, shown: Shown, pulse: Pulse
 ) -> None:
-    splitter = Splitter(framed=framed, ending=manner.ending)
+    splitter = manner.splitter(framed=framed)
     while True:
         data = await source.read()
         for message in splitter.feed(data) if data else splitter.end():
@@ -247,7 +279,7 @@ async def _keep(listener: jackfield.Listener, manner: Manner, framed: bool) -> N
         reason = "ended"
         try:
             await _quiet_or(
-                _receive(channel, output, Shown(framed=framed, as_hex=manner.as_hex), pulse := Pulse()),
+                _receive(channel, output, manner.shown(framed=framed), pulse := Pulse()),
                 pulse,
                 manner,
             )
@@ -271,7 +303,7 @@ async def _keep(listener: jackfield.Listener, manner: Manner, framed: bool) -> N
         await asyncio.gather(*(to_one(channel, messages) for channel in tuple(there)))
 
     async def spread() -> None:
-        source, splitter = Input(0), Splitter(framed=framed, ending=manner.ending)
+        source, splitter = Input(0), manner.splitter(framed=framed)
         while data := await source.read():
             await to_everyone(splitter.feed(data))
         await to_everyone(splitter.end())

@@ -1,4 +1,4 @@
-"""The commands that operate a running hub: clients, send, broadcast, rename, kick, logs, status, stop.
+"""The commands that operate a running hub: clients, rename, kick, logs, status, stop; `sending` has send.
 
 Each asks over the control socket and prints what came. Owns no decision: targets are resolved by
 the hub, so that what is meant and what is done cannot differ.
@@ -7,10 +7,8 @@ the hub, so that what is meant and what is done cannot differ.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
-import stat
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -20,19 +18,12 @@ from typing import Any, TypeVar
 from ..hub.control import choose_path
 from ..hub.journal import line_of
 from ..hub.operator import Operator, operate
-from ..hub.protocol import NO_SUCH_CLIENT, RequestError, encode_data
+from ..hub.protocol import NO_SUCH_CLIENT, RequestError
 from ..hub.roster import version as installed_version
-from ..hub.text import line_ending as check_ending
-from ..hub.text import parse_duration, parse_hex, typed_bytes, unescape
-from . import failures
-from .failures import Failure
 from .loop import run
-from .streams import Input
 from .views import clients_table, counted, nobody, status_lines
 
 T = TypeVar("T")
-PIECE = 64 * 1024  # bytes of standard input that go out at a time
-LONGEST = 16 * 1024 * 1024  # bytes of one message, and of a file that goes out at a time
 
 
 def control_path(control: str | None) -> Path:
@@ -116,143 +107,6 @@ async def _watch(operator: Operator, target: str, *, as_json: bool) -> None:
     finally:
         if screen is not None:
             screen.close()
-
-
-def send(
-    target: str,
-    words: list[str],
-    *,
-    as_hex: bool,
-    file: str | None,
-    escapes: bool,
-    eol: str | None,
-    snippet: str | None,
-    wait: str,
-    as_json: bool,
-    control: str | None,
-) -> None:
-    patience = parse_duration(wait)
-    if eol is not None:
-        check_ending(eol)
-        eol = eol.lower()
-    _check_combination(words, as_hex=as_hex, file=file, escapes=escapes, snippet=snippet)
-    with contextlib.ExitStack() as stack:
-        if file is not None:
-            opened = stack.enter_context(open(file, "rb", buffering=0))
-            report = with_hub(
-                control,
-                lambda operator: _send_from(operator, target, opened.fileno(), eol or "none", patience),
-            )
-        elif snippet is not None:
-            report = with_hub(
-                control,
-                lambda operator: operator.request("send", target=target, snippet=snippet, ending=eol),
-            )
-        elif words == ["-"] and not as_hex:
-            report = with_hub(
-                control,
-                lambda operator: _send_from(operator, target, sys.stdin.fileno(), eol or "none", patience),
-            )
-        else:
-            data, ending = payload(words, as_hex=as_hex, escapes=escapes)
-            report = with_hub(
-                control,
-                lambda operator: operator.request(
-                    "send",
-                    target=target,
-                    data=encode_data(data),
-                    ending=eol or ending,
-                    wait=patience if words == ["-"] else None,
-                ),
-            )
-    if as_json:
-        print_json(report)
-    elif sys.stdout.isatty():
-        print(f"sent to {counted(report['sent'])}" if len(report) > 2 or any(report.values()) else nobody())
-    _fail_unless_complete(report)
-
-
-async def _send_from(operator: Operator, target: str, fd: int, ending: str, wait: float) -> dict[str, Any]:
-    """Send what a descriptor has: a short file at once, anything else piece by piece as it comes."""
-    status = os.fstat(fd)
-    is_file = stat.S_ISREG(status.st_mode)
-    source = Input(fd, chunk=LONGEST if is_file else PIECE)
-    piece = await source.read()
-    if is_file and len(piece) == status.st_size:
-        return await operator.request(
-            "send", target=target, data=encode_data(piece), ending=ending, wait=wait
-        )
-    request_id, replies = await operator.start(
-        "send", target=target, data=encode_data(piece), ending=ending, wait=wait, more=True
-    )
-    report: dict[str, Any] = (await operator.reply(replies))["ok"]
-    whole: bytearray | None = bytearray(piece)  # for clients that take messages, as long as it is one
-    while piece and report["sent"]:
-        piece = await source.read()
-        if whole is not None and len(whole) + len(piece) <= LONGEST:
-            whole += piece
-        else:
-            whole = None
-        if piece:
-            report = await operator.request("send_on", of=request_id, data=encode_data(piece), more=True)
-    at_end = None if whole is None or piece else encode_data(bytes(whole))
-    return await operator.request("send_on", of=request_id, data="", whole=at_end)
-
-
-def _fail_unless_complete(report: dict[str, Any]) -> None:
-    """Raise `Failure` that says who does not have it, and how much of it they have."""
-    left, skipped = report.get("left", 0), report.get("skipped", 0)
-    full = report["dropped"] - left
-    said = []
-    if full:
-        said.append(f"{counted(full)} did not get it: their queue is full")
-    if left:
-        said.append(f"{counted(left)} left before it was sent")
-    if report.get("partly"):
-        who = ", ".join(f"{client['name']} {client['bytes']} bytes" for client in report["partly_sent"])
-        more = " ..." if report["partly"] > len(report["partly_sent"]) else ""
-        said.append(f"a part of it went to {who}{more}")
-    if skipped:
-        more = " ..." if skipped > len(report["skipped_because"]) else ""
-        said.append(f"{counted(skipped)} skipped: {', '.join(report['skipped_because'])}{more}")
-    hint = "see QUEUED in 'jackfield clients', or kick who does not read" if full else ""
-    if skipped and not full:
-        hint = "name the clients that can take it, such as 'tcp-*'"
-    if said:
-        raise Failure("; ".join(said), hint, code=failures.DROPPED if report["dropped"] else failures.FAILED)
-
-
-def _check_combination(
-    words: list[str], *, as_hex: bool, file: str | None, escapes: bool, snippet: str | None
-) -> None:
-    if snippet is not None:
-        if words or file is not None or as_hex or escapes:
-            raise Failure(
-                "--snippet is what is sent", "leave DATA, --file, --hex and -e out", code=failures.USAGE
-            )
-        return
-    if file is not None and words:
-        raise Failure("both DATA and --file are given", "leave one of them out", code=failures.USAGE)
-    if file is None and not words:
-        raise Failure(
-            "nothing to send", "give DATA, --file PATH, or - for standard input", code=failures.USAGE
-        )
-    if as_hex and escapes:
-        raise Failure("both --hex and --escapes are given", "leave one of them out", code=failures.USAGE)
-
-
-def payload(words: list[str], *, as_hex: bool, escapes: bool) -> tuple[bytes, str]:
-    """The bytes to send, and the name of what ends them ("default": the listener's line ending)."""
-    text = " ".join(words)
-    if as_hex and words == ["-"]:
-        text = sys.stdin.buffer.read(LONGEST + 1).decode("utf-8", "replace")
-        if len(text) > LONGEST:
-            raise Failure(f"more than {LONGEST} characters of hex", "send them in several parts")
-    if as_hex:
-        return parse_hex(text), "none"
-    if escapes:
-        return unescape(text), "none"
-    return typed_bytes(text, ending=b""), "default"
 
 
 def rename(client: str, name: str, *, as_json: bool, control: str | None) -> None:

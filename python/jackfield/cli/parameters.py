@@ -37,6 +37,16 @@ Snippet = Annotated[
 Escapes = Annotated[
     bool, typer.Option("--escapes", "-e", help=r"DATA has escapes: \n \r \t \0 \e \xHH \uHHHH.")
 ]
+Encoded = Annotated[
+    str | None,
+    typer.Option("--encoding", metavar="NAME", help="Encoding of text: gbk, latin-1 ... instead of UTF-8."),
+]
+Crc = Annotated[
+    str | None,
+    typer.Option(
+        "--crc", metavar="NAME", help="Append a checksum: modbus, crc32, xor8:hex ... (see 'jackfield crc')."
+    ),
+]
 Wait = Annotated[str, typer.Option("--wait", metavar="TIME", help="How long a full queue may be waited for.")]
 Data = Annotated[
     list[str] | None,

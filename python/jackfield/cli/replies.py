@@ -16,7 +16,9 @@ from ..hub.protocol import decode_data, encode_data
 from ..hub.text import line_ending, parse_hex
 from . import failures
 from .failures import Failure
-from .operate import payload, print_json, terminal_width, with_hub
+from .notation import Notation
+from .operate import print_json, terminal_width, with_hub
+from .sending import payload
 
 LONGEST = 1024 * 1024  # bytes of a snippet
 
@@ -40,7 +42,7 @@ def add_autoreply(
         pattern = parse_hex(pattern).hex()
         if not pattern:
             raise Failure("PATTERN has no byte", "write it as 'de ad be ef'", code=failures.USAGE)
-    data, ending = payload([reply], as_hex=as_hex, escapes=escapes)
+    data, ending = payload([reply], Notation(as_hex, escapes))
     done = with_hub(
         control,
         lambda operator: operator.request(
@@ -90,7 +92,7 @@ def add_snippet(
     elif words == ["-"] and not as_hex:
         data, ending = sys.stdin.buffer.read(LONGEST + 1), "none"
     else:
-        data, ending = payload(words, as_hex=as_hex, escapes=escapes)
+        data, ending = payload(words, Notation(as_hex, escapes))
     if len(data) > LONGEST:
         raise Failure(f"a snippet has at most {LONGEST} bytes", "send the file itself with send --file")
     done = with_hub(

@@ -1,6 +1,6 @@
 """What `jackfield send` takes, and `jackfield broadcast`, which is the same without a target: to all.
 
-Like `app` this is loaded for help and completion, so nothing heavy is imported; `operate` does it.
+Like `app` this is loaded for help and completion, so nothing heavy is imported; `sending` does it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,21 @@ from typing import Any
 
 import typer
 
-from .parameters import Control, Data, Eol, Escapes, File, Hex, Json, Snippet, Target, Wait, chosen_control
+from .parameters import (
+    Control,
+    Crc,
+    Data,
+    Encoded,
+    Eol,
+    Escapes,
+    File,
+    Hex,
+    Json,
+    Snippet,
+    Target,
+    Wait,
+    chosen_control,
+)
 
 
 def send(
@@ -21,6 +35,8 @@ def send(
     file: File = None,
     escapes: Escapes = False,
     eol: Eol = None,
+    encoding: Encoded = None,
+    crc: Crc = None,
     snippet: Snippet = None,
     wait: Wait = "10s",
     as_json: Json = False,
@@ -30,6 +46,9 @@ def send(
 
     Text goes out with the listener's line ending; hex, escapes, files and standard input go out
     as they are. --eol overrides both. DATA is dropped (and counted) when a client's queue is full.
+
+    --crc appends a checksum of everything but the line ending, in the byte order that its protocols
+    use: 'jackfield crc' lists them. NAME:le and NAME:be choose the order, NAME:hex appends digits.
 
     Files and standard input wait for room in a full queue: a client that makes none within --wait
     gets no more, and is told of with the bytes it got. Standard input goes out as it comes, 64K at
@@ -42,15 +61,17 @@ def send(
       jackfield send 3 'open the door'
       jackfield send 'dev*' --hex 'de ad be ef'
       jackfield send dev7 -e 'AT\\r\\n'
+      jackfield send plc --hex '01 03 00 00 00 0a' --crc modbus
+      jackfield send dev7 --encoding gbk '温度?'
       jackfield send 3,7 --file firmware.bin
       date | jackfield send all -
       jackfield send dev7 --snippet status
     """
-    from .operate import send as command
+    from .sending import send as command
 
     command(
-        target, data or [], as_hex=as_hex, file=file, escapes=escapes, eol=eol, snippet=snippet, wait=wait,
-        as_json=as_json, control=chosen_control(context, control),
+        target, data or [], as_hex=as_hex, file=file, escapes=escapes, eol=eol, encoding=encoding, crc=crc,
+        snippet=snippet, wait=wait, as_json=as_json, control=chosen_control(context, control),
     )  # fmt: skip
 
 

@@ -12,13 +12,15 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..hub.display import hexdump, safe_text, show_bytes
+from ..hub.display import hexdump, safe_text
+from ..hub.encodings import UTF8, Encoding
 from ..hub.operator import Operator
 from ..hub.protocol import NO_SUCH_CLIENT, RequestError, decode_data, encode_data
-from ..hub.text import TextError, line_ending, parse_duration, parse_hex, typed_bytes, unescape
+from ..hub.text import TextError, parse_duration
 from . import failures
 from .editor import LEAVE, LineEditor, Lines
 from .failures import Failure
+from .notation import Notation
 from .operate import with_hub
 from .screen import Screen
 from .streams import Input, Output
@@ -29,15 +31,29 @@ CYAN, DIM, RED = "36", "2", "31"
 
 
 def talk(
-    client: str, *, eol: str | None, escapes: bool, as_hex: bool, wait: str, control: str | None
+    client: str,
+    *,
+    eol: str | None,
+    escapes: bool,
+    as_hex: bool,
+    encoding: str | None,
+    crc: str | None,
+    wait: str,
+    control: str | None,
 ) -> None:
     patience = parse_duration(wait)
-    if eol is not None:
-        line_ending(eol)
-    if as_hex and escapes:
-        raise Failure("both --hex and --escapes are given", "leave one of them out", code=failures.USAGE)
-    manner = Manner(eol=eol.lower() if eol else None, escapes=escapes, as_hex=as_hex)
+    manner = Notation.from_options(as_hex=as_hex, escapes=escapes, eol=eol, encoding=encoding, crc=crc)
+    if as_hex and encoding is not None:
+        raise Failure(
+            "--encoding is for text, and --hex shows bytes", "leave one of them out", code=failures.USAGE
+        )
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
+    if interactive and not manner.encoding.extends_ascii:
+        raise Failure(
+            f"a conversation on a terminal goes by lines, which {manner.encoding.name} has in its own way",
+            "use 'jackfield send --encoding', or a pipe as input",
+            code=failures.USAGE,
+        )
 
     async def work(operator: Operator) -> None:
         earlier = EARLIER if interactive else 0
@@ -50,23 +66,6 @@ def talk(
             await _in_pipe(conversation, manner, patience)
 
     with_hub(control, work)
-
-
-class Manner:
-    """How typed lines become bytes, and bytes lines."""
-
-    def __init__(self, *, eol: str | None, escapes: bool, as_hex: bool) -> None:
-        self.eol = eol
-        self.escapes = escapes
-        self.as_hex = as_hex
-
-    def encode(self, line: str) -> tuple[bytes, str]:
-        """The bytes of a typed line, and the name of its ending. Raises `TextError`."""
-        if self.as_hex:
-            return parse_hex(line), self.eol or "none"
-        if self.escapes:
-            return unescape(line), self.eol or "default"
-        return typed_bytes(line, ending=b""), self.eol or "default"
 
 
 class Conversation:
@@ -108,7 +107,7 @@ class Conversation:
 # -------------------------------------------------------------------- with a terminal
 
 
-async def _on_terminal(conversation: Conversation, manner: Manner) -> None:
+async def _on_terminal(conversation: Conversation, manner: Notation) -> None:
     editor = LineEditor()
     name = safe_text(conversation.name)
     with Screen(f"{name}> ", editor, colour="NO_COLOR" not in os.environ) as screen:
@@ -135,7 +134,7 @@ async def _on_terminal(conversation: Conversation, manner: Manner) -> None:
         print(f"Left {name}; it stays connected. Come back with: jackfield talk {conversation.id}")
 
 
-async def _type(conversation: Conversation, manner: Manner, editor: LineEditor, screen: Screen) -> None:
+async def _type(conversation: Conversation, manner: Notation, editor: LineEditor, screen: Screen) -> None:
     keyboard = Input(sys.stdin.fileno())
     while data := await keyboard.read():
         for line in editor.feed(data):
@@ -143,7 +142,7 @@ async def _type(conversation: Conversation, manner: Manner, editor: LineEditor, 
                 return
             screen.show([f"{safe_text(conversation.name)}> {safe_text(line)}"])
             try:
-                bytes_, ending = manner.encode(line)
+                bytes_, ending = manner.message(line)
                 if not await conversation.send(bytes_, ending):
                     screen.show(["not sent: the client's queue is full (it does not read)"], style=RED)
             except TextError as problem:
@@ -154,18 +153,18 @@ async def _type(conversation: Conversation, manner: Manner, editor: LineEditor, 
         screen.redraw()
 
 
-async def _show(conversation: Conversation, manner: Manner, screen: Screen) -> None:
+async def _show(conversation: Conversation, manner: Notation, screen: Screen) -> None:
     lines = Lines()
     offset = 0
     waiting: asyncio.Task[tuple[bytes, bool] | None] = asyncio.create_task(conversation.receive())
     try:
         while True:
             if not (await asyncio.wait((waiting,), timeout=PAUSE if lines else None))[0]:
-                screen.show(_incoming(lines.rest()), style=CYAN)
+                screen.show(_incoming(lines.rest(), manner.encoding), style=CYAN)
                 continue
             received = waiting.result()
             if received is None:
-                screen.show(_incoming(lines.rest()), style=CYAN)
+                screen.show(_incoming(lines.rest(), manner.encoding), style=CYAN)
                 return
             waiting = asyncio.create_task(conversation.receive())
             data, earlier = received
@@ -173,11 +172,10 @@ async def _show(conversation: Conversation, manner: Manner, screen: Screen) -> N
                 screen.show([f"< {line}" for line in hexdump(data, offset)], style=CYAN)
                 offset += len(data)
             elif earlier:
-                screen.show(_incoming(data.rstrip(b"\r\n").split(b"\n")), style=DIM)
+                screen.show(_incoming(data.rstrip(b"\r\n").split(b"\n"), manner.encoding), style=DIM)
             else:
-                screen.show(
-                    _incoming(lines.feed(data) if conversation.in_lines else _message(data)), style=CYAN
-                )
+                said = lines.feed(data) if conversation.in_lines else _message(data)
+                screen.show(_incoming(said, manner.encoding), style=CYAN)
     finally:
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
@@ -188,14 +186,14 @@ def _message(data: bytes) -> list[bytes]:
     return data.removesuffix(b"\n").removesuffix(b"\r").split(b"\n")
 
 
-def _incoming(lines: Iterable[bytes]) -> list[str]:
-    return [f"< {show_bytes(line, keep=chr(9))}" for line in lines]
+def _incoming(lines: Iterable[bytes], encoding: Encoding) -> list[str]:
+    return [f"< {encoding.show(line, keep=chr(9))}" for line in lines]
 
 
 # -------------------------------------------------------------------- with pipes
 
 
-async def _in_pipe(conversation: Conversation, manner: Manner, patience: float) -> None:
+async def _in_pipe(conversation: Conversation, manner: Notation, patience: float) -> None:
     output = Output(sys.stdout.fileno())
     shape = _shape(conversation, manner, to_terminal=sys.stdout.isatty())
     sending = asyncio.create_task(_send_lines(conversation, manner))
@@ -215,17 +213,20 @@ async def _in_pipe(conversation: Conversation, manner: Manner, patience: float) 
         await asyncio.gather(sending, printing, return_exceptions=True)
 
 
-def _shape(conversation: Conversation, manner: Manner, *, to_terminal: bool) -> Callable[[bytes], bytes]:
+def _shape(conversation: Conversation, manner: Notation, *, to_terminal: bool) -> Callable[[bytes], bytes]:
     """How a message is printed: as it came, or safe for a terminal."""
     if manner.as_hex:
         return lambda data: "".join(f"{line}\n" for line in hexdump(data)).encode()
     if to_terminal:
-        return lambda data: (show_bytes(data, keep="\n\t").removesuffix("\n") + "\n").encode()
-    unframed = conversation.view["framing"] == "none"
-    return lambda data: data if unframed else data + b"\n"
+        return lambda data: (manner.encoding.show(data, keep="\n\t").removesuffix("\n") + "\n").encode()
+    end = b"" if conversation.view["framing"] == "none" else b"\n"
+    if manner.encoding is UTF8:
+        return lambda data: data + end
+    decoder = manner.encoding.incremental()
+    return lambda data: decoder.decode(data).encode("utf-8", "backslashreplace") + end
 
 
-async def _send_lines(conversation: Conversation, manner: Manner) -> None:
+async def _send_lines(conversation: Conversation, manner: Notation) -> None:
     source = Input(sys.stdin.fileno())
     waiting = b""
     while data := await source.read():
@@ -235,9 +236,9 @@ async def _send_lines(conversation: Conversation, manner: Manner) -> None:
         await _send_each(conversation, manner, [waiting])
 
 
-async def _send_each(conversation: Conversation, manner: Manner, lines: list[bytes]) -> None:
+async def _send_each(conversation: Conversation, manner: Notation, lines: list[bytes]) -> None:
     for line in lines:
-        data, ending = manner.encode(line.decode("utf-8", "surrogateescape"))
+        data, ending = manner.message(line.decode("utf-8", "surrogateescape"))
         if not await conversation.send(data, ending, wait=30.0):
             raise Failure(
                 f"the queue of {conversation.name} stayed full for 30 s",

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from ..hub.checksums import Checksum
 from ..hub.display import Column, human_age, human_size, safe_text, table
 from ..hub.roster import short_protocol
 
@@ -57,6 +58,43 @@ def clients_table(clients: Sequence[dict[str, Any]], *, now: float, width: int |
             row.append(str(client["dropped"]))
         rows.append(row)
     return table(columns, rows, width or _NO_CUT)
+
+
+def checksums_table(checksums: Sequence[Checksum]) -> list[str]:
+    """The catalogue that `jackfield crc` prints."""
+    columns = [
+        Column("NAME"), Column("BYTES", right=True), Column("ORDER"), Column("CHECK", right=True),
+        Column("USED BY"), Column("ALSO CALLED"),
+    ]  # fmt: skip
+    rows = []
+    for each in checksums:
+        order = "" if each.bytes == 1 else each.order
+        check = f"{each.check:0{2 * each.bytes}x}"
+        rows.append([each.name, str(each.bytes), order, check, each.about, " ".join(each.aliases)])
+    return table(columns, rows, _NO_CUT)
+
+
+def checksum_lines(checksum: Checksum) -> list[str]:
+    """Everything about one checksum."""
+    digits = 2 * checksum.bytes
+    kinds = {"sum": "the sum of all bytes", "xor": "the XOR of all bytes"}
+    model = kinds.get(checksum.kind, "the two's complement of the sum of all bytes")
+    if checksum.kind == "crc":
+        reflected = "true" if checksum.reflected else "false"
+        model = (
+            f"width={checksum.width} poly=0x{checksum.poly:0{digits}x} init=0x{checksum.init:0{digits}x} "
+            f"refin={reflected} refout={reflected} xorout=0x{checksum.xorout:0{digits}x}"
+        )
+    first = "low" if checksum.order == "little" else "high"
+    return [
+        ", also called ".join(filter(None, [checksum.name, ", ".join(checksum.aliases)])),
+        f"  used by  {checksum.about}",
+        f"  model    {model}",
+        f"  check    0x{checksum.check:0{digits}x} of the nine characters 123456789",
+        f"  appends  {checksum.bytes} bytes, the {first} one first"
+        if checksum.bytes > 1
+        else "  appends  1 byte",
+    ]
 
 
 def nobody(how: str = "") -> str:

@@ -3,6 +3,8 @@
 An application: it uses only the public `jackfield` library. Its modules, from pure to thin shell:
 
     text        what people type -> bytes: escapes, hex, line endings, durations, sizes
+    encodings   text in other encodings than UTF-8
+    checksums   CRCs and sums by name
     patterns    regular expressions that operators write and clients feed
     display     bytes -> what people see: nothing a client sends reaches a terminal raw; tables
     target      which clients a TARGET means

@@ -7,13 +7,14 @@ Owns the notation of operators. Pure: text in, bytes or a number out; what canno
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 LINE_ENDINGS: Final = {"lf": b"\n", "crlf": b"\r\n", "cr": b"\r", "nul": b"\0", "none": b""}
 
 _SIMPLE_ESCAPES: Final = {
-    "n": b"\n", "r": b"\r", "t": b"\t", "0": b"\0", "a": b"\a", "b": b"\b",
-    "e": b"\x1b", "f": b"\f", "v": b"\v", "\\": b"\\", '"': b'"', "'": b"'",
+    "n": "\n", "r": "\r", "t": "\t", "0": "\0", "a": "\a", "b": "\b",
+    "e": "\x1b", "f": "\f", "v": "\v", "\\": "\\", '"': '"', "'": "'",
 }  # fmt: skip
 _HEX_ESCAPES: Final = {"x": 2, "u": 4, "U": 8}
 _DURATION_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -24,44 +25,59 @@ class TextError(ValueError):
     """What was typed cannot be read; the message says where and shows what can."""
 
 
-def unescape(text: str) -> bytes:
-    r"""The bytes of `text` with escapes: \n \r \t \0 \a \b \e \f \v \\ \" \' \xHH \uHHHH \UHHHHHHHH."""
+Encode = Callable[[str], bytes]
+
+
+def utf8(text: str) -> bytes:
+    """The bytes of typed text; what a shell handed over as a byte that is no text stays that byte."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def unescape(text: str, *, encode: Encode = utf8) -> bytes:
+    r"""The bytes of `text` with escapes: \n \r \t \0 \a \b \e \f \v \\ \" \' \xHH \uHHHH \UHHHHHHHH.
+
+    \xHH is that byte; everything else is characters, which `encode` makes bytes of. Raises `TextError`.
+    """
     out = bytearray()
+    characters: list[str] = []
     position = 0
     while position < len(text):
         character = text[position]
         if character != "\\":
-            out += character.encode("utf-8", "surrogateescape")
+            characters.append(character)
             position += 1
             continue
         kind = text[position + 1 : position + 2]
         if kind in _HEX_ESCAPES:
             width = _HEX_ESCAPES[kind]
-            digits = text[position + 2 : position + 2 + width]
-            out += _hex_escape(kind, digits, width, position)
+            value = _hex_escape(kind, text[position + 2 : position + 2 + width], width, position)
+            if kind == "x":
+                out += encode("".join(characters))
+                out.append(value)
+                characters.clear()
+            else:
+                characters.append(chr(value))
             position += 2 + width
         elif kind and kind in _SIMPLE_ESCAPES:
-            out += _SIMPLE_ESCAPES[kind]
+            characters.append(_SIMPLE_ESCAPES[kind])
             position += 2
         else:
             raise TextError(
                 f"unknown escape {text[position : position + 2]!r} at position {position}; "
                 r"known are \n \r \t \0 \e \\ \xHH \uHHHH, and \\ for a backslash"
             )
-    return bytes(out)
+    return bytes(out + encode("".join(characters)))
 
 
-def _hex_escape(kind: str, digits: str, width: int, position: int) -> bytes:
+def _hex_escape(kind: str, digits: str, width: int, position: int) -> int:
     if len(digits) < width or not all(digit in "0123456789abcdefABCDEF" for digit in digits):
         raise TextError(
             f"\\{kind} at position {position} needs {width} hex digits, such as \\{kind}{'0' * (width - 2)}41"
         )
     value = int(digits, 16)
-    if kind == "x":
-        return bytes((value,))
     if value > 0x10FFFF or 0xD800 <= value <= 0xDFFF:
         raise TextError(f"\\{kind}{digits} at position {position} is not a character")
-    return chr(value).encode()
+    return value
 
 
 def parse_hex(text: str) -> bytes:
@@ -108,4 +124,4 @@ def parse_size(text: str) -> int:
 
 def typed_bytes(text: str, *, ending: bytes) -> bytes:
     """A typed line as it goes out: its text, then the line ending."""
-    return text.encode("utf-8", "surrogateescape") + ending
+    return utf8(text) + ending

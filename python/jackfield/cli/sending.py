@@ -1,0 +1,208 @@
+"""What `jackfield send` and `broadcast` do: bytes from the command line, a file or standard input to clients.
+
+Owns where the bytes come from and what is said of those who did not get them. Which clients are meant, and
+each one's pace, is the hub's affair.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import sys
+from typing import Any
+
+from ..hub.checksums import CATALOGUE
+from ..hub.operator import Operator
+from ..hub.protocol import encode_data
+from ..hub.text import parse_duration
+from . import failures
+from .failures import Failure
+from .notation import Notation
+from .operate import print_json, with_hub
+from .streams import Input
+from .views import checksums_table, counted, nobody
+
+PIECE = 64 * 1024  # bytes of standard input that go out at a time
+LONGEST = 16 * 1024 * 1024  # bytes of one message, and of a file that goes out at a time
+
+
+def send(
+    target: str,
+    words: list[str],
+    *,
+    as_hex: bool,
+    file: str | None,
+    escapes: bool,
+    eol: str | None,
+    encoding: str | None,
+    crc: str | None,
+    snippet: str | None,
+    wait: str,
+    as_json: bool,
+    control: str | None,
+) -> None:
+    if crc == "list":
+        print("\n".join(checksums_table(CATALOGUE)))
+        return
+    patience = parse_duration(wait)
+    notation = Notation.from_options(as_hex=as_hex, escapes=escapes, eol=eol, encoding=encoding, crc=crc)
+    _check_source(words, file=file, snippet=snippet)
+    _check_notation(
+        words, file=file, snippet=snippet, as_hex=as_hex, escapes=escapes, encoding=encoding, crc=crc
+    )
+    with contextlib.ExitStack() as stack:
+        if file is not None:
+            opened = stack.enter_context(open(file, "rb", buffering=0))
+            report = with_hub(
+                control, lambda operator: _send_from(operator, target, opened.fileno(), notation, patience)
+            )
+        elif snippet is not None:
+            report = with_hub(
+                control,
+                lambda operator: operator.request(
+                    "send", target=target, snippet=snippet, ending=notation.eol
+                ),
+            )
+        elif words == ["-"] and not as_hex:
+            report = with_hub(
+                control, lambda operator: _send_from(operator, target, sys.stdin.fileno(), notation, patience)
+            )
+        else:
+            data, ending = payload(words, notation)
+            report = with_hub(
+                control,
+                lambda operator: operator.request(
+                    "send",
+                    target=target,
+                    data=encode_data(data),
+                    ending=ending,
+                    wait=patience if words == ["-"] else None,
+                ),
+            )
+    if as_json:
+        print_json(report)
+    elif sys.stdout.isatty():
+        print(f"sent to {counted(report['sent'])}" if len(report) > 2 or any(report.values()) else nobody())
+    fail_unless_complete(report)
+
+
+def payload(words: list[str], notation: Notation) -> tuple[bytes, str]:
+    """The bytes of DATA, and the name of what ends them ("default": the listener's line ending)."""
+    text = " ".join(words)
+    if notation.as_hex and words == ["-"]:
+        text = sys.stdin.buffer.read(LONGEST + 1).decode("utf-8", "replace")
+        if len(text) > LONGEST:
+            raise Failure(f"more than {LONGEST} characters of hex", "send them in several parts")
+    return notation.message(text)
+
+
+async def _send_from(
+    operator: Operator, target: str, fd: int, notation: Notation, wait: float
+) -> dict[str, Any]:
+    """Send what a descriptor has: a short file at once, anything else piece by piece as it comes."""
+    status = os.fstat(fd)
+    is_file = stat.S_ISREG(status.st_mode)
+    source = Input(fd, chunk=LONGEST if is_file else PIECE)
+    piece = await source.read()
+    if is_file and len(piece) == status.st_size:
+        data, ending = notation.finished(piece)
+        return await operator.request("send", target=target, data=encode_data(data), ending=ending, wait=wait)
+    trailer = notation.trailer
+    state = 0 if trailer is None else trailer.checksum.update(trailer.checksum.start, piece)
+    request_id, replies = await operator.start(
+        "send", target=target, data=encode_data(piece), ending=notation.eol or "none", wait=wait, more=True
+    )
+    report: dict[str, Any] = (await operator.reply(replies))["ok"]
+    whole: bytearray | None = bytearray(piece)  # for clients that take messages, as long as it is one
+    while piece and report["sent"]:
+        piece = await source.read()
+        if trailer is not None:
+            state = trailer.checksum.update(state, piece)
+        if whole is not None and len(whole) + len(piece) <= LONGEST:
+            whole += piece
+        else:
+            whole = None
+        if piece:
+            report = await operator.request("send_on", of=request_id, data=encode_data(piece), more=True)
+    end = b"" if trailer is None or piece else trailer.encode(trailer.checksum.finish(state))
+    at_end = None if whole is None or piece else encode_data(bytes(whole) + end)
+    return await operator.request("send_on", of=request_id, data=encode_data(end), whole=at_end)
+
+
+def fail_unless_complete(report: dict[str, Any]) -> None:
+    """Raise `Failure` that says who does not have it, and how much of it they have."""
+    left, skipped = report.get("left", 0), report.get("skipped", 0)
+    full = report["dropped"] - left
+    said = []
+    if full:
+        said.append(f"{counted(full)} did not get it: their queue is full")
+    if left:
+        said.append(f"{counted(left)} left before it was sent")
+    if report.get("partly"):
+        who = ", ".join(f"{client['name']} {client['bytes']} bytes" for client in report["partly_sent"])
+        more = " ..." if report["partly"] > len(report["partly_sent"]) else ""
+        said.append(f"a part of it went to {who}{more}")
+    if skipped:
+        more = " ..." if skipped > len(report["skipped_because"]) else ""
+        said.append(f"{counted(skipped)} skipped: {', '.join(report['skipped_because'])}{more}")
+    hint = "see QUEUED in 'jackfield clients', or kick who does not read" if full else ""
+    if skipped and not full:
+        hint = "name the clients that can take it, such as 'tcp-*'"
+    if said:
+        raise Failure("; ".join(said), hint, code=failures.DROPPED if report["dropped"] else failures.FAILED)
+
+
+def _check_source(words: list[str], *, file: str | None, snippet: str | None) -> None:
+    given = [
+        name
+        for name, there in (("DATA", words), ("--file", file is not None), ("--snippet", snippet is not None))
+        if there
+    ]
+    if len(given) > 1 and snippet is not None:
+        raise Failure("--snippet is what is sent", "leave DATA and --file out", code=failures.USAGE)
+    if len(given) > 1:
+        raise Failure(
+            f"both {given[0]} and {given[1]} are given", "leave one of them out", code=failures.USAGE
+        )
+    if not given:
+        raise Failure(
+            "nothing to send",
+            "give DATA, --file PATH, --snippet NAME, or - for standard input",
+            code=failures.USAGE,
+        )
+
+
+def _check_notation(
+    words: list[str],
+    *,
+    file: str | None,
+    snippet: str | None,
+    as_hex: bool,
+    escapes: bool,
+    encoding: str | None,
+    crc: str | None,
+) -> None:
+    if snippet is not None and (as_hex or escapes or crc is not None):
+        raise Failure(
+            "--snippet is what is sent, as it was kept", "leave --hex, -e and --crc out", code=failures.USAGE
+        )
+    raw = next(
+        (
+            name
+            for name, there in (
+                ("--hex", as_hex),
+                ("--file", file is not None),
+                ("--snippet", snippet is not None),
+                ("-", words == ["-"]),
+            )
+            if there
+        ),
+        None,
+    )
+    if encoding is not None and raw is not None:
+        raise Failure(
+            f"--encoding is for typed text, and {raw} gives bytes",
+            "leave one of them out",
+            code=failures.USAGE,
+        )
