@@ -1,0 +1,99 @@
+"""Recordings as files: reading one record by record, and appending to one that a full disk cannot damage.
+
+The thin shell over `decoding` and `encoding`; what the bytes mean is theirs.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from .decoding import Decoder
+from .records import Record
+
+READ_AT_ONCE: Final = 1024 * 1024
+NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def read(path: str | os.PathLike[str]) -> Iterator[Record]:
+    """Every record of a recording, in the order of the file; what cannot be read comes as `Damaged`.
+
+    Raises `NotARecording` (a ValueError) for another kind of file, and OSError as `open` does. A recording
+    that is still being written is read as far as it goes.
+    """
+    for _, record in read_located(path):
+        yield record
+
+
+def read_located(path: str | os.PathLike[str]) -> Iterator[tuple[int, Record]]:
+    """As `read`, each record with its offset in the file."""
+    decoder = Decoder()
+    with open(path, "rb", buffering=0) as file:
+        while data := file.read(READ_AT_ONCE):
+            yield from decoder.feed(data)
+    yield from decoder.end()
+
+
+class Appender:
+    """A file, or a pipe, that whole records are appended to.
+
+    What a full disk has no room for is cut off again, so that the file ends with a whole record; `write`
+    tells, and the caller says later how much is missing.
+    """
+
+    def __init__(self, fd: int, name: str) -> None:
+        self._fd = fd
+        self.name = name
+        self.size = 0  # bytes written
+        self._regular = False
+        with suppress(OSError):
+            os.lseek(fd, 0, os.SEEK_CUR)
+            self._regular = True
+
+    @classmethod
+    def create(cls, path: Path, *, replace: bool = False, mode: int = 0o666) -> Self:
+        """A new file; what is no regular file (a pipe, /dev/stdout) is opened as it is.
+
+        Raises FileExistsError unless it may be replaced, and OSError as os.open does.
+        """
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
+        if path.exists() and not path.is_file():
+            return cls(os.open(path, flags, mode), str(path))
+        return cls(os.open(path, flags | (os.O_TRUNC if replace else os.O_EXCL), mode), str(path))
+
+    def write(self, data: bytes) -> bool:
+        """Append it whole; False when the disk is full, and then nothing of it is in the file.
+
+        Raises OSError for anything else, BrokenPipeError when nobody reads a pipe any more.
+        """
+        left = memoryview(data)
+        try:
+            while left:
+                left = left[os.write(self._fd, left) :]
+        except OSError as problem:
+            if problem.errno not in NO_ROOM or not self._regular:
+                raise
+            os.ftruncate(self._fd, self.size)
+            os.lseek(self._fd, self.size, os.SEEK_SET)
+            return False
+        self.size += len(data)
+        return True
+
+    def close(self) -> None:
+        """Close the file. May be called twice."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
