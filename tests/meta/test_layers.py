@@ -22,10 +22,11 @@ USERS = sorted(
 )
 PUBLIC = {*jackfield.__all__, *jackfield._SUBMODULES, "__version__"}
 MAY_USE = {
-    "hub": {"hub"},
+    "hub": {"hub", "recording"},
     "diagnosis": {"diagnosis"},
     "demos": {"demos"},
-    "cli": {"cli", "demos", "diagnosis", "hub"},
+    "cli": {"cli", "demos", "diagnosis", "hub", "recording"},
+    "recording": {"recording"},
     "testing": {"testing"},
 }
 """Which applications an application may import: none that stands beside or above it."""

@@ -74,10 +74,8 @@ def test_what_was_written_is_read_in_pieces_of_any_size(step: int) -> None:
 
 def test_the_format_is_what_the_document_says() -> None:
     data = Encoder(MARKER).encode(Data(NOW, 5, "out", b"ab", "x"))
-    assert data.hex() == (
-        "a1b2c3d4" "03" "01" "0000" "10000000" + data[12:16].hex() + NOW.to_bytes(8, "little").hex() + "05000000"
-        "01" "78" "6162"
-    )  # fmt: skip
+    head = "a1b2c3d4" "03" "01" "0000" "10000000" + data[12:16].hex()  # fmt: skip
+    assert data.hex() == head + NOW.to_bytes(8, "little").hex() + "05000000" "01" "78" "6162"  # fmt: skip
     assert Encoder(MARKER).header().hex() == "894a46520d0a1a0a" "0100" "0000" "a1b2c3d4"  # fmt: skip
 
 
@@ -187,7 +185,9 @@ records = st.one_of(
     st.builds(Data, times, refs, directions, st.binary(max_size=300), short_names, st.booleans()),
     st.builds(Left, times, refs, texts),
     st.builds(Lost, times, refs, refs, texts),
-    st.builds(Happened, times, texts, st.dictionaries(texts, texts | st.integers() | st.booleans(), max_size=3)),
+    st.builds(
+        Happened, times, texts, st.dictionaries(texts, texts | st.integers() | st.booleans(), max_size=3)
+    ),
     st.builds(Closed, times, texts, refs, refs),
 )
 
@@ -203,7 +203,11 @@ def test_anything_that_is_written_is_read(written: list[Record], step: int) -> N
 def test_any_damage_is_told_and_never_raises(written: list[Record], data: st.DataObject) -> None:
     whole = bytearray(encoded(written))
     for _ in range(data.draw(st.integers(1, 5))):
-        at = data.draw(st.integers(FILE_HEADER.size, len(whole) - 1)) if len(whole) > FILE_HEADER.size else None
+        at = (
+            data.draw(st.integers(FILE_HEADER.size, len(whole) - 1))
+            if len(whole) > FILE_HEADER.size
+            else None
+        )
         if at is not None:
             whole[at] = data.draw(st.integers(0, 255))
     cut = data.draw(st.integers(FILE_HEADER.size, len(whole)))

@@ -38,6 +38,7 @@ from .parameters import (
     Verbose,
     chosen_control,
 )
+from .record_command import record
 from .send_commands import broadcast, send
 from .serve_command import serve
 from .snippet_command import snippet
@@ -244,6 +245,11 @@ def kick(
 
 app.add_typer(snippet)
 app.add_typer(autoreply)
+
+
+# -------------------------------------------------------------------- recordings
+
+app.command()(record)
 
 
 # -------------------------------------------------------------------- netcat's job

@@ -37,7 +37,12 @@ What cannot be read as a request is answered with an `error` whose `id` is null.
                                                       status, log: [...]}, then what is new: see below
     look       of, seen: [ids], open: [ids]           ok {}; the watch `of` gets event {open: id, ending,
                                                       earlier: [{at, heard}, ...]} for each newly open one
-    cancel     of                                     ends the logs, talk or watch with that id; ok {}
+    record     target?                                event {recording, records, bytes, lost, clients,
+                                                      ended: the last one} ...,
+                                                      ok {records, bytes, lost, clients, left: reason}
+    recorded   of                                     one chunk of the recording `of` is written; ok {}
+    record_end of, reason?                            ok {}; the recording `of` has its own ok behind its rest
+    cancel     of                                     ends the logs, talk, watch or record with that id; ok {}
     stop       -                                      ok {}, then the hub ends
 
 Bytes are base64. A `send` may name a `snippet` in place of `data`. `ending` is a line ending's name, or
@@ -60,6 +65,11 @@ A `watch` tells, in events that each carry one of these, what has happened since
     log        [{time, event, ...}, ...]
     missed     {messages?, bytes?, log?, activity?}: how much was lost, the operator not keeping up
     reset      true: forget every client; all that are there follow
+
+A `record` goes on with clients that come later and match. Each event is a chunk of a recording
+(docs/recording.md) to be appended to a file, and is acknowledged with `recorded`: at most 4 chunks are on
+their way. For an operator that is slow 8 MiB wait, what does not fit is lost, counted and told in the
+recording itself.
 
 Who does not read a watch is told less, never disconnected for it.
 

@@ -17,6 +17,7 @@ from jackfield import Channel
 from . import protocol
 from .operations import OPERATIONS
 from .protocol import AMBIGUOUS, BAD_REQUEST, FAILED, NO_SUCH_CLIENT, REFUSED, RequestError
+from .recorder import Recorder
 from .roster import NameRefused
 from .sending import Sending, Unsendable
 from .server import Hub
@@ -35,6 +36,7 @@ class Session:
         self.channel = channel
         self.who = who
         self.sendings: dict[int, tuple[str, Sending]] = {}  # by the id of the first request, with its target
+        self.recorders: dict[int, Recorder] = {}  # by the id of the request
         self._subscriptions: dict[int, Callable[[], None]] = {}
 
     async def run(self) -> None:

@@ -155,10 +155,10 @@ def decode_record(whole: bytes) -> Record | None:
         record: Record = made(TIME.unpack_from(body)[0], **{name: said[name] for name in names & said.keys()})
     except (ValueError, TypeError, AttributeError, RecursionError):
         return None
-    return record if _sound(record) else None
+    return record if sound(record) else None
 
 
-def _sound(record: Record) -> bool:
+def sound(record: Record) -> bool:
     """Whether the fields are what the classes say: a file may be made by anybody."""
     if isinstance(record, Client):
         texts = (record.name, record.protocol, record.local_address, record.remote_address, record.framing)

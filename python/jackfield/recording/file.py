@@ -13,7 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from .capture import CaptureDecoder
 from .decoding import Decoder
+from .pcapng import SECTION
 from .records import Record
 
 READ_AT_ONCE: Final = 1024 * 1024
@@ -22,6 +24,9 @@ NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 def read(path: str | os.PathLike[str]) -> Iterator[Record]:
     """Every record of a recording, in the order of the file; what cannot be read comes as `Damaged`.
+
+    A capture that was made of a recording (pcapng) is read as well: see docs/recording.md for what it has
+    less.
 
     Raises `NotARecording` (a ValueError) for another kind of file, and OSError as `open` does. A recording
     that is still being written is read as far as it goes.
@@ -32,11 +37,18 @@ def read(path: str | os.PathLike[str]) -> Iterator[Record]:
 
 def read_located(path: str | os.PathLike[str]) -> Iterator[tuple[int, Record]]:
     """As `read`, each record with its offset in the file."""
-    decoder = Decoder()
     with open(path, "rb", buffering=0) as file:
-        while data := file.read(READ_AT_ONCE):
+        data = file.read(READ_AT_ONCE)
+        decoder = decoder_of(data)
+        while data:
             yield from decoder.feed(data)
+            data = file.read(READ_AT_ONCE)
     yield from decoder.end()
+
+
+def decoder_of(beginning: bytes) -> Decoder | CaptureDecoder:
+    """What reads a file that begins so: a recording, or a capture (pcapng) that was made of one."""
+    return CaptureDecoder() if beginning[:4] == SECTION.to_bytes(4, "little") else Decoder()
 
 
 class Appender:

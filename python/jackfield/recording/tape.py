@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from .encoding import Encoder
 from .records import Closed, Lost, Opened, Record
 
+INSIDE, BEGINS, ENDS = 0, 1, 2  # a record's place in its file
 LIMIT: Final = 8 * 1024 * 1024  # bytes that may wait
 SPARE: Final = 1024 * 1024  # and beyond that, for records that are not data of clients
 CHUNK: Final = 256 * 1024  # bytes that are taken at once, or one record
@@ -29,6 +30,7 @@ class Chunk(NamedTuple):
     records: int
     bytes: int
     begins: bool
+    ends: bool
 
 
 class Tape:
@@ -37,9 +39,7 @@ class Tape:
     def __init__(self, marker: bytes, *, limit: int = LIMIT) -> None:
         self._encoder = Encoder(marker)
         self._limit = limit
-        self._records: deque[tuple[bytes, int, bool]] = (
-            deque()
-        )  # encoded, clients' bytes in it, begins a file
+        self._records: deque[tuple[bytes, int, int]] = deque()  # encoded, clients' bytes in it, its place
         self._missing = [0, 0]  # records and bytes that are not told of yet
         self._overflown = False
         self.waiting = 0  # bytes
@@ -51,7 +51,7 @@ class Tape:
     def begin(self, opened: Opened) -> None:
         """A file begins here, with its header."""
         self.records, self.written = 0, 0
-        self._put(self._encoder.header() + self._encoder.encode(opened), 0, begins=True)
+        self._put(self._encoder.header() + self._encoder.encode(opened), 0, BEGINS)
 
     def data(self, time: int, ref: int, out: bool, piece: bytes, by: str = "", *, more: bool = False) -> bool:
         """Add at most one piece of what a client said or was told; whether there was room."""
@@ -60,7 +60,7 @@ class Tape:
             time, len(encoded), len(piece), self._limit
         ):
             return False
-        self._records.append((encoded, len(piece), False))
+        self._records.append((encoded, len(piece), INSIDE))
         self.waiting += len(encoded)
         self.written += len(encoded)
         self.records += 1
@@ -77,23 +77,23 @@ class Tape:
     def close(self, time: int, reason: str) -> None:
         """This file ends here; there is always room for that."""
         self._tell(time)
-        self._put(self._encoder.encode(Closed(time, reason, self.records, self.lost)), 0)
+        self._put(self._encoder.encode(Closed(time, reason, self.records, self.lost)), 0, ENDS)
 
     def take(self) -> Chunk | None:
         """What to write next; None when nothing waits."""
         taken: list[bytes] = []
         size = data = 0
-        begins = False
-        while self._records and not (taken and (size >= CHUNK or self._records[0][2])):
-            encoded, of_clients, first = self._records.popleft()
+        first = last = INSIDE
+        while self._records and last != ENDS and not (taken and size >= CHUNK):
+            encoded, of_clients, last = self._records.popleft()
+            first = first if taken else last
             taken.append(encoded)
             size += len(encoded)
             data += of_clients
-            begins |= first
         if not taken:
             return None
         self.waiting -= size
-        return Chunk(b"".join(taken), len(taken), data, begins)
+        return Chunk(b"".join(taken), len(taken), data, first == BEGINS, last == ENDS)
 
     def _room(self, time: int, size: int, of_clients: int, limit: int) -> bool:
         # Half of it must be free again, so that one record tells of many that are missing.
@@ -115,8 +115,8 @@ class Tape:
             lost = Lost(time, records, of_clients, "whoever writes the recording was too slow")
             self._put(self._encoder.encode(lost), 0)
 
-    def _put(self, encoded: bytes, of_clients: int, *, begins: bool = False) -> None:
-        self._records.append((encoded, of_clients, begins))
+    def _put(self, encoded: bytes, of_clients: int, place: int = INSIDE) -> None:
+        self._records.append((encoded, of_clients, place))
         self.waiting += len(encoded)
         self.written += len(encoded)
         self.records += 1

@@ -1,0 +1,154 @@
+"""The file that a command records into: Jackfield's own format, or a capture for Wireshark, by its name.
+
+Owns the end of it: the limit of its size, a disk that is full (what is missing is counted, and told in the
+file as soon as there is room), and the record that closes it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+from ..recording.decoding import Decoder
+from ..recording.encoding import FILE_HEADER, Encoder
+from ..recording.file import Appender
+from ..recording.pcapng import PcapngWriter
+from ..recording.records import Closed, Lost, Record
+from .failures import USAGE, Failure
+
+FORMATS: Final = ("jfrec", "pcapng")
+_CLOSING: Final = 256  # bytes that are kept for the record at the end
+
+
+def format_of(path: str, given: str | None) -> str:
+    """The format that was asked for, or that the name says. Raises `Failure`."""
+    if given is not None and given not in FORMATS:
+        raise Failure(f"unknown format {given!r}", f"known are {' and '.join(FORMATS)}", code=USAGE)
+    return given or ("pcapng" if path.endswith(".pcapng") else "jfrec")
+
+
+class RecordingFile:
+    """A recording that is written in chunks of whole records, as they come from a hub or an `Encoder`."""
+
+    def __init__(self, appender: Appender, *, as_capture: bool, limit: int | None = None) -> None:
+        self._appender = appender
+        self._capture = PcapngWriter() if as_capture else None
+        self._decoder = Decoder() if as_capture or limit is not None else None
+        self._limit = limit
+        self._marker = b""
+        self._missing = [0, 0]  # records and bytes that a full disk had no room for, not told of yet
+        self.records = 0
+        self.missing = 0  # records, in all
+        self.full = False  # the limit is reached: nothing more is written
+
+    @classmethod
+    def create(cls, path: str, *, form: str, replace: bool, limit: int | None = None) -> RecordingFile:
+        """Open the file at `path`, or standard output for `-`.
+
+        Raises `Failure` for one that is there already.
+        """
+        as_capture = form == "pcapng"
+        if path == "-":
+            if sys.stdout.isatty():
+                raise Failure("a recording is no text for a terminal", "name a file with -o", code=USAGE)
+            return cls(Appender(os.dup(1), "standard output"), as_capture=as_capture, limit=limit)
+        try:
+            appender = Appender.create(Path(path), replace=replace)
+        except FileExistsError:
+            raise Failure(f"{path} is there already", "choose another name, or --force") from None
+        return cls(appender, as_capture=as_capture, limit=limit)
+
+    @property
+    def name(self) -> str:
+        return self._appender.name
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file."""
+        return self._appender.size
+
+    def write(self, chunk: bytes, *, records: int, data: int) -> None:
+        """Append a chunk of `records` records with `data` bytes of clients; as much of it as the limit
+        allows.
+
+        Raises OSError as writing does, but for a full disk.
+        """
+        if self.full:
+            return
+        if not self._marker:
+            self._marker = chunk[FILE_HEADER.size - 4 : FILE_HEADER.size]
+        if self._capture is not None:
+            assert self._decoder is not None
+            for _, record in self._decoder.feed(chunk):
+                self._write_block(self._capture, record)
+            return
+        if self._limit is not None and self._decoder is not None:
+            located = self._decoder.feed(chunk)
+            over = self.size + len(chunk) - (self._limit - _CLOSING)
+            if over > 0:
+                chunk, records = self._cut(chunk, [offset for offset, _ in located], over)
+        self._append(chunk, records, data)
+
+    def _cut(self, chunk: bytes, offsets: list[int], over: int) -> tuple[bytes, int]:
+        """The whole records of a chunk that fit."""
+        self.full = True
+        if not offsets:
+            return b"", 0
+        most = len(chunk) - over
+        first = offsets[0] if self.size else 0
+        fitting = [offset - first for offset in offsets if offset - first <= most]
+        return (chunk[: fitting[-1]], len(fitting) - 1) if fitting else (b"", 0)
+
+    def _write_block(self, capture: PcapngWriter, record: Record) -> None:
+        if self.full:
+            return
+        block = capture.feed(record)
+        if self._limit is not None and self.size + len(block) > self._limit - _CLOSING:
+            self.full = True
+            return
+        if self._missing[0]:
+            # Its comment goes with the next packet, which is the first one that is in the file again.
+            lost, size = self._missing
+            self._missing = [0, 0]
+            capture.feed(Lost(time.time_ns(), lost, size, "the disk was full"))
+        if self._appender.write(block):
+            self.records += 1
+        else:
+            self._miss(1, 0)
+
+    def _append(self, chunk: bytes, records: int, data: int) -> None:
+        told = b""
+        if self._missing[0]:
+            lost, size = self._missing
+            told = Encoder(self._marker).encode(Lost(time.time_ns(), lost, size, "the disk was full"))
+        if self._appender.write(told + chunk):
+            self.records += records
+            if told:
+                self._missing = [0, 0]
+        else:
+            self._miss(records, data)
+
+    def _miss(self, records: int, data: int) -> None:
+        self._missing[0] += records
+        self._missing[1] += data
+        self.missing += records
+
+    def close(self, reason: str | None) -> None:
+        """End the file.
+
+        With a `reason` where the record that closes it is still missing. May be called twice.
+        """
+        try:
+            if self._capture is not None:
+                self._appender.write(self._capture.finish())
+                self._capture = None
+            elif reason is not None and self._marker:
+                self.full = False
+                closed = Closed(time.time_ns(), reason, self.records, self.missing)
+                self._append(Encoder(self._marker).encode(closed), 1, 0)
+                self._marker = b""
+        finally:
+            self._appender.close()
