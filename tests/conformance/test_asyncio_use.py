@@ -84,6 +84,53 @@ def test_a_call_is_awaited_once(run: Runner) -> None:
     run(main)
 
 
+def test_a_callback_is_given_the_operation(run: Runner) -> None:
+    """Only asyncio's own task is resumed with a future instead, which it cannot tell."""
+
+    async def main() -> None:
+        one, two = jackfield.pair(framing="u32")
+        async with one, two:
+            receiving = two.receive()
+            assert receiving.send(None) is receiving
+            told: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+            receiving.add_done_callback(told.set_result)
+            await one.send(b"x")
+            assert await told is receiving
+            with pytest.raises(StopIteration) as ended:
+                receiving.send(None)
+            assert ended.value.value == b"x"
+
+    run(main)
+
+
+def test_tasks_written_in_python(run: Runner) -> None:
+    """Debuggers and simulators replace the native task by one of Python."""
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_task_factory(
+            lambda loop, coroutine, **options: asyncio.tasks._PyTask(  # type: ignore[attr-defined]
+                coroutine, loop=loop, **options
+            )
+        )
+        one, two = jackfield.pair(framing="u32")
+        async with one, two:
+
+            async def echo() -> None:
+                async for message in two:
+                    await two.send(message)
+
+            echoing = asyncio.create_task(echo())
+            for number in range(5):
+                assert await asyncio.create_task(one.request(b"%d" % number)) == b"%d" % number
+            with pytest.raises(jackfield.TimedOut):
+                await asyncio.create_task(one.receive(timeout=0.01))
+            echoing.cancel("enough")
+            with pytest.raises(asyncio.CancelledError, match="enough"):
+                await echoing
+
+    run(main)
+
+
 def test_a_failing_sibling_cancels_the_receiver(run: Runner) -> None:
     async def main() -> None:
         one, two = jackfield.pair(framing="u32")

@@ -3,6 +3,7 @@
 //! A turn flushes, waits, and wakes the operations that can go on, each resumed inline in its task's context. It stays
 //! in native code as long as asyncio has nothing to do itself: no ready callback, no nearer timer, no descriptor.
 
+use crate::factory;
 use crate::operation::Operation;
 use crate::raw::{BytesBody, BytesLoan, SameThread, Shared};
 use crate::recycling::Recycling;
@@ -88,6 +89,9 @@ pub struct Core {
     work: Cell<u32>,
     /// A callable that gives the loop: `get_loop` of every operation.
     pub loop_getter: RefCell<Option<Py<PyAny>>>,
+    /// A future without a result, done: what a native task is told of a wait that was not cancelled. Of one of its own
+    /// futures it takes the result without a call, and that none of them is the operation itself it does not see.
+    settled: RefCell<Option<Py<PyAny>>>,
     /// Shared by all sends that need not wait.
     pub resolved: RefCell<Option<Py<Operation>>>,
     /// What datagrams are handed out in.
@@ -118,6 +122,7 @@ impl Core {
             interrupted: Cell::new(false),
             work: Cell::new(0),
             loop_getter: RefCell::default(),
+            settled: RefCell::default(),
             resolved: RefCell::default(),
             recycling: RefCell::default(),
         })
@@ -177,7 +182,7 @@ impl Core {
                 }
             }
         }
-        for slot in [&self.event_loop, &self.loop_getter, &self.ready, &self.kick] {
+        for slot in [&self.event_loop, &self.loop_getter, &self.settled, &self.ready, &self.kick] {
             drop(slot.borrow_mut().take());
         }
         drop(self.timers.borrow_mut().take());
@@ -199,6 +204,24 @@ impl Core {
             kick.call0(py)?;
         }
         Ok(())
+    }
+
+    /// See the field; `None` where there is no loop any more.
+    #[inline]
+    pub fn settled(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        if let Some(settled) = &*self.settled.borrow() {
+            return Some(settled.clone_ref(py));
+        }
+        let event_loop = self.event_loop.borrow().as_ref()?.clone_ref(py);
+        let made = factory::settled_future(py, event_loop).ok()?;
+        *self.settled.borrow_mut() = Some(made.clone_ref(py));
+        Some(made)
+    }
+
+    /// Whether a turn is under way: what runs now was resumed by it.
+    #[inline]
+    pub fn in_turn(&self) -> bool {
+        self.in_turn.get()
     }
 
     /// The operation of all sends that need not wait.

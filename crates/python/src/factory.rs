@@ -318,6 +318,16 @@ pub fn cancelled_class(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     Ok(class.bind(py).clone())
 }
 
+/// An `asyncio.Future` of the loop that is done, with None.
+#[cold]
+pub fn settled_future(py: Python<'_>, event_loop: Py<PyAny>) -> PyResult<Py<PyAny>> {
+    let options = pyo3::types::PyDict::new(py);
+    options.set_item("loop", event_loop)?;
+    let future = py.import("asyncio")?.getattr("Future")?.call((), Some(&options))?;
+    future.call_method1("set_result", (py.None(),))?;
+    Ok(future.unbind())
+}
+
 /// `contextvars.copy_context()`.
 pub fn copy_context(py: Python<'_>) -> PyResult<Py<PyAny>> {
     let function = COPY_CONTEXT

@@ -4,11 +4,15 @@
 //! data between Python objects that only the holder of the GIL touches. The file is long because all of it stands here, to be
 //! read as a whole by whoever checks it.
 
-use crate::operation::{Operation, Step};
+use crate::operation::Operation;
+#[cfg(not(feature = "abi3"))]
+use crate::operation::Step;
 use jackfield_engine::Body;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyTuple, PyType};
+#[cfg(not(feature = "abi3"))]
+use pyo3::types::PyTuple;
+use pyo3::types::{PyBytes, PyType};
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
 use std::ops::Deref;
@@ -366,13 +370,47 @@ pub fn refill_named_tuple<'py>(
     Err(object)
 }
 
+/// Whether a callback is how asyncio's native tasks are resumed: it asks its argument for its result, and looks at nothing
+/// else. CPython calls it `task_wakeup`, and makes a function of that one definition for each wait.
+#[cfg(not(feature = "abi3"))]
+#[inline]
+pub fn resumes_native_task(callback: &Py<PyAny>) -> bool {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    /// The address of the definition, once seen.
+    static KNOWN: AtomicUsize = AtomicUsize::new(0);
+    let pointer = callback.as_ptr();
+    // SAFETY: a live object; if it is a function of C, its definition and the name there live as long as it does, and those
+    // of a static module for ever.
+    unsafe {
+        if ffi::PyCFunction_CheckExact(pointer) == 0 {
+            return false;
+        }
+        let definition = (*pointer.cast::<ffi::PyCFunctionObject>()).m_ml;
+        if definition as usize == KNOWN.load(Ordering::Relaxed) {
+            return true;
+        }
+        let name = (*definition).ml_name;
+        let resumes = !name.is_null() && std::ffi::CStr::from_ptr(name) == c"task_wakeup";
+        if resumes {
+            KNOWN.store(definition as usize, Ordering::Relaxed);
+        }
+        resumes
+    }
+}
+
+/// The stable ABI does not show it.
+#[cfg(feature = "abi3")]
+pub fn resumes_native_task(_callback: &Py<PyAny>) -> bool {
+    false
+}
+
 /// Calls `callback(argument)` inside `context`, as `context.run` would.
 #[cfg(not(feature = "abi3"))]
 pub fn call_in_context(
     py: Python<'_>,
     context: &Py<PyAny>,
     callback: &Py<PyAny>,
-    argument: &Py<Operation>,
+    argument: &Py<PyAny>,
 ) -> PyResult<()> {
     // SAFETY: all are live Python objects, `context` is a contextvars.Context (PyContext_Enter checks), and every
     // successful enter is followed by an exit.
@@ -398,7 +436,7 @@ pub fn call_in_context(
     py: Python<'_>,
     context: &Py<PyAny>,
     callback: &Py<PyAny>,
-    argument: &Py<Operation>,
+    argument: &Py<PyAny>,
 ) -> PyResult<()> {
     context.call_method1(py, "run", (callback, argument)).map(drop)
 }
@@ -650,35 +688,50 @@ unsafe extern "C" fn am_send(
     _value: *mut ffi::PyObject,
     result: *mut *mut ffi::PyObject,
 ) -> ffi::PySendResult {
-    // With PyO3 told that the GIL is held: references that are let go of here go at once, instead of being noted down under a
-    // lock for later, which delays what they hold and costs more than all else.
-    Python::attach(|py| {
-        // SAFETY: the interpreter calls the slot with an instance of the class, the GIL held and a place for the result.
-        unsafe {
-            let operation = Bound::from_borrowed_ptr(py, object).cast_into_unchecked::<Operation>();
-            let step = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| Operation::step(&operation)));
-            match step {
-                Ok(Ok(Step::Return(value))) => {
-                    *result = value.into_ptr();
-                    ffi::PySendResult::PYGEN_RETURN
-                }
-                Ok(Ok(Step::Yield(value))) => {
-                    *result = value.into_ptr();
-                    ffi::PySendResult::PYGEN_NEXT
-                }
-                Ok(Err(error)) => {
-                    error.restore(py);
-                    *result = std::ptr::null_mut();
-                    ffi::PySendResult::PYGEN_ERROR
-                }
-                Err(_) => {
-                    pyo3::exceptions::PySystemError::new_err("the engine panicked; please report this").restore(py);
-                    *result = std::ptr::null_mut();
-                    ffi::PySendResult::PYGEN_ERROR
-                }
-            }
+    // SAFETY: the interpreter calls the slot with an instance of the class, the GIL held and a place for the result.
+    unsafe {
+        let py = Python::assume_attached();
+        let operation = Bound::from_borrowed_ptr(py, object).cast_into_unchecked::<Operation>();
+        if operation.get().in_turn() {
+            return send_step(py, &operation, result);
         }
-    })
+        send_step_outside(&operation, result)
+    }
+}
+
+/// Outside of a turn PyO3 has to be told that the GIL is held. Otherwise references that are let go of here are noted down
+/// under a lock for later, which keeps alive what they hold and costs more than all else.
+#[cfg(not(feature = "abi3"))]
+#[inline(never)]
+unsafe fn send_step_outside(operation: &Bound<'_, Operation>, result: *mut *mut ffi::PyObject) -> ffi::PySendResult {
+    // SAFETY: the caller's.
+    Python::attach(|py| unsafe { send_step(py, operation, result) })
+}
+
+/// What `am_send` does.
+#[cfg(not(feature = "abi3"))]
+#[inline(always)]
+unsafe fn send_step(
+    py: Python<'_>,
+    operation: &Bound<'_, Operation>,
+    result: *mut *mut ffi::PyObject,
+) -> ffi::PySendResult {
+    let step = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| Operation::step(operation)));
+    let (value, outcome) = match step {
+        Ok(Ok(Step::Return(value))) => (value.into_ptr(), ffi::PySendResult::PYGEN_RETURN),
+        Ok(Ok(Step::Yield(value))) => (value.into_ptr(), ffi::PySendResult::PYGEN_NEXT),
+        Ok(Err(error)) => {
+            error.restore(py);
+            (std::ptr::null_mut(), ffi::PySendResult::PYGEN_ERROR)
+        }
+        Err(_) => {
+            pyo3::exceptions::PySystemError::new_err("the engine panicked; please report this").restore(py);
+            (std::ptr::null_mut(), ffi::PySendResult::PYGEN_ERROR)
+        }
+    };
+    // SAFETY: the caller's, a place for a pointer.
+    unsafe { result.write(value) };
+    outcome
 }
 
 /// This thread, as a number that no other living thread has.

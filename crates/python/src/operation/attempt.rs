@@ -30,7 +30,11 @@ impl Operation {
                 {
                     *framer = self.divide(py, *id, own)?;
                 }
-                self.attempt_on_link(py, *id, job, phase, ended.as_deref())
+                match job {
+                    Job::Next => self.claim(py, *id, true),
+                    Job::Receive | Job::Divided(_) => self.claim(py, *id, false),
+                    _ => self.attempt_on_link(py, *id, job, phase, ended.as_deref()),
+                }
             }
             Target::Group(group, job) => {
                 let (group, job) = (*group, job.clone());
@@ -40,7 +44,28 @@ impl Operation {
         }
     }
 
+    /// The next message; apart from the other jobs because it is what most operations do.
     #[inline]
+    fn claim(&self, py: Python<'_>, id: LinkId, iterates: bool) -> PyResult<Attempt> {
+        if self.core.spend() {
+            return Ok(Attempt::Wait);
+        }
+        let mut reactor = self.core.reactor()?;
+        let error = match reactor.take(id) {
+            Take::Bytes(bytes) => return Ok(Attempt::Done(PyBytes::new(py, bytes).into_any().unbind())),
+            Take::Body(body) => return body.finish(py).map(Attempt::Done),
+            Take::Nothing => return Ok(Attempt::Wait),
+            Take::End if iterates => None,
+            Take::End => Some(Facts::ended(reactor.is_idle(id))),
+            Take::Fault(fault) => Some(Facts::fault(&fault)),
+            Take::Closed => Some(Facts::closed()),
+        };
+        let Some(facts) = error else { return Err(PyStopAsyncIteration::new_err(())) };
+        let facts = facts.of_link(&reactor, id).operation("receive");
+        drop(reactor);
+        Err(factory::error(py, facts))
+    }
+
     fn attempt_on_link(
         &self,
         py: Python<'_>,
@@ -51,29 +76,8 @@ impl Operation {
     ) -> PyResult<Attempt> {
         let core = &self.core;
         match job {
-            Job::Next | Job::Receive | Job::Divided(_) => {
-                if core.spend() {
-                    return Ok(Attempt::Wait);
-                }
-                let mut reactor = core.reactor()?;
-                let error = match reactor.take(id) {
-                    Take::Bytes(bytes) => return Ok(Attempt::Done(PyBytes::new(py, bytes).into_any().unbind())),
-                    Take::Body(body) => return body.finish(py).map(Attempt::Done),
-                    Take::Nothing => return Ok(Attempt::Wait),
-                    Take::End if matches!(job, Job::Next) => None,
-                    Take::End => Some(Facts::ended(reactor.is_idle(id))),
-                    Take::Fault(fault) => Some(Facts::fault(&fault)),
-                    Take::Closed => Some(Facts::closed()),
-                };
-                match error {
-                    None => Err(PyStopAsyncIteration::new_err(())),
-                    Some(facts) => {
-                        let facts = facts.of_link(&reactor, id).operation("receive");
-                        drop(reactor);
-                        Err(factory::error(py, facts))
-                    }
-                }
-            }
+            Job::Next => self.claim(py, id, true),
+            Job::Receive | Job::Divided(_) => self.claim(py, id, false),
             Job::ReceiveMany(max) => {
                 if core.spend() {
                     return Ok(Attempt::Wait);

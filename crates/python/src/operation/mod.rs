@@ -212,16 +212,32 @@ impl Operation {
         idle
     }
 
+    /// Whether a turn of its loop is under way.
+    #[inline]
+    pub fn in_turn(&self) -> bool {
+        self.core.in_turn()
+    }
+
     /// The coroutine protocol's one step.
     #[inline]
     pub fn step(this: &Bound<'_, Operation>) -> PyResult<Step> {
         let py = this.py();
         let operation = this.get();
-        let phase = operation.state.borrow().phase;
+        let phase = {
+            let state = operation.state.borrow();
+            match state.phase {
+                // Shared by all sends that need not wait, and always new.
+                Phase::New if matches!(state.target, Target::Link(_, Job::Resolved)) => {
+                    return Ok(Step::Return(py.None()));
+                }
+                Phase::Waiting if state.callback.is_some() => {
+                    return Err(PyRuntimeError::new_err("coroutine is being awaited already"));
+                }
+                phase => phase,
+            }
+        };
         match phase {
-            Phase::New | Phase::Woken => {}
-            Phase::Waiting if operation.state.borrow().callback.is_none() => {}
-            Phase::Waiting => return Err(PyRuntimeError::new_err("coroutine is being awaited already")),
+            Phase::New | Phase::Woken | Phase::Waiting => {}
             Phase::Done => return Err(PyRuntimeError::new_err("cannot reuse already awaited coroutine")),
             Phase::Expired => {
                 operation.finish();

@@ -149,7 +149,9 @@ impl Operation {
             (state.callback.take(), state.context.take())
         };
         let (Some(callback), Some(context)) = (callback, context) else { return Ok(()) };
-        match raw::call_in_context(py, &context, &callback, &this) {
+        let settled = if raw::resumes_native_task(&callback) { this.get().core.settled(py) } else { None };
+        let told = settled.unwrap_or_else(|| this.clone_ref(py).into_any());
+        match raw::call_in_context(py, &context, &callback, &told) {
             Err(error) if error.is_instance_of::<pyo3::exceptions::PyException>(py) => {
                 this.get().report(py, error);
                 Ok(())
