@@ -230,6 +230,28 @@ def test_chat_room(start: Start, directory: Path) -> None:
     server.interrupt()
 
 
+def test_hub_in_a_program(start: Start, directory: Path) -> None:
+    server = start("hub_in_a_program", "tcp://127.0.0.1:0", f"{directory}/hub.sock")
+    with Lines(server.address()) as client:
+        client.say("time")
+        assert re.fullmatch(r"\d\d:\d\d:\d\d", client.hear())
+        client.say("hello")
+        server.expect(r"^tcp-1 says b'hello'$")
+        operator = [
+            sys.executable,
+            "-m",
+            "jackfield.cli",
+            "--control",
+            f"{directory}/hub.sock",
+            "send",
+            "1",
+            "x",
+        ]
+        subprocess.run(operator, check=True, timeout=LIMIT)
+        assert client.hear() == "x"
+    server.interrupt()
+
+
 def test_a_nickname_belongs_to_one(start: Start) -> None:
     server = start("chat_room")
     address = server.address()

@@ -39,6 +39,7 @@ from .parameters import (
     chosen_control,
 )
 from .record_command import record
+from .script_command import script
 from .send_commands import broadcast, send
 from .serve_command import serve
 from .snippet_command import snippet
@@ -245,6 +246,7 @@ def kick(
 
 app.add_typer(snippet)
 app.add_typer(autoreply)
+app.add_typer(script)
 
 
 # -------------------------------------------------------------------- recordings

@@ -75,6 +75,10 @@ def _describe(problem: BaseException) -> tuple[str, str, int]:
         return str(problem), "", USAGE
     if isinstance(problem, PlanError):
         return str(problem), problem.hint, USAGE
+    from ..hub.scripts import ScriptError
+
+    if isinstance(problem, ScriptError):
+        return str(problem), "", FAILED
     if isinstance(problem, (ControlError, StateError)):
         return str(problem), problem.hint, FAILED
 

@@ -203,3 +203,57 @@ def _say(done: dict[str, Any], text: str, *, as_json: bool) -> None:
         print_json(done)
     elif sys.stdout.isatty():
         print(safe_text(text))
+
+
+# -------------------------------------------------------------------- scripts
+
+
+def add_script(file: str, *, as_json: bool, control: str | None) -> None:
+    path = str(Path(file).absolute())
+    done = with_hub(control, lambda operator: operator.request("script_add", path=path))
+    _say(done, f"{done['path']}: {', '.join(done['hooks'])}", as_json=as_json)
+
+
+def list_scripts(*, as_json: bool, control: str | None) -> None:
+    found: list[dict[str, Any]] = with_hub(control, lambda operator: operator.request("script_list"))[
+        "scripts"
+    ]
+    if as_json:
+        print_json(found)
+    elif found:
+        print("\n".join(script_table(found, width=terminal_width())))
+    else:
+        print("no script; add one with 'jackfield script add FILE'")
+
+
+def remove_script(file: str, *, as_json: bool, control: str | None) -> None:
+    absolute = str(Path(file).absolute())
+    name = absolute if "/" in file or Path(file).exists() else file
+    done = with_hub(control, lambda operator: operator.request("script_remove", name=name))
+    _say(done, f"{done['path']} is not called any more", as_json=as_json)
+
+
+def script_table(found: list[dict[str, Any]], *, width: int | None) -> list[str]:
+    """One line per script, and one more below it where its file cannot be loaded as it is now."""
+    columns = [
+        Column("SCRIPT", least=12),
+        Column("HOOKS", least=10),
+        Column("CALLS", right=True),
+        Column("FAILED", right=True),
+        Column("DROPPED", right=True),
+    ]
+    rows = [
+        [
+            safe_text(each["path"]),
+            " ".join(each["hooks"]),
+            str(each["calls"]),
+            str(each["failed"]),
+            str(each["dropped"]),
+        ]
+        for each in found
+    ]
+    lines = table(columns, rows, width=width or 1_000_000)
+    for index, each in reversed(list(enumerate(found, 1))):
+        if each["problem"]:
+            lines.insert(index + 1, f"  not loaded anew: {safe_text(each['problem'])}")
+    return lines

@@ -54,6 +54,7 @@ def serve(
     plain: bool,
     as_json: bool,
     state: str | None,
+    scripts: list[str],
     control: str | None,
 ) -> None:
     line_ending(eol)
@@ -73,6 +74,7 @@ def serve(
         log_messages=messages,
         state=choose_state(state, control_path, os.environ, os.getuid()),
         state_required=state is not None,
+        scripts=[Path(path).absolute() for path in scripts],
     )
     live = sys.stdout.isatty() and not plain and not as_json and os.environ.get("TERM") != "dumb"
     jackfield.run(lambda: _main(settings, live=live, as_json=as_json))

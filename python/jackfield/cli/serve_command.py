@@ -41,6 +41,10 @@ def serve(
             help="File of what lasts: names, tags, notes; 'none' keeps nothing. Default: see below.",
         ),
     ] = None,
+    script: Annotated[
+        list[str] | None,
+        typer.Option("--script", metavar="FILE", help="Call the hooks of a Python file (see 'script add')."),
+    ] = None,
     control: Control = None,
 ) -> None:
     """Start a hub that listens on every ADDRESS and holds every client that comes.
@@ -74,5 +78,6 @@ def serve(
         plain=plain,
         as_json=as_json,
         state=state,
+        scripts=script or [],
         control=chosen_control(context, control),
     )

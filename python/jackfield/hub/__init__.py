@@ -19,8 +19,30 @@ An application: it uses only the public `jackfield` library. Its modules, from p
     snippets    messages that operators keep under names
     reply_rules automatic replies as rules: what is answered, how often, and how loops end
     autoreply   those rules at work
+    hooks       what a program or a script does when clients come, speak and go
+    hooked      a program's own hooks at work, and the answers of hooks
+    scripts     files of hooks, each in a thread of its own, loaded anew when they change
+    embedded    a hub within a program: `serve`
     assembly    the parts that a hub is made of
     server      the hub itself: listeners, one group of clients, their events
     operators   the control socket's side of the hub: who may ask, and what each request does
     operator    an operator's end of the control socket
 """
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["Client", "HookClient", "Hub", "Part", "serve"]
+
+_HOMES = {"Client": "client", "HookClient": "hooks", "Hub": "server", "Part": "part", "serve": "embedded"}
+
+
+def __getattr__(name: str) -> Any:
+    """Public names come when they are first used: the command line imports single modules of these."""
+    from importlib import import_module
+
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    return value

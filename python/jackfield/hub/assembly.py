@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from .autoreply import Autoreply
 from .part import Part
+from .scripts import Scripts
 from .server import Settings
 from .snippets import Snippets
 
 
 def parts_of(settings: Settings) -> list[Part]:
     """The parts of a hub with these settings, to be given to `Hub`."""
-    return [Snippets(), Autoreply()]
+    return [Snippets(), Autoreply(), Scripts(list(settings.scripts))]

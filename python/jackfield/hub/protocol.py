@@ -25,6 +25,9 @@ What cannot be read as a request is answered with an `error` whose `id` is null.
     snippet_list      -                               event {snippet, data, ending} ..., ok {}
     snippet_show      name                            ok {snippet, data, ending}
     snippet_remove    name                            ok {name}
+    script_add        path                            ok {path, hooks}
+    script_list       -                               ok {scripts: [with its counts, ...]}
+    script_remove     name                            ok {path}
     autoreply_add     pattern, reply, name?, to?,     ok {name, replaced}
                       exact?, ending?, rate?
     autoreply_list    -                               ok {rules: [rule with its counts, ...]}

@@ -57,6 +57,7 @@ class Settings:
     log_messages: bool = False
     state: Path | None = None
     state_required: bool = True
+    scripts: Sequence[Path] = ()
 
 
 class Talker:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from . import about, clients, recording, replies, sends, watch, watching
+from . import about, clients, recording, replies, scripts, sends, watch, watching
 
 if TYPE_CHECKING:
     from ..protocol import Request
@@ -22,6 +22,7 @@ OPERATIONS: Final[dict[str, Operation]] = {
     **clients.OPERATIONS,
     **recording.OPERATIONS,
     **replies.OPERATIONS,
+    **scripts.OPERATIONS,
     **sends.OPERATIONS,
     **watch.OPERATIONS,
     **watching.OPERATIONS,
