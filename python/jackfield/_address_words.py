@@ -17,6 +17,8 @@ _LENGTH_FIELDS = frozenset({"offset", "size", "order", "adjust"})
 """The fields of ``framing=length:...``, whose commas are its own."""
 _COMMA = re.compile(r",(?=((?:jf\.)?[A-Za-z][A-Za-z0-9_-]*)(=[^,]*)?(?:,|$))")
 """A comma begins an option when a name follows, alone or with ``=``."""
+_DEVICES = ("/dev/tty", "/dev/serial/", "/dev/pts/", "/dev/rfcomm")
+"""Beginnings of paths that are serial devices, not sockets."""
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 
 
@@ -101,7 +103,7 @@ def _one_word(result: Rewritten, end: int) -> None:
         result.add("tcp://:", 0)
         result.copy(0, end)
     elif head.startswith(("/", "@", "./", "../")):
-        result.add("unix://", 0)
+        result.add("serial://" if head.startswith(_DEVICES) else "unix://", 0)
         if head.startswith("."):
             result.add(quote(os.path.abspath(head)), 0)
         else:

@@ -58,6 +58,8 @@ class Cause(StrEnum):
     """A Unix socket's file was left behind by a server that has ended."""
     NO_SUCH_FILE = "no_such_file"
     """There is no such socket file, or no such abstract name."""
+    NO_SUCH_DEVICE = "no_such_device"
+    """There is no such serial device, or the file is none."""
     NOT_A_SOCKET = "not_a_socket"
     """The file is something else than a socket."""
     WRONG_KIND = "wrong_kind"

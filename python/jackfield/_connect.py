@@ -83,7 +83,8 @@ def connect(
     Options are those of ``Options``, in the address or here; here wins. Of a name that resolves to several
     addresses each is tried, a quarter of a second apart or as soon as one has failed, and the first to
     connect wins (Happy Eyeballs, RFC 8305). All of it takes ``connect_timeout`` seconds at most; the error's
-    ``attempts`` tell what each one said. ``stdio:`` is standard input and output, ``fd://3`` an open socket.
+    ``attempts`` tell what each one said. ``stdio:`` is standard input and output, ``fd://3`` an open socket,
+    ``serial:///dev/ttyUSB0?baud=9600`` the line of a device.
 
     Raises ``InvalidAddress``, ``InvalidOption`` at once; ``NameNotResolved``, ``ConnectRefused``,
     ``ConnectTimedOut``, ``HostUnreachable``, ``AccessDenied``, ``TooManyOpenFiles`` and other
@@ -146,6 +147,10 @@ async def open_channel(setup: Setup) -> Channel:
         raise JackfieldError(
             "pair: is two ends at once", hint="use jackfield.pair(), which gives both channels"
         )
+    if setup.protocol == "serial":
+        from jackfield._serial import open_serial
+
+        return open_serial(setup)
     address, limit = setup.address, setup.options.connect_timeout
     started = time.monotonic()
     reactor = current_reactor()

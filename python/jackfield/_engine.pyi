@@ -182,6 +182,7 @@ class Reactor:
     def pair(self, config: LinkConfig) -> tuple[int, int]:
         """Two connected links. Raises OSError."""
 
+    def adopt_file(self, fd: int, config: LinkConfig, path: bytes, before: bytes | None = None) -> int: ...
     def adopt(self, fd: int, config: LinkConfig, family: int, listens: bool) -> int:
         """Take a socket that somebody else has opened; the link's id. Raises OSError: it is the caller's."""
 
@@ -367,7 +368,12 @@ class BlockingChannel:
     """One connected end without a reactor; ``jackfield.sync.Channel`` adds facts and the context manager."""
 
     def __new__(
-        cls, fd: int, setup: Any, config: LinkConfig, listener: BlockingListener | None = None
+        cls,
+        fd: int,
+        setup: Any,
+        config: LinkConfig,
+        listener: BlockingListener | None = None,
+        file: tuple[bytes, bytes | None] | None = None,
     ) -> Self: ...
     @property
     def _setup(self) -> Any: ...

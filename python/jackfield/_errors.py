@@ -121,6 +121,7 @@ class EngineFacts:
         """The channel for people: ``the tcp channel 127.0.0.1:7000 -> 127.0.0.1:40000``."""
         protocol = f"{self.protocol} " if self.protocol else ""
         ends = [end.endpoint for end in (self.local, self.peer) if end is not None and not end.is_unnamed]
+        ends = ends[:1] if self.protocol == "serial" else ends
         return f"the {protocol}channel {' -> '.join(ends)}" if ends else f"the {protocol}channel"
 
     @property
@@ -206,6 +207,8 @@ def _lost(facts: EngineFacts) -> JackfieldError:
         if told is not None:
             return told
     said, hint = _LOST.get(facts.errno or 0, ("", None))
+    if facts.protocol == "serial":
+        said, hint = _UNPLUGGED.get(facts.errno or 0, (said, hint))
     if not said:
         said = facts.message or (os.strerror(facts.errno) if facts.errno else "the connection broke")
     return ChannelLost(f"{facts.channel} is lost: {said}{counted(facts.all)}", hint=hint)
@@ -248,6 +251,16 @@ _LOST: dict[int, tuple[str, str | None]] = {
     errno_names.ECONNREFUSED: ("nothing reads at the other end", "start the program at the other end"),
     errno_names.ENOTCONN: ("it is no longer connected", None),
 }
+
+
+_UNPLUGGED = dict.fromkeys(
+    (errno_names.EIO, errno_names.ENXIO, errno_names.ENODEV),
+    (
+        "the device has gone: it was unplugged, switched off, or its driver has hung up",
+        "plug it in again; with reconnect=Backoff() the channel waits for it",
+    ),
+)
+"""What a serial line says."""
 
 
 def _queue_full(facts: EngineFacts) -> JackfieldError:

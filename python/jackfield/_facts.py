@@ -91,7 +91,8 @@ class ChannelFacts(KernelOptions):
 
     @property
     def protocol(self) -> str:
-        """The transport: ``tcp``, ``udp``, ``unix``, ``unix+dgram``, ``unix+seqpacket``, ``pair``."""
+        """The transport: ``tcp``, ``udp``, ``unix``, ``unix+dgram``, ``unix+seqpacket``, ``pair``,
+        ``serial``."""
         return self._setup.protocol
 
     @property
@@ -171,9 +172,9 @@ class ChannelFacts(KernelOptions):
                 raise ChannelClosed("the channel is closed, and its facts were not read before")
             return last
         _, local, peer, credentials, statistics = facts
-        if self.protocol in ("pair", "stdio"):
+        if self.protocol in ("pair", "stdio", "serial"):
             local = peer = self._setup.address
-            credentials = None if self.protocol == "stdio" else credentials
+            credentials = credentials if self.protocol == "pair" else None
         who = Credentials(*credentials) if credentials is not None else None
         self._last = (  # type: ignore[misc]  # the slot is the subclass's
             self.protocol,

@@ -66,6 +66,24 @@ def find_holders(address: Address, *, proc: Path = _PROC) -> list[Holder]:
     return _owners(sockets, proc)
 
 
+def holders_of_file(path: str, *, proc: Path = _PROC) -> list[Holder]:
+    """The processes that have a file open, such as a device."""
+    real = os.path.realpath(path)
+    holders: list[Holder] = []
+    budget = _DESCRIPTORS_MAX
+    for pid in _processes(proc):
+        try:
+            descriptors = os.listdir(proc / str(pid) / "fd")
+        except OSError:
+            continue
+        budget -= len(descriptors)
+        if budget < 0:
+            break
+        if real in _links(proc / str(pid) / "fd", descriptors):
+            holders.append(_holder(_Socket(path, 0, None, listening=False), pid, proc))
+    return holders
+
+
 def bound_elsewhere(address: Address, *, proc: Path = _PROC) -> list[str]:
     """Where on this machine something listens on the same port, whatever the address."""
     tables = _inet_tables(address.scheme)

@@ -11,11 +11,11 @@ import os
 import socket
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from jackfield._address import Address
 from jackfield._errors import AccessDenied, InvalidOption, JackfieldError, NotSupported
-from jackfield._options import Options, check_name, checked
+from jackfield._options import LINE_OPTIONS, Options, check_name, checked
 from jackfield._socket_options import SOCKET_OPTIONS, SocketOption, chosen_options
 
 _CAPABILITIES = {
@@ -114,6 +114,10 @@ class KernelOptions:
         own needs, and rounds times. None is off. Units are those of ``Options``; docs/options.md has them
         all. Options that this kernel does not know are missing. Raises ``ChannelClosed``.
         """
+        if self._protocol() == "serial":
+            from jackfield._serial_line import read_line
+
+            return read_line(self._descriptor())
         family = self._family()
         found = {}
         for row in SOCKET_OPTIONS.values():
@@ -130,12 +134,19 @@ class KernelOptions:
         no such option; ``AccessDenied``; ``ChannelClosed``.
         """
         check_name(name, value)
+        if self._protocol() == "serial" and name in LINE_OPTIONS:
+            return self._change_line(name, value)
         row = SOCKET_OPTIONS.get(name)
         if row is None or row.when != "any time":
             raise InvalidOption(
                 name, value, "it is chosen when the socket is opened", "give it to connect() or listen()"
             )
-        where, family = self._whose(), self._family()
+        where = self._whose()
+        if self._protocol() == "serial":
+            raise NotSupported(
+                f"cannot set {name}= of {where}: it is for {_listed(row.transports)}", address=where
+            )
+        family = self._family()
         if self._protocol() not in row.transports or not row.places_of(family):
             raise NotSupported(
                 f"cannot set {name}= of {where}: it is for {_listed(row.transports)}",
@@ -154,6 +165,19 @@ class KernelOptions:
             except OSError as error:
                 raise refused(row, value, error, where) from error
         return row.read(self._read_option, family)
+
+    def _change_line(self, name: str, value: Any) -> Any:
+        from jackfield._serial_line import change_line
+
+        if name == "exclusive":
+            raise InvalidOption(name, value, "it is chosen when the line is opened", "give it to connect()")
+        setup = cast(Any, self)._setup
+        return change_line(
+            self._descriptor(), name, checked(name, value), setup.options, str(setup.address.path)
+        )
+
+    def _descriptor(self) -> int:
+        return int(cast(Any, self).fileno())
 
     def _family(self) -> int:
         return int(struct.unpack("i", self._read_option(socket.SOL_SOCKET, socket.SO_DOMAIN, 4))[0])

@@ -59,7 +59,7 @@ def option_table() -> list[OptionFacts]:
                 meaning=meanings[name],
                 transports=_transports(name, row),
                 constants=row.constants if row is not None else "",
-                changeable=row is not None and row.when == "any time",
+                changeable=_changeable(name, row),
             )
         )
     return table
@@ -68,7 +68,15 @@ def option_table() -> list[OptionFacts]:
 def _transports(name: str, row: SocketOption | None) -> tuple[str, ...]:
     if row is not None:
         return tuple(sorted(row.transports))
+    if name in _options.LINE_OPTIONS:
+        return ("serial",)
     return ("udp",) if name in _OF_UDP else tuple(sorted(ALL))
+
+
+def _changeable(name: str, row: SocketOption | None) -> bool:
+    if name in _options.LINE_OPTIONS:
+        return name != "exclusive"
+    return row is not None and row.when == "any time"
 
 
 def _docstrings() -> dict[str, str]:

@@ -26,12 +26,15 @@ if TYPE_CHECKING:
     from typing import Unpack
 
 SCHEME_OPTIONS = {
-    "serial": ("baud",),
     "raw": ("protocol",),
     "exec": ("argv",),
     "pty": ("argv",),
 }
 """Options that belong to one transport: they stay in the address, and the transport reads them there."""
+
+
+LINE_OPTIONS = ("baud", "bits", "parity", "stop", "flow", "dtr", "rts", "exclusive")
+"""The options that belong to serial lines, in the order of their fields."""
 
 
 class OptionFields(TypedDict, total=False):
@@ -76,6 +79,14 @@ class OptionFields(TypedDict, total=False):
     loop: bool | str | None
     broadcast: bool | str | None
     packet_info: bool | str | None
+    baud: int | str | None
+    bits: int | str | None
+    parity: str | None
+    stop: int | str | None
+    flow: str | None
+    dtr: bool | str | None
+    rts: bool | str | None
+    exclusive: bool | str | None
     connect_timeout: float | str | None
     backlog: int | str | None
     idle_timeout: float | str | None
@@ -171,6 +182,23 @@ class Options:
     """Permit sending to broadcast addresses (SO_BROADCAST)."""
     packet_info: bool = False
     """Endpoints say which of our addresses each datagram was sent to, and the interface (IP_PKTINFO)."""
+    baud: int = 9600
+    """Bits a second on a serial line: any rate that the device can go at."""
+    bits: int = 8
+    """Data bits of a byte on a serial line, 5 to 8."""
+    parity: str = "none"
+    """The bit behind each byte on a serial line: ``none``, ``even``, ``odd``, ``mark`` or ``space``."""
+    stop: int = 1
+    """Stop bits behind each byte on a serial line, 1 or 2."""
+    flow: str = "none"
+    """How a slow reader holds the sender back on a serial line: ``none``, ``rtscts`` by wires, ``xonxoff`` by
+    the bytes 0x11 and 0x13, which messages cannot have then."""
+    dtr: bool | None = None
+    """The line DTR once a serial line is open; ``None`` leaves it as its driver does, which is on."""
+    rts: bool | None = None
+    """The line RTS once a serial line is open; ``None`` leaves it as its driver does, which is on."""
+    exclusive: bool = True
+    """Open a serial line for this process alone (TIOCEXCL, and a lock by flock(2))."""
     connect_timeout: float | None = 10.0
     """Seconds for connecting, with names and all attempts; ``None`` is as long as the kernel waits."""
     backlog: int = 4096
@@ -222,7 +250,7 @@ class Options:
 
     def to_query(self) -> str:
         """Every option that differs from its default, as in an address: ``framing=u32&nodelay=no``."""
-        changed = [(name, value) for name, value in self.items() if value != _DEFAULTS[name]]
+        changed = [(name, value) for name, value in self.items() if value != DEFAULTS[name]]
         return format_options(tuple((name, text(name, value)) for name, value in changed))
 
 
@@ -242,7 +270,7 @@ def checked(name: str, value: Any) -> Any:
     """The value of an option, read if it is text, and within its limits."""
     kind = KINDS[name]
     if value is None or (kind.can_be_off and isinstance(value, str) and value.lower() in OFF):
-        return None if kind.can_be_off else _DEFAULTS[name]
+        return None if kind.can_be_off else DEFAULTS[name]
     if value == "" and kind.read is not read_switch and name != "keepalive":
         raise InvalidOption(name, value, "its value is missing", f"write {name}={kind.example}")
     try:
@@ -267,4 +295,4 @@ def text(name: str, value: object) -> str:
     return str(value)
 
 
-_DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(Options)}
+DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(Options)}

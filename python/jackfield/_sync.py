@@ -6,6 +6,7 @@ out of it afterwards. What passes through a channel is native and knows no loop.
 
 from __future__ import annotations
 
+import os
 import socket
 from types import TracebackType
 from typing import Self, Unpack
@@ -54,6 +55,11 @@ def connect(address: Address | str, **options: Unpack[OptionFields]) -> Channel:
     """
     where = address if isinstance(address, Address) else Address.parse(address)
     setup = prepare(where, Options.from_address(where).merge(**options), listening=False)
+    if setup.protocol == "serial":
+        from jackfield._serial import open_line
+
+        fd, before = open_line(setup)
+        return Channel(fd, setup, setup.config(0), file=(os.fsencode(where.path or ""), before))
     return Channel(run_apart(lambda: _open(setup)), setup, setup.config(0))
 
 

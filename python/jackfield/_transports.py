@@ -17,7 +17,7 @@ from jackfield._address import Address
 from jackfield._errors import NotSupported
 from jackfield._kernel_options import check_options
 from jackfield._look_up import look_up
-from jackfield._options import Options
+from jackfield._options import DEFAULTS, LINE_OPTIONS, Options
 from jackfield._socket_options import opening_settings
 
 RawAddress = tuple[str, int, int] | bytes | None
@@ -36,8 +36,9 @@ _KINDS = {
     "unix+seqpacket": socket.SOCK_SEQPACKET,
     "pair": socket.SOCK_STREAM,
     "stdio": socket.SOCK_STREAM,
+    "serial": socket.SOCK_STREAM,
 }
-_NO_LISTENERS = ("pair", "stdio")
+_NO_LISTENERS = ("pair", "stdio", "serial")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +126,20 @@ def prepare(address: Address, options: Options, *, listening: bool) -> Setup:
                 hint="leave it out, and let a firewall or a Unix socket's permissions keep others away",
                 address=address,
             )
+    if address.scheme != "serial":
+        _check_line(address, options)
     _multicast.check(address, options)
     check_options(options, address, listening=listening)
     return Setup(address, options, listening)
+
+
+def _check_line(address: Address, options: Options) -> None:
+    """Refuse what only serial lines have. Raises ``NotSupported``."""
+    for name in LINE_OPTIONS:
+        if getattr(options, name) != DEFAULTS[name]:
+            raise NotSupported(
+                f"{name}= means nothing to {address}: it is for serial:", hint="leave it out", address=address
+            )
 
 
 def unix_name(path: str) -> bytes:

@@ -11,7 +11,7 @@ use crate::queue::{Attachment, OutQueue};
 use crate::reactor::Reactor;
 use crate::receive::Take;
 use crate::sys::ancillary::{self, MAX_DESCRIPTORS};
-use crate::sys::{Errno, io};
+use crate::sys::{Errno, file, io};
 use crate::transmit::{Payload, Queued, SendError};
 use std::collections::VecDeque;
 use std::mem::MaybeUninit;
@@ -121,10 +121,13 @@ pub(crate) fn receive_stream<H: Host>(
             let cut = received.cut || !beside.incoming.is_empty();
             Ok(io::Chunk { length: received.length, cut, lost: received.cut })
         }
-        _ if !second.is_empty() => io::receive_two(fd.as_fd(), first, second),
-        _ if link.kind == Kind::Tcp => {
+        _ if link.kind == Kind::Tcp && second.is_empty() => {
             io::receive(fd.as_fd(), first, 0).map(|length| io::Chunk { length, cut: false, lost: false })
         }
+        _ if link.kind == Kind::File => {
+            file::read(fd.as_fd(), first).map(|length| io::Chunk { length, cut: false, lost: false })
+        }
+        _ if !second.is_empty() => io::receive_two(fd.as_fd(), first, second),
         _ => io::receive_unix(fd.as_fd(), first),
     }
 }

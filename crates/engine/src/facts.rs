@@ -45,6 +45,9 @@ impl<H: Host> Reactor<H> {
     /// The address of our end.
     pub fn local(&self, id: LinkId) -> Option<SocketAddress> {
         let link = self.get(id)?;
+        if link.kind == Kind::File {
+            return Some(link.peer.clone());
+        }
         let fd = link.fd.as_ref().or_else(|| self.get(link.parent)?.fd.as_ref())?;
         socket::local_address(fd.as_fd()).ok()
     }

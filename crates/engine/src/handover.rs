@@ -122,6 +122,9 @@ impl<H: Host> Reactor<H> {
             let _ = socket::set_option(fd.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 0);
         }
         self.leave_group(id);
+        if let Some(restore) = self.get_mut(id).and_then(|link| link.restore.take()) {
+            restore.keep();
+        }
         self.drop_socket(id);
         Ok(fd)
     }

@@ -11,6 +11,7 @@
 //! | [`blocking`] | one connected socket without a reactor, for callers that wait in system calls |
 //! | `receive`, `transmit`, `lifecycle`, `handover`, `carry`, `supervise`, `reached`, `revive`, `explain`, [`group`] | the reactor's rules, one concern a file |
 //! | `datagrams`, `departures`, `segments` | datagrams in batches: in, out, and runs of them |
+//! | `files` | links over files: serial lines |
 //! | `pacing` | messages that silence divides |
 //! | [`sys`] | system calls; the only `unsafe` |
 //!
@@ -29,6 +30,7 @@ mod departures;
 mod evidence;
 mod explain;
 mod facts;
+mod files;
 pub mod frame;
 pub mod group;
 mod handover;

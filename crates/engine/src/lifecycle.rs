@@ -8,8 +8,7 @@ use crate::link::{Counters, Fault, Host, Kind, Link, LinkId, flag};
 use crate::opening::events_of;
 use crate::reactor::{Reactor, Side};
 use crate::supervise::Stall;
-use crate::sys::socket;
-use crate::sys::{Errno, io};
+use crate::sys::{Errno, file, io, socket};
 use std::collections::VecDeque;
 
 /// How long a packet waits for room at a Unix datagram peer before it is tried again.
@@ -90,7 +89,8 @@ impl<H: Host> Reactor<H> {
             self.finish_close(id);
             return;
         }
-        if link.is_broken() || link.is_flushed() || link.has(flag::CONNECTING) {
+        let done = link.is_broken() || link.is_flushed() || link.has(flag::CONNECTING);
+        if done && !self.is_draining(id) {
             self.finish_close(id);
             return;
         }
@@ -109,6 +109,11 @@ impl<H: Host> Reactor<H> {
             && let Some(fd) = link.borrow_fd()
         {
             let _ = socket::set_linger(fd, 0);
+        }
+        if link.kind == Kind::File
+            && let Some(fd) = link.borrow_fd()
+        {
+            file::discard_unsent(fd);
         }
         link.set(flag::CLOSING);
         self.leave_group(id);
@@ -154,6 +159,7 @@ impl<H: Host> Reactor<H> {
         }
         link.counters.kernel_dropped = link.kernel_dropped();
         link.set(flag::GONE);
+        link.restore = None;
         link.fd = None;
         link.beside = None;
         link.large = None;

@@ -12,6 +12,7 @@ use crate::revive::Lasting;
 use crate::supervise::{Silence, Watch};
 use crate::sys::address::SocketAddress;
 use crate::sys::batch::Destination;
+use crate::sys::file::Restore;
 use crate::sys::icmp::{self, IcmpError};
 use crate::sys::{Errno, batch, socket};
 use std::collections::{HashMap, VecDeque};
@@ -137,6 +138,8 @@ pub enum Kind {
     Tcp,
     /// A Unix stream, a socket pair.
     UnixStream,
+    /// A file that is read(2) and written(2): the line of a serial device. A stream.
+    File,
     /// A Unix socket that keeps boundaries and order.
     Seqpacket,
     /// UDP or Unix datagrams with one peer.
@@ -412,6 +415,8 @@ pub(crate) struct Link<H: Host> {
     /// Only lasting links have it.
     pub lasting: Option<Box<Lasting>>,
     pub listener: Option<Box<ListenerPart>>,
+    /// Only serial lines have it: their settings as they were.
+    pub restore: Option<Box<Restore>>,
     /// Only streams whose messages end with silence have it.
     pub pacing: Option<Box<Pacing>>,
     /// Only links that descriptors came to.
@@ -452,6 +457,7 @@ impl<H: Host> Link<H> {
             lasting: None,
             listener: kind.is_listener().then(Box::default),
             pacing,
+            restore: None,
             beside: None,
             since: crate::sys::realtime_ns(),
             segment_limit: 0,

@@ -9,7 +9,7 @@ use crate::frame::{Silences, Step};
 use crate::link::{Fault, Front, Host, Kind, Link, LinkId, flag};
 use crate::queue::OutQueue;
 use crate::reactor::{Reactor, Side};
-use crate::sys::{Errno, io};
+use crate::sys::{Errno, file, io};
 use std::os::fd::AsFd;
 
 /// Bytes that are read ahead of the consumer.
@@ -119,7 +119,12 @@ impl<H: Host> Reactor<H> {
         let Some(link) = self.get_mut(id) else { return Ok(()) };
         let Some(fd) = link.fd.as_ref() else { return Err(Errno(libc::EPIPE)) };
         let Some(pacing) = &mut link.pacing else { return Ok(()) };
-        if pacing.quiet_until > now && !queue.is_begun() {
+        let waits = pacing.quiet_until > 0 && !queue.is_begun();
+        if waits && link.kind == Kind::File && file::unsent(fd.as_fd()) > 0 {
+            // The line is still busy with the message before: the silence begins when it is not.
+            pacing.left(now);
+        }
+        if waits && pacing.quiet_until > now {
             let at = pacing.quiet_until;
             self.set_deadline(id, Side::Retry, at);
             return Ok(());
@@ -130,6 +135,7 @@ impl<H: Host> Reactor<H> {
         let limit = queue.first_size().unwrap_or(0) - queue.begun();
         let result = match queue.first_attachment() {
             Some(_) => beside::send_next(queue, fd.as_fd()),
+            None if link.kind == Kind::File => queue.with_parts(limit, |parts| file::write(fd.as_fd(), parts)),
             None => queue.with_parts(limit, |parts| io::send_parts(fd.as_fd(), parts)),
         };
         match result {

@@ -69,7 +69,7 @@ impl<H: Host> Reactor<H> {
     /// From now on the link outlives its connection. False if it is none that can: a stream, open, in no group.
     pub fn make_lasting(&mut self, id: LinkId) -> bool {
         let Some(link) = self.get_mut(id) else { return false };
-        let stream = matches!(link.kind, Kind::Tcp | Kind::UnixStream);
+        let stream = matches!(link.kind, Kind::Tcp | Kind::UnixStream | Kind::File);
         if !stream || link.membership.is_some() || link.has(flag::CLOSING | flag::GONE | flag::CONNECTING) {
             return false;
         }
@@ -161,6 +161,7 @@ impl<H: Host> Reactor<H> {
         lasting.skipped += cut as u64;
         lasting.lost = (handed.saturating_sub(left as u64), handed, handed + cut as u64);
         lasting.outage = Outage { fault: link.fault.take().map(|fault| *fault), loss };
+        link.restore = None;
         link.fd = None;
         if let Some(pacing) = &mut link.pacing {
             pacing.came.cut();
@@ -252,12 +253,13 @@ impl<H: Host> Reactor<H> {
         // The kernel reports anew what is there already.
         self.epoll.modify(raw, IN | RDHUP | PRI | EDGE, id.0)?;
         let Some(new) = self.get_mut(from) else { return Err(Errno(libc::EBADF)) };
-        let (fd, peer) = (new.fd.take(), new.peer.clone());
+        let (fd, peer, restore) = (new.fd.take(), new.peer.clone(), new.restore.take());
         let Some(link) = self.get_mut(id) else { return Err(Errno(libc::EBADF)) };
         link.unset(flag::DOWN | flag::DOWN_UNTOLD | flag::CONNECTING);
         link.set(flag::WRITABLE | flag::READABLE);
         link.peer = peer;
         link.fd = fd;
+        link.restore = restore;
         self.abort(from);
         self.mark_dirty(id);
         self.notify(id);

@@ -327,7 +327,7 @@ impl<H: Host> Reactor<H> {
     /// Counts what became of the messages, once.
     pub(crate) fn count_loss(&mut self, id: LinkId) {
         let Some(link) = self.get_mut(id) else { return };
-        if !matches!(link.kind, Kind::Tcp | Kind::UnixStream | Kind::Seqpacket)
+        if !matches!(link.kind, Kind::Tcp | Kind::UnixStream | Kind::Seqpacket | Kind::File)
             || link.watch.as_ref().is_some_and(|watch| watch.loss.is_some())
         {
             return;
@@ -354,7 +354,7 @@ impl<H: Host> Reactor<H> {
                 }
                 queued + unacknowledged(link, fd)
             }
-            Kind::UnixStream | Kind::Seqpacket if queued > 0 && !link.has(flag::WRITABLE) => queued,
+            Kind::UnixStream | Kind::Seqpacket | Kind::File if queued > 0 && !link.has(flag::WRITABLE) => queued,
             _ => return None,
         };
         Some(Stall { since_ns: self.clock.now().saturating_sub(link.counters.last_out), waiting })

@@ -407,6 +407,7 @@ impl<H: Host> Reactor<H> {
                 Kind::DatagramPeer => self.write_to_peer(id, &mut queue),
                 kind if kind.is_packet() => self.write_packets(id, &mut queue),
                 _ if link.has(flag::GAP) => self.write_spaced(id, &mut queue),
+                Kind::File => self.write_file(id, &mut queue),
                 _ => self.write_stream(id, &mut queue),
             };
             if queue.is_empty() {
@@ -441,7 +442,7 @@ impl<H: Host> Reactor<H> {
         if link.has(flag::ABOVE_HIGH_WATER) && room {
             self.check_high_water(id);
         }
-        if finished {
+        if finished && !self.is_draining(id) {
             self.finish_close(id);
         } else if waiting && (flushed || admits) || asked && self.has_passed(id) {
             self.notify(id);

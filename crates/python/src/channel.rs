@@ -12,7 +12,7 @@ use crate::until::{self, Until};
 use jackfield_engine::frame::Framer;
 use jackfield_engine::sys::address::SocketAddress;
 use jackfield_engine::sys::socket::Credentials;
-use jackfield_engine::{Counters, LinkId, Reactor, WhenFull};
+use jackfield_engine::{Counters, Kind, LinkId, Reactor, WhenFull};
 use pyo3::IntoPyObjectExt;
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyResourceWarning, PyTypeError, PyValueError};
@@ -394,6 +394,12 @@ impl Channel {
     /// Ends our side once everything queued has left; receiving goes on.
     fn send_eof(&self, py: Python<'_>) -> PyResult<()> {
         let mut reactor = self.core.reactor()?;
+        if reactor.kind(self.id) == Some(Kind::File) {
+            let facts = Facts::new("not_supported").text("message", factory::ENDLESS).operation("send_eof");
+            let facts = facts.of_link(&reactor, self.id);
+            drop(reactor);
+            return Err(factory::error(py, facts));
+        }
         if let Err(error) = reactor.send_end(self.id) {
             let facts = Facts::send_error(&error).of_link(&reactor, self.id).operation("send_eof");
             drop(reactor);

@@ -7,12 +7,13 @@ use crate::operation::{Job, Operation, Target};
 use crate::raw::{self, Shared};
 use jackfield_engine::frame::Framer;
 use jackfield_engine::sys::Errno;
+use jackfield_engine::sys::file::Restore;
 use jackfield_engine::sys::limits;
 use jackfield_engine::{Clock, Config, LinkId, OpenOptions, Opened, SocketOption};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
-use std::os::fd::IntoRawFd;
+use std::os::fd::{AsFd, AsRawFd, IntoRawFd};
 use std::rc::Rc;
 
 /// What the links of one listener or one connection have in common; shared by reference.
@@ -225,6 +226,23 @@ impl Reactor {
             Ok(id) => Ok(id.0),
             Err((error, back)) => {
                 let _ = back.map(IntoRawFd::into_raw_fd);
+                Err(os_error(error))
+            }
+        }
+    }
+
+    /// Takes an open file named `path`, whose terminal settings are put back to `before` once it is closed; gives the
+    /// link's id. Raises OSError, and then it stays the caller's.
+    #[pyo3(signature = (fd, config, path, before=None))]
+    fn adopt_file(&self, fd: i32, config: &LinkConfig, path: &[u8], before: Option<&[u8]>) -> PyResult<u64> {
+        let mut reactor = self.core.reactor()?;
+        let Some(fd) = raw::own_descriptor(fd) else { return Err(os_error(Errno(libc::EBADF))) };
+        let watched = reactor.watch(fd.as_raw_fd(), 0).and_then(|()| reactor.unwatch(fd.as_raw_fd()));
+        let restore = watched.and_then(|()| before.map(|before| Restore::new(fd.as_fd(), before)).transpose());
+        match restore {
+            Ok(restore) => Ok(reactor.adopt_file(fd, path, restore, &config.config).map_err(os_error)?.0),
+            Err(error) => {
+                let _ = fd.into_raw_fd();
                 Err(os_error(error))
             }
         }

@@ -287,12 +287,16 @@ pub fn raw_address<'py>(py: Python<'py>, address: &SocketAddress) -> PyResult<Bo
     })
 }
 
+/// Why a serial line cannot do `send_eof`.
+pub const ENDLESS: &str = "a serial line has no end that could be sent: only the messages on it can say that they end";
+
 /// The scheme of a link's address.
 pub fn protocol(reactor: &Reactor<PyHost>, id: LinkId) -> Option<&'static str> {
     let unix = |address: Option<SocketAddress>| address.is_none_or(|address| address.family() == libc::AF_UNIX);
     Some(match reactor.kind(id)? {
         Kind::Tcp => "tcp",
         Kind::UnixStream => "unix",
+        Kind::File => "serial",
         Kind::Seqpacket => "unix+seqpacket",
         Kind::Datagram | Kind::DatagramPeer | Kind::DatagramListener | Kind::Endpoint => {
             if unix(reactor.local(id)) {

@@ -102,6 +102,7 @@ pub fn protocol(kind: Kind, local: &SocketAddress) -> &'static str {
     match kind {
         Kind::Tcp => "tcp",
         Kind::UnixStream => "unix",
+        Kind::File => "serial",
         Kind::Seqpacket => "unix+seqpacket",
         _ if local.family() == libc::AF_UNIX => "unix+dgram",
         _ => "udp",

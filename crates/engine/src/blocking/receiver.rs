@@ -6,7 +6,7 @@ use crate::frame::{FrameError, Framer, Known, Silences, Step};
 use crate::link::{Body, Counters, Fault, Kind, Large};
 use crate::reactor::RECEIVE_BUFFER;
 use crate::receive::{LARGE, Take};
-use crate::sys::{Errno, Result, io, wait};
+use crate::sys::{Errno, Result, file, io, wait};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
@@ -38,6 +38,12 @@ pub fn receive(kind: Kind, fd: BorrowedFd<'_>, into: &mut [MaybeUninit<u8>], wai
         }
         kind if kind.is_packet() => {
             wait::receive(fd, into, libc::MSG_TRUNC, wait).map(|length| Arrived { length, end: false })
+        }
+        Kind::File if !into.is_empty() => {
+            if wait {
+                wait::poll(fd, wait::READABLE, None, None)?;
+            }
+            file::read(fd, into).map(|length| Arrived { length, end: length == 0 })
         }
         // No room means no memory: then nothing is asked of the kernel.
         _ if into.is_empty() => Ok(Arrived { length: 0, end: false }),

@@ -5,7 +5,7 @@ use crate::frame::{FrameError, Framer};
 use crate::link::{Config, Counters, Fault, Kind};
 use crate::queue::{OutQueue, WhenFull};
 use crate::sys::address::SocketAddress;
-use crate::sys::{Errno, Result, socket, wait};
+use crate::sys::{Errno, Result, file, socket, wait};
 use crate::transmit::{ALWAYS_CARRIED, MAX_SIZE, Payload, Queued, SendError, UDP_MAX, UDP_V6_MAX, UNIX_OVERHEAD};
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
@@ -189,7 +189,7 @@ impl<L: AsRef<[u8]>> Sender<L> {
         unsent > 0 || cut
     }
 
-    /// One write of what waits; with `wait` it blocks until there is room.
+    /// One write of what waits; with `wait` it blocks until there is room, but for files.
     #[inline]
     pub fn write(&self, fd: BorrowedFd<'_>, wait: bool) -> Result<usize> {
         if self.kind.is_packet() {
@@ -197,9 +197,13 @@ impl<L: AsRef<[u8]>> Sender<L> {
             return self.queue.with_parts(size, |parts| wait::send_parts(fd, parts, wait));
         }
         match self.queue.single() {
-            _ if self.quiet_ns > 0 => {
-                let rest = self.queue.first_size().unwrap_or(0) - self.queue.begun();
-                self.queue.with_parts(rest, |parts| wait::send_parts(fd, parts, wait))
+            _ if self.kind == Kind::File || self.quiet_ns > 0 => {
+                let first = self.queue.first_size().unwrap_or(0) - self.queue.begun();
+                let limit = if self.quiet_ns > 0 { first } else { usize::MAX };
+                match self.kind {
+                    Kind::File => self.queue.with_parts(limit, |parts| file::write(fd, parts)),
+                    _ => self.queue.with_parts(limit, |parts| wait::send_parts(fd, parts, wait)),
+                }
             }
             Some(bytes) => wait::send(fd, bytes, wait),
             None => self.queue.with_parts(usize::MAX, |parts| wait::send_parts(fd, parts, wait)),

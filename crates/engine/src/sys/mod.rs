@@ -7,6 +7,7 @@ pub mod address;
 pub mod ancillary;
 pub mod batch;
 pub mod epoll;
+pub mod file;
 pub mod icmp;
 pub mod io;
 pub mod limits;

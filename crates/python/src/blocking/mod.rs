@@ -19,6 +19,7 @@ use crate::factory::{self, Facts};
 use crate::raw::{self, BytesBody, BytesLoan, GilCell, Shared};
 use jackfield_engine::blocking::{self, Health, Receiver, Sender};
 use jackfield_engine::sys::address::SocketAddress;
+use jackfield_engine::sys::file::{self, Restore};
 use jackfield_engine::sys::socket::Credentials;
 use jackfield_engine::sys::wait::{self, Gate};
 use jackfield_engine::sys::{Errno, realtime_ns, socket};
@@ -56,6 +57,8 @@ struct State {
     /// None while a thread sends.
     writing: Option<Writing>,
     client: Option<Client>,
+    /// A serial line's settings as they were.
+    restore: Option<Restore>,
 }
 
 /// One connected end; the library's `jackfield.sync.Channel` adds facts and the context manager.
@@ -77,6 +80,8 @@ pub struct BlockingChannel {
     sending: Shared<Turns>,
     receiving_gate: Gate,
     sending_gate: Gate,
+    /// Wakes who waits for a file, which has no shutdown(2).
+    wake: Option<OwnedFd>,
 }
 
 impl BlockingChannel {
@@ -116,6 +121,7 @@ impl BlockingChannel {
         let mut state = self.state.borrow_mut();
         state.closing = true;
         state.client = None;
+        state.restore = None;
         let fd = state.fd.take();
         drop(state);
         drop(fd);
@@ -131,8 +137,11 @@ impl BlockingChannel {
         if self.kind == Kind::Tcp {
             let _ = socket::set_linger(fd.as_fd(), 0);
         }
+        if self.kind == Kind::File {
+            file::discard_unsent(fd.as_fd());
+        }
         if state.reading.is_none() || state.writing.is_none() {
-            wait::wake_waiting(fd.as_fd(), state.writing.is_none());
+            self.wake_waiting(&fd, state.writing.is_none());
         }
         let State { writing, counters, .. } = &mut *state;
         if let Some(writing) = writing {
@@ -143,6 +152,14 @@ impl BlockingChannel {
         self.let_go();
     }
 
+    /// Wakes who waits in a call on the descriptor, to receive or, with `sending`, to send as well.
+    fn wake_waiting(&self, fd: &OwnedFd, sending: bool) {
+        match &self.wake {
+            Some(wake) => wait::signal(wake.as_fd()),
+            None => wait::wake_waiting(fd.as_fd(), sending),
+        }
+    }
+
     fn framer_max(&self) -> usize {
         self.config.framer.max_message()
     }
@@ -151,22 +168,37 @@ impl BlockingChannel {
 #[pymethods]
 impl BlockingChannel {
     #[new]
-    #[pyo3(signature = (fd, setup, config, listener=None))]
+    #[pyo3(signature = (fd, setup, config, listener=None, file=None))]
     fn new(
         fd: i32,
         setup: Py<PyAny>,
         config: &LinkConfig,
         listener: Option<&BlockingListener>,
+        file: Option<(Vec<u8>, Option<Vec<u8>>)>,
     ) -> PyResult<BlockingChannel> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let fd = raw::own_descriptor(fd).ok_or_else(|| os_error(Errno(libc::EBADF)))?;
-        let kind = blocking::kind_of(fd.as_fd()).map_err(os_error)?;
+        let kind = match file {
+            Some(_) => Kind::File,
+            None => blocking::kind_of(fd.as_fd()).map_err(os_error)?,
+        };
         if kind == Kind::Seqpacket {
             socket::set_option(fd.as_fd(), libc::SOL_SOCKET, libc::SO_PASSCRED, 1).map_err(os_error)?;
         }
-        wait::set_blocking(fd.as_fd()).map_err(os_error)?;
-        let local = socket::local_address(fd.as_fd()).unwrap_or_default();
-        let peer = socket::peer_address(fd.as_fd()).unwrap_or_default();
+        let (mut wake, mut restore) = (None, None);
+        let (local, peer) = match file {
+            Some((path, before)) => {
+                wake = Some(wait::event().map_err(os_error)?);
+                restore = before.map(|before| Restore::new(fd.as_fd(), &before)).transpose().map_err(os_error)?;
+                let path = SocketAddress::Unix(path.into());
+                (path.clone(), path)
+            }
+            None => {
+                wait::set_blocking(fd.as_fd()).map_err(os_error)?;
+                let local = socket::local_address(fd.as_fd()).unwrap_or_default();
+                (local, socket::peer_address(fd.as_fd()).unwrap_or_default())
+            }
+        };
         let config = config.shared();
         let state = State {
             closing: false,
@@ -176,6 +208,7 @@ impl BlockingChannel {
             reading: Some(Box::new(Receiver::new(kind, &config.framer))),
             writing: Some(Box::new(Sender::new(kind, peer.clone(), &config.framer))),
             client: listener.map(BlockingListener::count),
+            restore,
             fd: None,
         };
         Ok(BlockingChannel {
@@ -183,7 +216,11 @@ impl BlockingChannel {
             config,
             kind,
             protocol: blocking::protocol(kind, &local),
-            credentials: if local.family() == libc::AF_UNIX { socket::credentials(fd.as_fd()) } else { None },
+            credentials: if kind != Kind::File && local.family() == libc::AF_UNIX {
+                socket::credentials(fd.as_fd())
+            } else {
+                None
+            },
             local,
             peer,
             id: NEXT.fetch_add(1, Ordering::Relaxed),
@@ -193,6 +230,7 @@ impl BlockingChannel {
             sending: Shared::new(Turns::default()),
             receiving_gate: Gate::default(),
             sending_gate: Gate::default(),
+            wake,
         })
     }
 
@@ -309,6 +347,9 @@ impl BlockingChannel {
 
     /// Ends our side once everything queued has left; receiving goes on.
     fn send_eof(&self, py: Python<'_>) -> PyResult<()> {
+        if self.kind == Kind::File {
+            return Err(self.error(py, Facts::new("not_supported").text("message", factory::ENDLESS), "send_eof"));
+        }
         let fd = self.open_fd(py, "send_eof")?;
         let mut writing = self.take_writing(py, Limit::of(None), "send_eof")?;
         let fault = self.state.borrow_mut().health.take_fault(self.kind);
@@ -354,7 +395,7 @@ impl BlockingChannel {
             }
             let Some(fd) = state.fd.clone() else { return Ok(()) };
             if state.reading.is_none() {
-                wait::wake_waiting(fd.as_fd(), false);
+                self.wake_waiting(&fd, false);
             }
             fd
         };
@@ -364,10 +405,10 @@ impl BlockingChannel {
                 let driven = self.drive(py, &mut writing, &fd, Some(limit));
                 let cut = writing.abandon(&mut self.state.borrow_mut().counters);
                 self.put_writing(writing);
-                driven.map(|driven| cut && driven == Driven::Waits)
+                driven.and_then(|driven| Ok((cut && driven == Driven::Waits) || !self.drain_line(py, &fd, limit)?))
             }
             Ok(Turn::TimedOut) => {
-                wait::wake_waiting(fd.as_fd(), true);
+                self.wake_waiting(&fd, true);
                 Ok(true)
             }
             Ok(Turn::Closed) => return Ok(()),

@@ -73,18 +73,18 @@ impl BlockingChannel {
             (fd.clone(), state.queued.1 > 0)
         };
         let events = if backlog { self.push_backlog(&fd) } else { None };
-        let kind = self.kind;
+        let (kind, wake) = (self.kind, self.wake.as_ref());
         let silent_at = reading.silent_at();
         let target = reading.target();
         let result = py.detach(|| {
             let fd = fd.as_fd();
             if let Some(at) = silent_at {
-                return receive_until(kind, fd, target, events, limit.until(at));
+                return receive_until(kind, (fd, wake), target, events, limit.until(at));
             }
-            if limit.at == 0 && events.is_none() {
+            if limit.at == 0 && events.is_none() && kind != Kind::File {
                 return blocking::receive(kind, fd, target, true);
             }
-            receive_until(kind, fd, target, events, limit)
+            receive_until(kind, (fd, wake), target, events, limit)
         });
         match result {
             Err(Errno(libc::EINTR)) => {
@@ -183,7 +183,7 @@ impl BlockingChannel {
 /// What is there, or comes until the time is up; would-block then.
 fn receive_until(
     kind: Kind,
-    fd: BorrowedFd<'_>,
+    (fd, wake): (BorrowedFd<'_>, Option<&OwnedFd>),
     target: &mut [MaybeUninit<u8>],
     events: Option<i16>,
     limit: Limit,
@@ -192,6 +192,6 @@ fn receive_until(
         Err(error) if error.would_block() => {}
         result => return result,
     }
-    wait::poll(fd, wait::READABLE | events.unwrap_or(0), None, limit.left())?;
+    wait::poll(fd, wait::READABLE | events.unwrap_or(0), wake.map(AsFd::as_fd), limit.left())?;
     blocking::receive(kind, fd, target, false)
 }

@@ -5,8 +5,8 @@ use super::{BlockingChannel, CLOCK, State, Writing};
 use crate::factory::Facts;
 use crate::raw::{BytesLoan, SameThread};
 use jackfield_engine::blocking::{Progress, Sender};
-use jackfield_engine::sys::{Errno, wait};
-use jackfield_engine::{Fault, Payload, Queued, WhenFull};
+use jackfield_engine::sys::{Errno, file, wait};
+use jackfield_engine::{Fault, Kind, Payload, Queued, WhenFull};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use std::os::fd::{AsFd, OwnedFd};
@@ -28,6 +28,19 @@ pub(super) enum Driven {
 }
 
 impl BlockingChannel {
+    /// Waits until a serial line has sent what the kernel has taken; false when the time was not enough.
+    pub(super) fn drain_line(&self, py: Python<'_>, fd: &OwnedFd, limit: Limit) -> PyResult<bool> {
+        while self.kind == Kind::File && file::unsent(fd.as_fd()) > 0 {
+            if limit.has_passed() {
+                file::discard_unsent(fd.as_fd());
+                return Ok(false);
+            }
+            let _ = py.detach(|| wait::poll(fd.as_fd(), 0, None, Some(LATER_NS)));
+            py.check_signals()?;
+        }
+        Ok(true)
+    }
+
     /// Writes what waits until nothing does, or `limit` has passed; without a limit only what the kernel takes now.
     #[inline]
     pub(super) fn drive(
@@ -53,16 +66,17 @@ impl BlockingChannel {
             if let Some(at) = writing.pause(CLOCK.now()) {
                 let Some(limit) = limit.filter(|limit| !limit.has_passed()) else { return Ok(Driven::Waits) };
                 let left = limit.until(at).left();
-                let _ = py.detach(|| wait::poll(fd.as_fd(), 0, None, left));
+                let wake = self.wake.as_ref().map(AsFd::as_fd);
+                let _ = py.detach(|| wait::poll(fd.as_fd(), 0, wake, left));
                 py.check_signals()?;
                 continue;
             }
             let mut write = || match limit {
-                Some(Limit { at: 0, .. }) => writing.write(fd.as_fd(), true),
+                Some(Limit { at: 0, .. }) if self.wake.is_none() => writing.write(fd.as_fd(), true),
                 None => writing.write(fd.as_fd(), false),
                 Some(limit) => match writing.write(fd.as_fd(), false) {
                     Err(error) if error.would_block() => {
-                        wait::poll(fd.as_fd(), wait::WRITABLE, None, limit.left())?;
+                        wait::poll(fd.as_fd(), wait::WRITABLE, self.wake.as_ref().map(AsFd::as_fd), limit.left())?;
                         writing.write(fd.as_fd(), false)
                     }
                     result => result,
