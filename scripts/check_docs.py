@@ -103,17 +103,17 @@ def check_limits(document: Document) -> Iterator[Fault]:
 
 
 def subcommands() -> dict[str, set[str]]:
-    """The command line's commands, and the options of each."""
+    """The command line's commands, and the options of each; a family has those of its commands."""
     import typer
 
     from jackfield.cli.app import app
 
+    def options(command: Any) -> set[str]:
+        own = {option for each in command.params for option in each.opts + each.secondary_opts}
+        return own.union(*map(options, getattr(command, "commands", {}).values()), {"--help", "-h"})
+
     group: Any = typer.main.get_command(app)
-    return {
-        name: {option for parameter in command.params for option in parameter.opts + parameter.secondary_opts}
-        | {"--help", "-h"}
-        for name, command in group.commands.items()
-    }
+    return {name: options(command) for name, command in group.commands.items()}
 
 
 def make_targets(root: Path = ROOT) -> set[str]:

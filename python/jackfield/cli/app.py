@@ -33,12 +33,14 @@ from .parameters import (
     Framed,
     Json,
     OutEol,
+    Recorded,
     Target,
     Timeout,
     Verbose,
     chosen_control,
 )
 from .record_command import record
+from .recording_command import recording
 from .script_command import script
 from .send_commands import broadcast, send
 from .serve_command import serve
@@ -252,6 +254,7 @@ app.add_typer(script)
 # -------------------------------------------------------------------- recordings
 
 app.command()(record)
+app.add_typer(recording)
 
 
 # -------------------------------------------------------------------- netcat's job
@@ -271,6 +274,7 @@ def connect(
     eol: OutEol = None,
     encoding: Encoded = None,
     timeout: Timeout = None,
+    record: Recorded = None,
     verbose: Verbose = False,
 ) -> None:
     """Connect to ADDRESS: standard input goes there, what comes back goes to standard output.
@@ -289,7 +293,13 @@ def connect(
     from .netcat import connect as command
 
     manner = _manner(
-        framing=framing, as_hex=as_hex, eol=eol, encoding=encoding, timeout=timeout, verbose=verbose
+        framing=framing,
+        as_hex=as_hex,
+        eol=eol,
+        encoding=encoding,
+        timeout=timeout,
+        verbose=verbose,
+        record=record,
     )
     command(address, manner)
 
@@ -305,6 +315,7 @@ def listen(
     eol: OutEol = None,
     encoding: Encoded = None,
     timeout: Timeout = None,
+    record: Recorded = None,
     verbose: Verbose = False,
 ) -> None:
     """Wait at ADDRESS for one client, and be its other end on standard input and output.
@@ -318,7 +329,13 @@ def listen(
     from .netcat import listen as command
 
     manner = _manner(
-        framing=framing, as_hex=as_hex, eol=eol, encoding=encoding, timeout=timeout, verbose=verbose
+        framing=framing,
+        as_hex=as_hex,
+        eol=eol,
+        encoding=encoding,
+        timeout=timeout,
+        verbose=verbose,
+        record=record,
     )
     command(address, manner, keep=keep)
 

@@ -13,7 +13,7 @@ import contextlib
 import sys
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jackfield
 from jackfield import Address, Channel
@@ -24,6 +24,9 @@ from ..hub.text import line_ending, parse_duration
 from .failures import say
 from .loop import run
 from .streams import CHUNK, Input, Output
+
+if TYPE_CHECKING:
+    from .tap import Tap
 
 DATAGRAM = ("udp", "unix+dgram")
 DATAGRAM_CHUNK = 16 * 1024  # input bytes in one datagram at most, as nc does it
@@ -40,6 +43,7 @@ class Manner:
     timeout: float | None = None
     verbose: bool = False
     encoding: Encoding | None = None
+    record: str | None = None  # a file that both directions are recorded into
 
     @classmethod
     def from_options(
@@ -51,15 +55,24 @@ class Manner:
         timeout: str | None,
         verbose: bool,
         encoding: str | None = None,
+        record: str | None = None,
     ) -> Manner:
         ending = None if eol is None else line_ending(eol)
         patience = None if timeout is None else parse_duration(timeout)
         codec = None if encoding is None else find_encoding(encoding)
-        return cls(framing, as_hex, ending, patience, verbose, codec)
+        return cls(framing, as_hex, ending, patience, verbose, codec, record)
 
     def options(self) -> dict[str, Any]:
         """Options for the channel."""
         return {} if self.framing is None else {"framing": self.framing}
+
+    def tapping(self, role: str) -> contextlib.AbstractContextManager[Tap | None]:
+        """The recording that was asked for, if any, while the command runs."""
+        if self.record is None:
+            return contextlib.nullcontext()
+        from .tap import tapping
+
+        return tapping(self.record, role)
 
     def splitter(self, *, framed: bool) -> Splitter:
         """What cuts input into messages."""
@@ -164,11 +177,13 @@ def connect(words: list[str], manner: Manner) -> None:
         options = manner.options()
         if manner.timeout is not None:
             options["connect_timeout"] = manner.timeout
-        channel = await jackfield.connect(address, **options)
-        if manner.verbose:
-            say(f"jackfield: connected: {five_facts(channel)}")
-        chunk = DATAGRAM_CHUNK if channel.protocol in DATAGRAM else CHUNK
-        await _converse(channel, manner, manner.framed(address), Input(0, chunk=chunk), Output(1))
+        with manner.tapping("client") as tap:
+            channel = await jackfield.connect(address, **options)
+            if manner.verbose:
+                say(f"jackfield: connected: {five_facts(channel)}")
+            chunk = DATAGRAM_CHUNK if channel.protocol in DATAGRAM else CHUNK
+            taken = channel if tap is None else tap.channel(channel)
+            await _converse(taken, manner, manner.framed(address), Input(0, chunk=chunk), Output(1))
 
     run(main)
 
@@ -177,21 +192,28 @@ def listen(words: list[str], manner: Manner, *, keep: bool) -> None:
     address = Address.from_command_line(*words)
 
     async def main() -> None:
-        listener = await jackfield.listen(address, **manner.options())
-        say(f"jackfield: listening on {listener.address.without_options()}")
-        framed = manner.framed(address)
-        if keep:
-            await _keep(listener, manner, framed)
-            return
-        channel = await listener.accept()
-        if channel.protocol not in DATAGRAM:  # there the listener's socket is the channel's, too
-            await listener.close()
-        if manner.verbose:
-            say(f"jackfield: joined: {five_facts(channel)}")
-        chunk = DATAGRAM_CHUNK if channel.protocol in DATAGRAM else CHUNK
-        await _converse(channel, manner, framed, Input(0, chunk=chunk), Output(1))
+        with manner.tapping("server") as tap:
+            listener = await jackfield.listen(address, **manner.options())
+            say(f"jackfield: listening on {listener.address.without_options()}")
+            await _serve(listener, manner, manner.framed(address), tap, keep=keep)
 
     run(main)
+
+
+async def _serve(
+    listener: jackfield.Listener, manner: Manner, framed: bool, tap: Tap | None, *, keep: bool
+) -> None:
+    if keep:
+        await _keep(listener, manner, framed, tap)
+        return
+    channel = await listener.accept()
+    if channel.protocol not in DATAGRAM:  # there the listener's socket is the channel's, too
+        await listener.close()
+    if manner.verbose:
+        say(f"jackfield: joined: {five_facts(channel)}")
+    chunk = DATAGRAM_CHUNK if channel.protocol in DATAGRAM else CHUNK
+    taken = channel if tap is None else tap.channel(channel)
+    await _converse(taken, manner, framed, Input(0, chunk=chunk), Output(1))
 
 
 async def _converse(channel: Channel, manner: Manner, framed: bool, source: Input, output: Output) -> None:
@@ -266,7 +288,7 @@ async def _receive(channel: Channel, output: Output, shown: Shown, pulse: Pulse)
 # -------------------------------------------------------------------- many at once
 
 
-async def _keep(listener: jackfield.Listener, manner: Manner, framed: bool) -> None:
+async def _keep(listener: jackfield.Listener, manner: Manner, framed: bool, tap: Tap | None) -> None:
     """Accept for ever: everyone's words to the output, the input to everyone who is there."""
     output = Output(1)
     there: set[Channel] = set()
@@ -275,6 +297,7 @@ async def _keep(listener: jackfield.Listener, manner: Manner, framed: bool) -> N
     async def one(channel: Channel) -> None:
         if manner.verbose:
             say(f"jackfield: joined: {five_facts(channel)}")
+        channel = channel if tap is None else tap.channel(channel)
         there.add(channel)
         reason = "ended"
         try:

@@ -67,6 +67,10 @@ Timeout = Annotated[
     str | None,
     typer.Option("--timeout", metavar="TIME", help="To connect within, and to end after when nothing moves."),
 ]
+Recorded = Annotated[
+    str | None,
+    typer.Option("--record", metavar="FILE", help="Record both directions; FILE.pcapng is for Wireshark."),
+]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say on standard error who talks to whom.")]
 
 

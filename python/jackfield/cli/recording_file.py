@@ -82,8 +82,7 @@ class RecordingFile:
             self._marker = chunk[FILE_HEADER.size - 4 : FILE_HEADER.size]
         if self._capture is not None:
             assert self._decoder is not None
-            for _, record in self._decoder.feed(chunk):
-                self._write_block(self._capture, record)
+            self._write_capture(self._capture, [record for _, record in self._decoder.feed(chunk)], data)
             return
         if self._limit is not None and self._decoder is not None:
             located = self._decoder.feed(chunk)
@@ -102,22 +101,26 @@ class RecordingFile:
         fitting = [offset - first for offset in offsets if offset - first <= most]
         return (chunk[: fitting[-1]], len(fitting) - 1) if fitting else (b"", 0)
 
-    def _write_block(self, capture: PcapngWriter, record: Record) -> None:
-        if self.full:
-            return
-        block = capture.feed(record)
-        if self._limit is not None and self.size + len(block) > self._limit - _CLOSING:
-            self.full = True
-            return
+    def _write_capture(self, capture: PcapngWriter, records: list[Record], data: int) -> None:
         if self._missing[0]:
             # Its comment goes with the next packet, which is the first one that is in the file again.
             lost, size = self._missing
             self._missing = [0, 0]
             capture.feed(Lost(time.time_ns(), lost, size, "the disk was full"))
-        if self._appender.write(block):
-            self.records += 1
+        blocks: list[bytes] = []
+        room = None if self._limit is None else self._limit - _CLOSING - self.size
+        for record in records:
+            block = capture.feed(record)
+            if room is not None:
+                room -= len(block)
+                if room < 0:
+                    self.full = True
+                    break
+            blocks.append(block)
+        if self._appender.write(b"".join(blocks)):
+            self.records += len(blocks)
         else:
-            self._miss(1, 0)
+            self._miss(len(blocks), data)
 
     def _append(self, chunk: bytes, records: int, data: int) -> None:
         told = b""
