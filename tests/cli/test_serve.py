@@ -498,7 +498,7 @@ def test_a_thousand_clients_are_listed(hub: HubProcess) -> None:
 # -------------------------------------------------------------------- the end
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_hub_within_a_second(start_hub: StartHub, number: int) -> None:
     def end() -> float:
         hub = start_hub("tcp://127.0.0.1:0")

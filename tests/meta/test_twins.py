@@ -11,6 +11,7 @@ from jackfield import sync
 
 ASYNCHRONOUS_ALONE = {
     "Listener": {
+        "detach": "it goes to another owner with the members of its group; groups belong to an event loop",
         "id": "names a listener in the events of a group",
         "into": "groups belong to an event loop",
     },

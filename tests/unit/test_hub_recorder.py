@@ -264,13 +264,13 @@ def test_nothing_is_attached_and_nothing_costs_when_nobody_records() -> None:
     async def main() -> None:
         sink = Sink()
         async with hub_with() as hub:
-            assert not hub._parts.wants("heard")
+            assert not hub.parts.wants("heard")
             taken = recorder(sink)
             await hub.attach(taken)
-            assert hub._parts.wants("heard")
+            assert hub.parts.wants("heard")
             taken.end("enough")
             await hub.detach(taken)
-            assert not hub._parts.wants("heard")
+            assert not hub.parts.wants("heard")
             assert hub.part(Recorder) is None
 
     jackfield.run(main)

@@ -44,6 +44,7 @@ from .recording_command import recording
 from .script_command import script
 from .send_commands import broadcast, send
 from .serve_command import serve
+from .service_commands import reload
 from .snippet_command import snippet
 
 if TYPE_CHECKING:
@@ -112,6 +113,9 @@ def stop(context: typer.Context, control: Control = None) -> None:
     from .operate import stop as command
 
     command(control=chosen_control(context, control))
+
+
+app.command()(reload)
 
 
 @app.command()

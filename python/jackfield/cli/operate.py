@@ -18,12 +18,13 @@ from typing import Any, TypeVar
 from ..hub.control import choose_path
 from ..hub.journal import line_of
 from ..hub.operator import Operator, operate
-from ..hub.protocol import NO_SUCH_CLIENT, RequestError
+from ..hub.protocol import NO_SUCH_CLIENT, RELOADED, RequestError
 from ..hub.roster import version as installed_version
 from .loop import run
 from .views import clients_table, counted, nobody, status_lines
 
 T = TypeVar("T")
+_CAUGHT_UP = 200  # events that are looked through after a reload
 
 
 def control_path(control: str | None) -> Path:
@@ -31,13 +32,18 @@ def control_path(control: str | None) -> Path:
     return choose_path(control, os.environ, os.getuid())
 
 
-def with_hub(control: str | None, work: Callable[[Operator], Awaitable[T]]) -> T:
-    """Run `work` with a connection to the hub."""
+def with_hub(control: str | None, work: Callable[[Operator], Awaitable[T]], *, again: bool = False) -> T:
+    """Run `work` with a connection to the hub; `again` with its successor's when it is reloaded meanwhile."""
     path = control_path(control)
 
     async def main() -> T:
-        async with operate(path) as operator:
-            return await work(operator)
+        while True:
+            try:
+                async with operate(path) as operator:
+                    return await work(operator)
+            except RequestError as problem:
+                if not again or problem.code != RELOADED:
+                    raise
 
     return run(main)
 
@@ -78,7 +84,7 @@ def clients(target: str, *, as_json: bool, watch: bool, control: str | None) -> 
         else:
             print(nobody())
 
-    with_hub(control, work)
+    with_hub(control, work, again=True)
 
 
 async def _watch(operator: Operator, target: str, *, as_json: bool) -> None:
@@ -126,16 +132,22 @@ def kick(target: str, *, reset: bool, as_json: bool, control: str | None) -> Non
 
 
 def logs(*, follow: bool, last: int, as_json: bool, control: str | None) -> None:
-    async def work(operator: Operator) -> None:
-        async for part in operator.stream("logs", last=last, follow=follow):
-            if "log" in part:
-                print(json.dumps(part["log"]) if as_json else line_of(part["log"]), flush=follow)
+    shown = ""  # the time of the last event that was printed
 
-    with_hub(control, work)
+    async def work(operator: Operator) -> None:
+        nonlocal shown
+        since = shown  # of a successor, which knows what its predecessor logged
+        async for part in operator.stream("logs", last=_CAUGHT_UP if since else last, follow=follow):
+            event = part.get("log")
+            if event is not None and str(event.get("time", "")) > since:
+                print(json.dumps(event) if as_json else line_of(event), flush=follow)
+                shown = max(shown, str(event.get("time", "")))
+
+    with_hub(control, work, again=True)
 
 
 def status(*, as_json: bool, control: str | None) -> None:
-    found = with_hub(control, lambda operator: operator.request("status"))
+    found = with_hub(control, lambda operator: operator.request("status"), again=True)
     if as_json:
         print_json(found)
     else:

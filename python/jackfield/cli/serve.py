@@ -8,6 +8,7 @@ was stopped or a pipe that nobody reads holds up neither clients nor operators.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import json
 import os
@@ -17,6 +18,7 @@ import shutil
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -29,9 +31,13 @@ from ..hub.control import choose_path, option_text
 from ..hub.journal import Event
 from ..hub.operators import Operators
 from ..hub.plan import Limits, banner, how_to_join, plan_listeners
+from ..hub.protocol import RequestError
+from ..hub.reload import Reloader
 from ..hub.server import Hub, Settings
 from ..hub.state import choose_path as choose_state
+from ..hub.successor import Succession, inherited_socket
 from ..hub.text import TextError, line_ending, parse_size
+from .succession import command, keep, told
 from .views import counted
 
 if TYPE_CHECKING:
@@ -39,6 +45,7 @@ if TYPE_CHECKING:
 
 FRAME = 0.5  # seconds between two screenfuls
 EVENTS_SHOWN = 5
+_reloading: set[asyncio.Future[None]] = set()  # asyncio itself holds tasks weakly
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -57,27 +64,31 @@ def serve(
     scripts: list[str],
     control: str | None,
 ) -> None:
-    line_ending(eol)
-    default = Limits()
-    limits = Limits(
-        max_clients,
-        _size("--queue", queue) if queue else default.queue,
-        _size("--max-message", max_message) if max_message else default.max_message,
-    )
-    parsed = [jackfield.Address.from_command_line(address) for address in addresses]
-    plans = plan_listeners(parsed, framing=framing, ending=eol.lower())
-    control_path = choose_path(control, os.environ, os.getuid())
-    settings = Settings(
-        plans,
-        control_path,
-        limits,
-        log_messages=messages,
-        state=choose_state(state, control_path, os.environ, os.getuid()),
-        state_required=state is not None,
-        scripts=[Path(path).absolute() for path in scripts],
-    )
+    handed = inherited_socket(os.environ)
+    with told(handed):
+        line_ending(eol)
+        default = Limits()
+        limits = Limits(
+            max_clients,
+            _size("--queue", queue) if queue else default.queue,
+            _size("--max-message", max_message) if max_message else default.max_message,
+        )
+        parsed = [jackfield.Address.from_command_line(address) for address in addresses]
+        plans = plan_listeners(parsed, framing=framing, ending=eol.lower())
+        control_path = choose_path(control, os.environ, os.getuid())
+        settings = Settings(
+            plans,
+            control_path,
+            limits,
+            log_messages=messages,
+            state=choose_state(state, control_path, os.environ, os.getuid()),
+            state_required=state is not None,
+            scripts=[Path(path).absolute() for path in scripts],
+        )
     live = sys.stdout.isatty() and not plain and not as_json and os.environ.get("TERM") != "dumb"
-    jackfield.run(lambda: _main(settings, live=live, as_json=as_json))
+    successor = jackfield.run(lambda: _main(settings, handed, live=live, as_json=as_json))
+    if successor and not os.environ.get("NOTIFY_SOCKET"):
+        keep(successor)
 
 
 def _size(option: str, text: str) -> int:
@@ -87,46 +98,107 @@ def _size(option: str, text: str) -> int:
     return size
 
 
-async def _main(settings: Settings, *, live: bool, as_json: bool) -> None:
-    hub = Hub(settings, parts=parts_of(settings))
+async def _main(settings: Settings, handed: int | None, *, live: bool, as_json: bool) -> int:
+    """Serve until the end; the pid of the successor, if there is one."""
+    succession = None
+    if handed is not None:
+        succession = Succession(handed)
+        with succession.or_nothing():
+            await succession.receive(settings.listeners, settings.limits)
+    hub = Hub(
+        settings, parts=parts_of(settings), first_id=1 if succession is None else succession.held.next_id
+    )
     operators = Operators(hub)
+    reloader = hub.reloader = Reloader(hub, operators, command(), os.environ)
     writer = Writer()
     if not live:
         hub.journal.follow(lambda event: writer.put(_line(event, as_json=as_json)))
-    await operators.claim()
+    if succession is None:
+        await operators.claim()
     try:
-        await hub.open()
+        await _open(hub, operators, succession)
         try:
-            await operators.open()
-            await _serve(hub, writer, live=live, as_json=as_json)
+            await _serve(hub, writer, succession, live=live, as_json=as_json)
         finally:
+            await reloader.cancel()
+            if hub.successor:
+                await operators.hand_over(hub.successor)
             await hub.close()
+            if hub.successor:
+                writer.close()
+                reloader.part()
+                await asyncio.sleep(max(0.0, hub.delivering_until - time.monotonic()))
     finally:
         await operators.close()
         writer.close()
+    return hub.successor
 
 
-async def _serve(hub: Hub, writer: Writer, *, live: bool, as_json: bool) -> None:
+async def _open(hub: Hub, operators: Operators, succession: Succession | None) -> None:
+    if succession is not None:
+        with succession.or_nothing():
+            listening, lock = succession.control
+            await operators.claim(inherited=lock)
+            await hub.open(succession=succession)
+            await operators.open(inherited=listening)
+            await succession.serving()
+        operators.own()
+        return
+    await hub.open()
+    try:
+        await operators.open()
+    except BaseException:
+        await hub.close()
+        raise
+
+
+def _handle_signals(hub: Hub) -> None:
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
-            continue  # started with nohup: stay when the terminal goes
+    for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, hub.stop, signal.Signals(number).name)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        return  # started with nohup: stay when the terminal goes
+    if any(map(os.isatty, (0, 1, 2))):
+        loop.add_signal_handler(signal.SIGHUP, hub.stop, "SIGHUP")
+    else:
+        loop.add_signal_handler(signal.SIGHUP, _reload, hub)
+
+
+def _reload(hub: Hub) -> None:
+    async def work() -> None:
+        assert hub.reloader is not None
+        with contextlib.suppress(RequestError):  # the log has it
+            await hub.reloader.reload(by="SIGHUP")
+            hub.leave()
+
+    task = asyncio.ensure_future(work())
+    _reloading.add(task)
+    task.add_done_callback(_reloading.discard)
+
+
+async def _serve(
+    hub: Hub, writer: Writer, succession: Succession | None, *, live: bool, as_json: bool
+) -> None:
+    _handle_signals(hub)
     bound = [(listener.address, plan) for listener, plan in hub.listeners]
     option = option_text(hub.settings.control, os.environ, os.getuid())
     lines = banner(
         bound, control_option=option, program=_program(), colour=live and "NO_COLOR" not in os.environ
     )
-    writer.put("".join(f"{line}\n" for line in lines), to_stderr=as_json)
+    if succession is None:
+        writer.put("".join(f"{line}\n" for line in lines), to_stderr=as_json)
     listening = ",".join(str(address.without_options()) for address, _ in bound)
-    hub.log("ready", pid=os.getpid(), control=str(hub.settings.control), listening=listening)
-    painting = asyncio.create_task(_paint(hub, writer)) if live else None
+    more = {} if succession is None else {"predecessor": succession.predecessor, "kept": succession.kept}
+    hub.log("ready", pid=os.getpid(), control=str(hub.settings.control), listening=listening, **more)
+    alone = asyncio.ensure_future(_nothing() if succession is None else succession.alone())
+    painting = asyncio.create_task(_paint(hub, writer, alone)) if live else None
     try:
         await hub.run()
     finally:
-        if painting is not None:
-            painting.cancel()
-            await asyncio.gather(painting, return_exceptions=True)
+        tasks = [alone] if painting is None else [painting, alone]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _program() -> str:
@@ -142,9 +214,15 @@ def _line(event: Event, *, as_json: bool) -> str:
     return (json.dumps(event.to_json()) if as_json else event.line()) + "\n"
 
 
-async def _paint(hub: Hub, writer: Writer) -> None:
-    """Show the clients until cancelled; the last screenful stays."""
+async def _nothing() -> None:
+    """Nobody is before us."""
+
+
+async def _paint(hub: Hub, writer: Writer, alone: asyncio.Future[None]) -> None:
+    """Show the clients until cancelled, once the terminal is ours; the last screenful stays."""
     from .live import Screenful
+
+    await alone
 
     screen: Screenful = Screenful()
     first, plan = hub.listeners[0]

@@ -26,6 +26,9 @@ An application: it uses only the public `jackfield` library. Its modules, from p
     assembly    the parts that a hub is made of
     server      the hub itself: listeners, one group of clients, their events
     operators   the control socket's side of the hub: who may ask, and what each request does
+    inheritance what a hub gives away at a reload, and how another goes on with it
+    reload      the old hub's side of a reload; `successor` the new one's, `handover_wire` what they say
+    status      the hub in figures
     operator    an operator's end of the control socket
 """
 

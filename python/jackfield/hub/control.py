@@ -76,10 +76,10 @@ def prepare_directory(path: Path, uid: int) -> None:
 class ControlLock:
     """The right to be the hub of one control path, held until `release` or the end of the process."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, inherited: int | None = None) -> None:
         self._path = path
         self._lock = path.with_name(path.name + ".lock")
-        self._fd = _lock(path, self._lock)
+        self._fd = _lock(path, self._lock) if inherited is None else inherited
         self._socket: os.stat_result | None = None
 
     def clear_stale(self) -> bool:
@@ -99,6 +99,20 @@ class ControlLock:
     def own_socket(self) -> None:
         """The socket file that is there now is the holder's: `release` removes that one and no other."""
         self._socket = os.lstat(self._path)
+
+    def fileno(self) -> int:
+        """The descriptor that holds the lock, and holds it in any process that has it."""
+        return self._fd
+
+    def own_lock(self) -> None:
+        """Note in an inherited lock whose it is now."""
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+
+    def hand_over(self) -> None:
+        """Another process has the lock as well, and keeps it."""
+        os.close(self._fd)
+        self._fd = -1
 
     def release(self) -> None:
         """Give the path up, and the socket file with it. May be called twice."""

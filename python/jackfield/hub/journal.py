@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Final
@@ -78,11 +78,19 @@ class Journal:
 
     def write(self, event: Event) -> None:
         """Keep an event and hand it to every follower."""
+        self._keep(event)
+        for follower in tuple(self._followers):
+            follower(event)
+
+    def _keep(self, event: Event) -> None:
         self._written += 1
         kept = self._of_clients if event.kind in _BY_CLIENTS else self._others
         kept.append((self._written, event))
-        for follower in tuple(self._followers):
-            follower(event)
+
+    def remember(self, events: Iterable[Event]) -> None:
+        """Keep what a predecessor had written; nobody is told."""
+        for event in events:
+            self._keep(event)
 
     def last(self, count: int) -> list[Event]:
         """The last `count` events, oldest first."""
@@ -118,6 +126,10 @@ class Memory:
         self._bytes += len(data)
         while self._bytes > self._total or len(self._said) > self._messages:
             self._bytes -= len(self._said.popleft()[2])
+
+    def all(self) -> list[tuple[float, int, bytes]]:
+        """Everything that is remembered: when, who, what; oldest first."""
+        return list(self._said)
 
     def of(self, client_id: int, count: int) -> list[tuple[float, bytes]]:
         """The last `count` messages of one client that are still remembered, oldest first."""

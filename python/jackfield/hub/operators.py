@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import jackfield
 from jackfield import Channel
@@ -23,6 +23,12 @@ from .server import Hub
 from .session import Session
 
 HIGH_WATER: Final = 8 * 1024 * 1024  # what may wait for one operator
+_OPTIONS: Final[dict[str, Any]] = {
+    "framing": protocol.FRAMING,
+    "max_message": protocol.MAX_MESSAGE,
+    "high_water": HIGH_WATER,
+    "when_full": "reject",
+}
 
 
 class Operators:
@@ -33,10 +39,22 @@ class Operators:
         self._path = hub.settings.control
         self._lock: ControlLock | None = None
         self._stack = contextlib.AsyncExitStack()
-        self._sessions = 0
+        self._listener: jackfield.Listener | None = None
+        self._sessions: set[Session] = set()
 
-    async def claim(self) -> None:
-        """Become the hub of this control path. Raises `ControlError` when another one is."""
+    @property
+    def working(self) -> int:
+        """How many of their requests are being done, those for a reload aside."""
+        return sum(session.working for session in self._sessions)
+
+    async def claim(self, *, inherited: int | None = None) -> None:
+        """Become the hub of this control path, by an inherited lock or a new one.
+
+        Raises `ControlError` when another hub is there.
+        """
+        if inherited is not None:
+            self._lock = ControlLock(self._path, inherited=inherited)
+            return
         prepare_directory(self._path, os.getuid())
         lock = ControlLock(self._path)
         try:
@@ -47,24 +65,59 @@ class Operators:
             raise
         self._lock = lock
 
-    async def open(self) -> None:
-        """Listen on the control path, for this user alone."""
+    async def open(self, *, inherited: int | None = None) -> None:
+        """Listen on the control path, for this user alone, by an inherited socket or a new one."""
+        listener = await self._listen() if inherited is None else self._adopt(inherited)
+        if self._lock is not None:
+            self._lock.own_socket()
+        self._listener = listener
+        await self._stack.enter_async_context(listener)
+        await self._stack.enter_async_context(listener.serving(self._serve))
+
+    async def _listen(self) -> jackfield.Listener:
         before = os.umask(0o177)
         try:
-            listener = await jackfield.listen(
-                control_address(self._path),
-                framing=protocol.FRAMING,
-                max_message=protocol.MAX_MESSAGE,
-                high_water=HIGH_WATER,
-                when_full="reject",
-            )
+            listener = await jackfield.listen(control_address(self._path), **_OPTIONS)
         finally:
             os.umask(before)
         os.chmod(self._path, 0o600)
+        return listener
+
+    def _adopt(self, inherited: int) -> jackfield.Listener:
+        listener = jackfield.adopt(inherited, opened_as=control_address(self._path), **_OPTIONS)
+        assert isinstance(listener, jackfield.Listener)
+        return listener
+
+    def own(self) -> None:
+        """The control path is this process's alone from now on; it was inherited."""
         if self._lock is not None:
-            self._lock.own_socket()
-        await self._stack.enter_async_context(listener)
-        await self._stack.enter_async_context(listener.serving(self._serve))
+            self._lock.own_lock()
+
+    def lend(self, stack: contextlib.ExitStack) -> list[int]:
+        """Descriptors of the control socket and its lock, for a successor; closed with `stack`."""
+        assert self._listener is not None
+        assert self._lock is not None
+        copies = [os.dup(self._listener.fileno()), os.dup(self._lock.fileno())]
+        for copy in copies:
+            stack.callback(os.close, copy)
+        return copies
+
+    async def hand_over(self, successor: int) -> None:
+        """A successor has the control path: tell every operator, hang up, and touch nothing of it."""
+        problem = RequestError(
+            protocol.RELOADED, f"the hub was reloaded: pid {successor} goes on", hint="run the command again"
+        )
+        if self._listener is not None:
+            os.close(self._listener.detach())
+        for session in tuple(self._sessions):
+            session.push(protocol.error(None, problem))
+        for session in tuple(self._sessions):
+            with contextlib.suppress(jackfield.JackfieldError, OSError):
+                await session.channel.flush(timeout=1.0)
+        if self._lock is not None:
+            self._lock.hand_over()
+            self._lock = None
+        await self._stack.aclose()
 
     async def close(self) -> None:
         """Hang up on every operator and give the path back. May be called twice."""
@@ -81,18 +134,18 @@ class Operators:
             self._hub.log("operator_refused", uid=uid, reason="neither the hub's user nor root")
             channel.abort()
             return
-        if self._sessions >= MAX_OPERATORS:
+        if len(self._sessions) >= MAX_OPERATORS:
             self._hub.log(
                 "operator_refused", pid=credentials.pid, reason=f"{MAX_OPERATORS} operators are there"
             )
             await _refuse(channel)
             return
-        self._sessions += 1
         session = Session(self._hub, channel, f"pid:{credentials.pid}")
+        self._sessions.add(session)
         try:
             await session.run()
         finally:
-            self._sessions -= 1
+            self._sessions.discard(session)
             session.end()
 
 

@@ -7,7 +7,7 @@ they must not wait. One that raises is logged as a `fault` and harms neither cli
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .client import Client
@@ -19,13 +19,34 @@ SEEN: Final = ("came", "went", "heard", "told")
 
 
 class Part:
-    """Base of all parts. Times are Unix seconds."""
+    """Base of all parts. Times are Unix seconds.
+
+    One that `reopens` is opened again after `close`, where a reload failed; others are gone then.
+    """
+
+    reopens = True
 
     async def open(self, hub: Hub) -> None:
         """The hub begins to serve, or serves already. Raising keeps the part out."""
 
     async def close(self) -> None:
         """The hub ends, or the part is detached. Called once."""
+
+    def hand_over(self) -> Any:
+        """What this part in a successor needs to go on where this one is (see `reload`), as JSON holds it.
+
+        `close` follows; `open` does when the successor did not take over.
+        """
+        return None
+
+    async def resume(self, now: float, clients: Sequence[Client], handed: Any) -> None:
+        """The hub is a successor, or goes on after all: these clients were there before, and stay.
+
+        Called after `open`; `handed` is what `hand_over` gave, None where there was no such part. Unless a
+        part knows better, it sees each of them come.
+        """
+        for client in clients:
+            self.came(now, client)
 
     def came(self, now: float, client: Client) -> None:
         """A client was let in."""
@@ -54,6 +75,30 @@ class Parts:
     def find(self, kind: type[P]) -> P | None:
         """The attached part of a class."""
         return next((part for part in self._parts if isinstance(part, kind)), None)
+
+    def attached(self) -> list[Part]:
+        """All of them, in the order in which they came."""
+        return self._parts.copy()
+
+    def hand_over(self) -> dict[str, list[Any]]:
+        """What each part hands to a successor, by its class."""
+        handed: dict[str, list[Any]] = {}
+        for part in self._parts:
+            try:
+                handed.setdefault(_kind(part), []).append(part.hand_over())
+            except Exception as problem:
+                self._fault("hand_over", problem)
+        return handed
+
+    async def resume(
+        self, part: Part, clients: Sequence[Client], now: float, handed: dict[str, list[Any]]
+    ) -> None:
+        """Tell a part who was there before it; what it was handed is taken out of `handed`."""
+        given = handed.get(_kind(part))
+        try:
+            await part.resume(now, clients, given.pop(0) if given else None)
+        except Exception as problem:
+            self._fault("resume", problem)
 
     async def attach(self, part: Part, hub: Hub) -> None:
         """Open a part and let it see what happens from now on."""
@@ -94,3 +139,7 @@ class Parts:
             ours = getattr(Part, what)
             seeing = [part for part in self._parts if getattr(type(part), what) is not ours]
             self._wanted[what] = tuple(getattr(part, what) for part in seeing)
+
+
+def _kind(part: Part) -> str:
+    return f"{type(part).__module__}.{type(part).__qualname__}"

@@ -47,6 +47,8 @@ What cannot be read as a request is answered with an `error` whose `id` is null.
     record_end of, reason?                            ok {}; the recording `of` has its own ok behind its rest
     cancel     of                                     ends the logs, talk, watch or record with that id; ok {}
     stop       -                                      ok {}, then the hub ends
+    reload     timeout?                               ok {pid, predecessor, kept, not_kept: [{id, name,
+                                                      reason}], seconds, paused}, then the hub hangs up
 
 Bytes are base64. A `send` may name a `snippet` in place of `data`. `ending` is a line ending's name, or
 "default" for the one of each client's listener. `wait` is how many seconds `send` may wait for room in
@@ -76,8 +78,9 @@ recording itself.
 
 Who does not read a watch is told less, never disconnected for it.
 
-Error codes: bad_request, no_such_client, ambiguous, refused, failed. Pure: this file only reads
-and writes messages.
+Error codes: bad_request, no_such_client, ambiguous, refused, failed; reloaded, with a null id, on every
+connection whose hub has handed over to a successor, which answers at the same path. Pure: this file only
+reads and writes messages.
 """
 
 from __future__ import annotations
@@ -97,6 +100,7 @@ NO_SUCH_CLIENT: Final = "no_such_client"
 AMBIGUOUS: Final = "ambiguous"
 REFUSED: Final = "refused"
 FAILED: Final = "failed"
+RELOADED: Final = "reloaded"
 
 
 class RequestError(Exception):

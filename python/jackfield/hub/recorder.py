@@ -93,6 +93,8 @@ class Recorder(Part):
 
     # ---------------------------------------------------------------- lifetime
 
+    reopens = False  # what it wrote has its end
+
     async def open(self, hub: Hub) -> None:
         self._hub = hub
         self._begin()

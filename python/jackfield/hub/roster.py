@@ -40,6 +40,10 @@ class Names:
         """The name of a client."""
         return self._by_id.get(client_id) or default_name(client_id, protocol)
 
+    def given(self, client_id: int) -> str:
+        """The name that an operator gave to a client; empty if nobody did."""
+        return self._by_id.get(client_id, "")
+
     def find(self, name: str) -> tuple[int, str] | None:
         """The id that `name` may mean, and the protocol's short name it claims ("" for a given name)."""
         if name in self._by_name:

@@ -14,7 +14,7 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -226,7 +226,20 @@ class Scripts(Part):
             await self.add(path)
 
     async def close(self) -> None:
-        await asyncio.gather(*(script.end() for script in self._scripts.values()))
+        scripts, self._scripts = self._scripts, {}
+        await asyncio.gather(*(script.end() for script in scripts.values()))
+
+    def hand_over(self) -> list[str]:
+        return [str(path) for path in self._scripts]
+
+    async def resume(self, now: float, clients: Sequence[Client], handed: Any) -> None:
+        """Who stays does not join: scripts hear of those clients when they speak."""
+        for path in map(Path, handed or ()):
+            if path not in self._scripts:
+                try:
+                    await self.add(path)
+                except ScriptError as problem:
+                    self._hub.log("script_failed", script=str(path), error=str(problem))
 
     async def add(self, path: Path) -> Script:
         """Load the script at an absolute path. Raises `ScriptError`, also for one that is there."""

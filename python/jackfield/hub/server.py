@@ -12,13 +12,10 @@ memory of what was said by count and bytes.
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jackfield
 from jackfield import Group, Joined, Left, Listener, Member, Message
@@ -28,12 +25,17 @@ from .client import Client
 from .display import preview
 from .journal import Event, Field, Journal, Memory, Throttle
 from .part import P, Part, Parts
-from .plan import SCHEMES, Limits, ListenerPlan
-from .roster import Names, client_view, endpoint_text, peer_text, short_protocol, timestamp, version
+from .plan import SCHEMES, ListenerPlan
+from .roster import Names, client_view, endpoint_text, peer_text, short_protocol
 from .sending import Recipient, Sending, in_turns
+from .settings import Settings as Settings
 from .state import State
 from .state_file import StateUnavailable
 from .target import Candidate
+
+if TYPE_CHECKING:
+    from .reload import Reloader
+    from .successor import Succession
 
 LOGGED_AT_MOST = 2000  # of joins, and of leaves, in LOGGED_EVERY seconds; a flood is counted instead
 LOGGED_EVERY = 60.0
@@ -41,23 +43,6 @@ DATAGRAMS = ("udp", "unix+dgram")
 REFUSALS_EVERY = 1.0  # seconds between two looks at how many the engine turned away
 KICK_PATIENCE = 10.0  # seconds that what is queued for a kicked client may take
 STREAMS = ("tcp", "unix", "unix+seqpacket")
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What a hub is told at its start.
-
-    `state` is the file of what lasts, None to keep nothing; where it cannot be kept, a hub that must
-    (`state_required`) does not start, and another goes on without and says so.
-    """
-
-    listeners: Sequence[ListenerPlan]
-    control: Path
-    limits: Limits = field(default_factory=Limits)
-    log_messages: bool = False
-    state: Path | None = None
-    state_required: bool = True
-    scripts: Sequence[Path] = ()
 
 
 class Talker:
@@ -74,7 +59,12 @@ class Hub:
     """One hub. `open`, then `run` until `stop`; `close` delivers what is queued and ends everything."""
 
     def __init__(
-        self, settings: Settings, *, parts: Sequence[Part] = (), clock: Callable[[], float] = time.time
+        self,
+        settings: Settings,
+        *,
+        parts: Sequence[Part] = (),
+        clock: Callable[[], float] = time.time,
+        first_id: int = 1,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -83,7 +73,7 @@ class Hub:
         self.names = Names()
         self.state = State.nowhere()
         self.listeners: list[tuple[Listener, ListenerPlan]] = []
-        self.group = Group(when_full="drop_newest")
+        self.group = Group(when_full="drop_newest", first_number=first_id)
         self.started = clock()
         self.joined = 0
         self.refused = 0
@@ -97,13 +87,22 @@ class Hub:
         }
         self._state_problem = ""  # of the state, as the log knows it
         self._stopping = asyncio.Event()
+        self.gate = asyncio.Event()  # closed while a reload is under way
+        self.gate.set()
+        self.delivering_until = 0.0  # what was queued for those that left has gone by then; monotonic
+        self.successor = 0  # the pid of the hub that has everything now
+        self.reloader: Reloader | None = None
+        self._handed: dict[str, list[Any]] | None = None  # what a predecessor's parts gave, until `run`
         self._first_parts = parts
-        self._parts = Parts(lambda what, problem: self._fault(what, problem))
+        self.parts = Parts(lambda what, problem: self._fault(what, problem))
 
     # ---------------------------------------------------------------- lifetime
 
-    async def open(self) -> None:
-        """Listen on everything, or on nothing: a listener that cannot be had ends those before it."""
+    async def open(self, *, succession: Succession | None = None) -> None:
+        """Listen on everything, or on nothing: a listener that cannot be had ends those before it.
+
+        A successor goes on with the listeners and clients of its predecessor.
+        """
         limit = jackfield.raise_open_files()[1]
         if self.admission.limit_by_descriptors(limit):
             self.log(
@@ -113,25 +112,36 @@ class Hub:
                 hint="see ulimit -Hn",
             )
         try:
-            for plan in self.settings.listeners:
-                listener = await jackfield.listen(plan.address, **plan.options(self.settings.limits))
-                self.listeners.append((listener, plan))
-                self._plans[listener.id] = plan
-                self.admission.add_listener(
-                    listener.id, most=plan.max_clients, datagrams=listener.protocol in DATAGRAMS
-                )
-            self._open_state()  # behind what may fail, so that a start that failed leaves no file
+            if succession is not None:
+                succession.open(self)
+                self._handed = succession.held.parts
+            else:
+                for plan in self.settings.listeners:
+                    options = plan.options(self.settings.limits)
+                    self.add_listener(await jackfield.listen(plan.address, **options), plan)
+            self.open_state()  # behind what may fail, so that a start that failed leaves no file
             for part in self._first_parts:
                 await self.attach(part)
-        except BaseException:
-            await self._parts.detach_all()
+        except BaseException as problem:
+            if succession is not None:
+                succession.fail(problem)  # what it has been given is not to be closed
+            await self.parts.detach_all()
             self._close_listeners()
             await self.state.close()
             raise
         for listener, _ in self.listeners:
             listener.into(self.group)
 
-    def _open_state(self) -> None:
+    def add_listener(self, listener: Listener, plan: ListenerPlan) -> None:
+        """Count a listener as the hub's; who comes through it is not a client yet (`Listener.into`)."""
+        self.listeners.append((listener, plan))
+        self._plans[listener.id] = plan
+        self.admission.add_listener(
+            listener.id, most=plan.max_clients, datagrams=listener.protocol in DATAGRAMS
+        )
+
+    def open_state(self) -> None:
+        """Have the state that the settings ask for. Raises `StateError`."""
         if self.settings.state is None:
             return
         try:
@@ -143,6 +153,7 @@ class Hub:
 
     async def run(self) -> None:
         """Serve until `stop`. Cancelled, the hub stays as it is; `close` it."""
+        self._handed = None
         consuming = asyncio.create_task(self._consume())
         counting = asyncio.create_task(self._count_refusals())
         stopping = asyncio.create_task(self._stopping.wait())
@@ -162,6 +173,10 @@ class Hub:
             self.log("stopping", reason=reason)
             self._stopping.set()
 
+    def leave(self) -> None:
+        """Make `run` return: a successor has everything."""
+        self._stopping.set()
+
     async def close(self, *, deadline: float = 0.6) -> None:
         """Take no more clients, deliver what is queued for at most `deadline` seconds, end the rest."""
         clients = len(self)
@@ -175,7 +190,7 @@ class Hub:
                 member.close()
         await asyncio.sleep(0)
         self._close_listeners()
-        await self._parts.detach_all()
+        await self.parts.detach_all()
         await self.state.close()
         self._tell_state_problem()
         self._tell_left_out(at_end=True)
@@ -223,7 +238,7 @@ class Hub:
         known = 0
         while True:
             await asyncio.sleep(REFUSALS_EVERY)
-            count = self._turned_away()
+            count = self.turned_away()
             if count > known:
                 reason = "no file descriptor was free (see ulimit -n)"
                 self.log("refused", clients=count - known, reason=reason)
@@ -239,7 +254,8 @@ class Hub:
         elif problem and not self.state.problem:
             self.log("saved", state=str(self.state.path))
 
-    def _turned_away(self) -> int:
+    def turned_away(self) -> int:
+        """How many the engine has refused for want of a descriptor."""
         return sum(listener.statistics().refused for listener, _ in self.listeners if not listener.closed)
 
     def _handle(self, now: float, event: jackfield.Event) -> None:
@@ -257,12 +273,14 @@ class Hub:
         self.memory.add(now, client_id, data)
         for talker in tuple(self._talkers.get(client_id, ())):
             talker.message(data)
-        if self._parts.wants("heard"):
-            self._parts.show("heard", now, self._client(member), data)
+        if self.parts.wants("heard"):
+            self.parts.show("heard", now, self._client(member), data)
         if self.settings.log_messages:
             self.log("message", id=client_id, name=self._name(member), bytes=len(data), data=preview(data))
 
     def _came(self, member: Member) -> None:
+        if self.admission.holds(member.listener_id, member.id):
+            return  # it was here before a reload
         reason = self.admission.refusal(member.listener_id)
         if reason and member.is_connected:  # one that left by itself already is told of as any other
             self.refused += 1
@@ -272,14 +290,16 @@ class Hub:
         self.admission.let_in(member.listener_id, member.id)
         self.joined += 1
         self._log_unless_flood("joined", **self._facts(member), local=endpoint_text(member.local))
-        if self._parts.wants("came"):
-            self._parts.show("came", self.clock(), self._client(member))
+        if self.parts.wants("came"):
+            self.parts.show("came", self.clock(), self._client(member))
 
     def _went(self, member: Member, reason: str) -> None:
         self.admission.let_go(member.listener_id, member.id)
+        if self._queued(member):
+            self.delivering_until = time.monotonic() + KICK_PATIENCE
         self._log_unless_flood("left", **self._facts(member), reason=reason)
-        if self._parts.wants("went"):
-            self._parts.show("went", self.clock(), self._client(member), reason)
+        if self.parts.wants("went"):
+            self.parts.show("went", self.clock(), self._client(member), reason)
         client_id = self._number(member)
         self.names.forget(client_id)
         for talker in self._talkers.pop(client_id, ()):
@@ -334,6 +354,11 @@ class Hub:
         member = self.member(client_id)
         return None if member is None else self._client(member)
 
+    def clients(self) -> list[Client]:
+        """All that were let in, oldest first."""
+        holds = self.admission.holds
+        return [self._client(each) for each in self.group.members() if holds(each.listener_id, each.id)]
+
     def _client(self, member: Member) -> Client:
         return Client(self._number(member), self._name(member), member)
 
@@ -359,15 +384,17 @@ class Hub:
 
     async def attach(self, part: Part) -> None:
         """Let a part see what happens until it is detached or the hub closes. Raises what `open` raises."""
-        await self._parts.attach(part, self)
+        await self.parts.attach(part, self)
+        if self._handed is not None:
+            await self.parts.resume(part, self.clients(), self.clock(), self._handed)
 
     async def detach(self, part: Part) -> None:
         """Close a part. Does nothing for one that is not attached."""
-        await self._parts.detach(part)
+        await self.parts.detach(part)
 
     def part(self, kind: type[P]) -> P | None:
         """The attached part of that class."""
-        return self._parts.find(kind)
+        return self.parts.find(kind)
 
     def tell(self, client_id: int, data: bytes, *, by: str, ending: bytes | None = b"") -> bool:
         """Send one message to one client without waiting; whether it is there and its queue had room.
@@ -386,8 +413,8 @@ class Hub:
 
     def told(self, member: Member, data: bytes, by: str) -> None:
         """Whoever queued `data` for a client says so, for the parts to see."""
-        if self._parts.wants("told"):
-            self._parts.show("told", self.clock(), self._client(member), data, by)
+        if self.parts.wants("told"):
+            self.parts.show("told", self.clock(), self._client(member), data, by)
 
     # ---------------------------------------------------------------- what operators do
 
@@ -463,27 +490,3 @@ class Hub:
             member.abort()
         else:
             member.close(KICK_PATIENCE)
-
-    def status(self) -> dict[str, Any]:
-        """The hub in figures."""
-        return {
-            "pid": os.getpid(),
-            "version": version(),
-            "since": timestamp(self.started),
-            "clients": len(self),
-            "joined": self.joined,
-            "refused": self.refused + self._turned_away(),
-            "max_clients": self.admission.max_clients,
-            "queue_limit": self.settings.limits.queue,
-            "message_limit": self.settings.limits.max_message,
-            "state": str(self.state.path) if self.state.path is not None else None,
-            "state_problem": self.state.problem,
-            "listeners": [
-                {
-                    "address": str(listener.address.without_options()),
-                    "framing": plan.framing,
-                    "ending": plan.ending,
-                }
-                for listener, plan in self.listeners
-            ],
-        }

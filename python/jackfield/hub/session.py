@@ -37,6 +37,7 @@ class Session:
         self.who = who
         self.sendings: dict[int, tuple[str, Sending]] = {}  # by the id of the first request, with its target
         self.recorders: dict[int, Recorder] = {}  # by the id of the request
+        self.working = 0  # requests being done that a reload waits for
         self._subscriptions: dict[int, Callable[[], None]] = {}
 
     async def run(self) -> None:
@@ -70,7 +71,14 @@ class Session:
             if operation is None:
                 known = ", ".join(OPERATIONS)
                 raise RequestError(BAD_REQUEST, f"unknown op {request.op[:40]!r}", hint=f"known are {known}")
-            result = await operation(self, request)
+            await self.hub.gate.wait()  # a reload under way ends first
+            if self.hub.successor:
+                return None  # this operator is told so by `Operators.hand_over`
+            self.working = int(request.op != "reload")
+            try:
+                result = await operation(self, request)
+            finally:
+                self.working = 0
             return None if result is None else protocol.ok(request.id, result)
         except RequestError as problem:
             return protocol.error(request_id, problem)

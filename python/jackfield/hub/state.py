@@ -181,6 +181,17 @@ class State:
         await self.flush()
         await asyncio.to_thread(copy_file, self.path, path)
 
+    def unwritten(self) -> list[tuple[str, str, str]]:
+        """Kind, name and JSON of every document of a state without a file, which nothing else has."""
+        with self._changed:
+            found = self._waiting if self.path is None else {}
+            return [(*key, text) for key, text in found.items() if text is not None]
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closing
+
     async def close(self) -> None:
         """Write what waits, once, and give the file back. May be called twice; raises nothing."""
         with self._changed:

@@ -19,6 +19,7 @@ from . import protocol
 from .client import Client
 from .part import Part
 from .server import Hub
+from .status import status
 from .watcher import Watcher, pages, preview_row
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def beginning(hub: Hub, last: int) -> Iterator[dict[str, Any]]:
     yield from pages("clients", filter(None, map(hub.view, hub.ids())))
     newest = hub.memory.newest().items()
     yield from pages("previews", (preview_row(each, when, data) for each, (when, data) in newest))
-    yield {"ready": hub.status(), "log": [event.to_json() for event in hub.journal.last(last)]}
+    yield {"ready": status(hub), "log": [event.to_json() for event in hub.journal.last(last)]}
 
 
 async def send(session: Session, message: bytes) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from . import about, clients, recording, replies, scripts, sends, watch, watching
+from . import about, clients, recording, reloading, replies, scripts, sends, watch, watching
 
 if TYPE_CHECKING:
     from ..protocol import Request
@@ -21,6 +21,7 @@ OPERATIONS: Final[dict[str, Operation]] = {
     **about.OPERATIONS,
     **clients.OPERATIONS,
     **recording.OPERATIONS,
+    **reloading.OPERATIONS,
     **replies.OPERATIONS,
     **scripts.OPERATIONS,
     **sends.OPERATIONS,

@@ -11,6 +11,7 @@ import jackfield
 from .. import protocol
 from ..protocol import Request
 from ..roster import version
+from ..status import status as hub_status
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -21,7 +22,7 @@ async def hello(session: Session, request: Request) -> dict[str, Any]:
 
 
 async def status(session: Session, request: Request) -> dict[str, Any]:
-    return session.hub.status()
+    return hub_status(session.hub)
 
 
 async def stop(session: Session, request: Request) -> None:

@@ -1,0 +1,35 @@
+"""The commands that keep a hub running: their options and their help. What they do is in `service.py`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .parameters import Control, Json, chosen_control
+
+
+def reload(
+    context: typer.Context,
+    timeout: Annotated[
+        str, typer.Option("--timeout", metavar="TIME", help="How long the new process may take.")
+    ] = "30s",
+    as_json: Json = False,
+    control: Control = None,
+) -> None:
+    """Start the hub anew, with what is installed and configured now, and keep its clients.
+
+    The running hub starts its successor with the same command line and hands it the listening
+    sockets, so that no connect is refused, and every connection with what it had received and
+    what is queued. Clients keep their ids and names and notice a pause at most. Who cannot be
+    kept is named, with the reason. If the successor does not take over, nothing has changed.
+    A SIGHUP does the same to a hub that is attached to no terminal.
+
+    \b
+    Examples:
+      jackfield reload
+      jackfield reload --timeout 10s --json
+    """
+    from .service import reload as command
+
+    command(timeout=timeout, as_json=as_json, control=chosen_control(context, control))

@@ -1,0 +1,26 @@
+"""What a hub is told at its start."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .plan import Limits, ListenerPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a hub is told at its start.
+
+    `state` is the file of what lasts, None to keep nothing; where it cannot be kept, a hub that must
+    (`state_required`) does not start, and another goes on without and says so.
+    """
+
+    listeners: Sequence[ListenerPlan]
+    control: Path
+    limits: Limits = field(default_factory=Limits)
+    log_messages: bool = False
+    state: Path | None = None
+    state_required: bool = True
+    scripts: Sequence[Path] = ()
