@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from types import TracebackType
 from typing import Self
 
@@ -39,22 +38,6 @@ class Channel(_engine.Channel, ChannelFacts, SocketCalls):
 
     def _shares_its_socket(self) -> bool:
         return bool(self._setup.listening and self._setup.is_datagram)
-
-    async def request(self, data: bytes, timeout: float | None = None) -> bytes:
-        """Send a message and receive the next one: for peers that answer each message once, in order.
-
-        ``timeout`` is for both together, in seconds. Raises ``TimedOut``, ``EndOfStream``, ``ChannelLost``.
-        Cancelled or timed out after sending, the answer will be the next message received, if it still comes:
-        nothing is discarded silently, so receive it, or close the channel, before the next request; where
-        answers may be late, let them carry the number of their question.
-        """
-        if timeout is None:
-            await self.send(data)
-            return await self.receive()
-        clock = asyncio.get_running_loop().time
-        started = clock()
-        await self.send(data, timeout)
-        return await self.receive(max(0.0, round(timeout - (clock() - started), 3)))
 
     async def __aenter__(self) -> Self:
         return self

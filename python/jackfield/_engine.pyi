@@ -249,6 +249,15 @@ class Channel:
         says so: ``NotSupported`` on plain transports. Raises ``ChannelLost``, ``TimedOut``, ``PeerStalled``.
         """
 
+    def request(self, data: _Data, timeout: float | None = None) -> Coroutine[Any, Any, bytes]:
+        """Send a message and receive the next one: for peers that answer each message once, in order.
+
+        ``timeout`` is for both together, in seconds. Raises ``TimedOut``, ``EndOfStream``, ``ChannelLost``.
+        Cancelled or timed out after sending, the answer will be the next message received, if it still comes:
+        nothing is discarded silently, so receive it, or close the channel, before the next request; where
+        answers may be late, let them carry the number of their question.
+        """
+
     def send_many(
         self, messages: Iterable[_Data], timeout: float | None = None, *, until: _Until | None = None
     ) -> Coroutine[Any, Any, None]:

@@ -163,6 +163,35 @@ def test_request(run: Runner, transport: Transport, directory: Path) -> None:
     run(main)
 
 
+def test_what_becomes_of_a_request_that_ends_early(run: Runner) -> None:
+    async def main() -> None:
+        one, two = jackfield.pair(framing="u32", high_water=1_000)
+        async with two, one:
+            never_awaited = one.request(b"never awaited")
+            never_awaited.close()
+            asked = asyncio.create_task(one.request(b"asked"))
+            assert await two.receive(5.0) == b"asked"
+            with pytest.raises(jackfield.AlreadyWaiting):
+                await one.request(b"asked meanwhile")
+            assert await two.receive(5.0) == b"asked meanwhile"
+            asked.cancel()
+            await asyncio.wait([asked])
+            await two.send(b"late")
+            assert await one.receive(5.0) == b"late", "a cancelled request has taken nothing"
+            await one.send(b"x" * 900_000)
+            with pytest.raises(jackfield.TimedOut):
+                await one.request(b"y" * 900, timeout=0.01)
+            waiting = asyncio.create_task(one.request(b"z" * 900))
+            await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.wait([waiting])
+            assert len(await two.receive(5.0)) == 900_000
+            await one.send(b"nothing was queued before")
+            assert await two.receive(5.0) == b"nothing was queued before"
+
+    run(main)
+
+
 def test_the_timeout_of_a_request_is_for_both_halves(run: Runner) -> None:
     async def main() -> None:
         one, two = jackfield.pair(framing="u32", high_water=1_000)

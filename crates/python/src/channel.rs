@@ -368,6 +368,12 @@ impl Channel {
         send(&this.core, slf.py(), this.id, data, timeout, Some(slf.clone().into_any().unbind()))
     }
 
+    /// Sends a message and receives the next one.
+    #[pyo3(signature = (data, timeout=None))]
+    fn request(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>, timeout: Option<f64>) -> PyResult<Py<Operation>> {
+        Channel::operation(slf, Job::Request(message(data)?.unbind()), timeout)
+    }
+
     /// Queues several messages in order; waits while the queue is full. A cancelled call has queued a first part of them.
     /// `until` is that of `send`, for all of them.
     #[pyo3(signature = (messages, timeout=None, *, until=None))]

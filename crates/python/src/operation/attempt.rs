@@ -92,6 +92,15 @@ impl Operation {
                 let queued = send_bytes(core, py, id, data.bind(py), None, "send")?;
                 Ok(if queued { Attempt::Done(py.None()) } else { Attempt::Wait })
             }
+            Job::Request(data) => {
+                if (phase == Phase::New && core.has_senders(id))
+                    || !send_bytes(core, py, id, data.bind(py), None, "send")?
+                {
+                    return Ok(Attempt::Wait);
+                }
+                *job = Job::Receive;
+                self.claim(py, id, false)
+            }
             Job::SendMany(messages, next) => {
                 if phase == Phase::New && core.has_senders(id) {
                     return Ok(Attempt::Wait);

@@ -38,6 +38,8 @@ pub enum Job {
     ReceiveMany(usize),
     /// Queue a message once there is room.
     Send(Py<PyBytes>),
+    /// The same, and then it is `Receive`.
+    Request(Py<PyBytes>),
     /// Queue several, in order; the index of the next.
     SendMany(Vec<Py<PyBytes>>, usize),
     /// Wait until the queue is empty.
@@ -86,7 +88,7 @@ impl Job {
     /// The call that it belongs to, for errors.
     fn name(&self) -> &'static str {
         match self {
-            Job::Send(_) => "send",
+            Job::Send(_) | Job::Request(_) => "send",
             Job::SendMany(..) => "send_many",
             Job::ReceiveFrom(_) => "receive_from",
             Job::SendTo(_) => "send_to",

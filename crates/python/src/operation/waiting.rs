@@ -53,7 +53,7 @@ impl Operation {
     fn register(&self, this: &Bound<'_, Operation>, link: LinkId, job: &Job, deadline: u64) -> PyResult<bool> {
         let operation = this.clone().unbind();
         match job {
-            Job::Send(_) | Job::SendMany(..) | Job::SendTo(_) | Job::SendBeside(_) => {
+            Job::Send(_) | Job::Request(_) | Job::SendMany(..) | Job::SendTo(_) | Job::SendBeside(_) => {
                 self.core.add_sender(link, operation, want::SEND, deadline)?;
             }
             Job::Flush => self.core.add_watcher(link, operation, want::FLUSH, deadline)?,
@@ -178,7 +178,8 @@ impl Operation {
         let facts = Facts::new("timed_out");
         let facts = match (&state.target, self.core.reactor()) {
             (Target::Link(link, job), Ok(mut reactor)) => {
-                let sends = matches!(job, Job::Send(_) | Job::SendMany(..) | Job::Flush | Job::Until(_));
+                let sends =
+                    matches!(job, Job::Send(_) | Job::Request(_) | Job::SendMany(..) | Job::Flush | Job::Until(_));
                 let facts = match reactor.stall(*link).filter(|_| sends) {
                     Some(stall) => Facts::stalled(&stall),
                     None => facts,
