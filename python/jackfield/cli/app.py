@@ -41,6 +41,7 @@ from .parameters import (
 )
 from .record_command import record
 from .recording_command import recording
+from .replay_command import replay
 from .script_command import script
 from .send_commands import broadcast, send
 from .serve_command import serve
@@ -259,6 +260,7 @@ app.add_typer(script)
 
 app.command()(record)
 app.add_typer(recording)
+app.command(no_args_is_help=True)(replay)
 
 
 # -------------------------------------------------------------------- netcat's job

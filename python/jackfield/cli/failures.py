@@ -17,10 +17,12 @@ NO_HUB: Final = 3
 NO_SUCH_CLIENT: Final = 4
 AMBIGUOUS: Final = 5
 DROPPED: Final = 6
+DIFFERS: Final = 10
 INTERRUPTED: Final = 130
 
 EXIT_CODES: Final = """Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no hub answers, 4 no such client,
-5 several clients where one is wanted, 6 a client's queue was full, 130 Ctrl-C.
+5 several clients where one is wanted, 6 a client's queue was full, 10 an answer differs from the recording,
+130 Ctrl-C.
 `check` has one for each cause: see `check --causes`."""
 
 

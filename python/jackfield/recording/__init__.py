@@ -16,6 +16,9 @@ An application that knows neither the hub nor any socket; its modules are pure b
     packets     what a client said -> IP packets as they might have been
     pcapng      records -> a capture file that Wireshark opens
     capture     such a capture file -> records
+    index       a recording that is read in any order: the messages of each connection
+    playing     one side of a connection, said again at the recorded times
+    comparing   answers against the recorded ones
 """
 
 from .decoding import Decoder, NotARecording
