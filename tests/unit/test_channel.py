@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import warnings
 import weakref
 
 import pytest
@@ -132,3 +133,17 @@ def test_every_public_call_is_documented() -> None:
         for name, member in inspect.getmembers(owner):
             if not name.startswith("_") and (callable(member) or inspect.isdatadescriptor(member)):
                 assert inspect.getdoc(member), f"{owner.__name__}.{name} has no documentation"
+
+
+@pytest.mark.parametrize("filtered", ["ignore", "always", "error"])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_error_that_drops_open_channels_is_raised_all_the_same(filtered: str) -> None:
+    """The channels go while the error is under way; their warning must not take its place."""
+
+    async def main() -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter(filtered)  # type: ignore[arg-type]
+            _ = await jackfield.pair()  # type: ignore[misc]
+
+    with pytest.raises(TypeError, match="can't be used in 'await'"):
+        jackfield.run(main)

@@ -552,10 +552,14 @@ impl Drop for Channel {
     }
 }
 
-/// ResourceWarning, from a place that cannot raise.
+/// ResourceWarning, from a place that cannot raise: what is being raised while the object goes is raised on.
 pub fn warn_unclosed(message: &std::ffi::CStr) {
     Python::attach(|py| {
+        let raised = PyErr::take(py);
         let category = py.get_type::<PyResourceWarning>();
         let _ = PyErr::warn(py, &category, message, 1).map_err(|error| error.write_unraisable(py, None));
+        if let Some(raised) = raised {
+            raised.restore(py);
+        }
     });
 }
