@@ -33,11 +33,11 @@ class SocketCalls:
         this is called if there is room; cancelled while it waits for room, it has queued nothing and the
         copies are closed. On a stream without framing ``data`` has a byte at least.
 
-        Raises ``NotSupported`` on other transports, ``ValueError`` for too many, ``OSError`` for one that is
-        not open, and what ``send`` raises.
+        Raises ``NotSupported`` on other transports, ``ValueError`` for too many and for a number that can be
+        none, ``OSError`` for one that is not open, ``TypeError`` for what is neither a number nor has
+        ``fileno()``, and what ``send`` raises.
         """
-        numbers = [fd if isinstance(fd, int) else fd.fileno() for fd in fds]
-        return self._send_fds(data, numbers, timeout)
+        return self._send_fds(data, [_number_of(fd) for fd in fds], timeout)
 
     async def receive_fds(
         self, max_fds: int = MAX_FDS, timeout: float | None = None
@@ -152,3 +152,14 @@ class SocketCalls:
 
     def _tcp_info(self) -> dict[str, int | None]:
         raise NotImplementedError
+
+
+def _number_of(fd: int | HasFileno) -> int:
+    number = fd
+    if not isinstance(fd, int):
+        if not callable(getattr(fd, "fileno", None)):
+            raise TypeError(f"a descriptor is a number or has fileno(), and {type(fd).__name__} is neither")
+        number = fd.fileno()
+    if not isinstance(number, int) or abs(number) >= 2**31:
+        raise ValueError(f"{number!r} cannot be a descriptor")
+    return number

@@ -106,7 +106,8 @@ def prepare(address: Address, options: Options, *, listening: bool) -> Setup:
     ``AccessDenied``."""
     verb = "listen on" if listening else "connect to"
     if address.scheme not in _KINDS or (listening and address.scheme in _NO_LISTENERS):
-        known = ", ".join(f"{scheme}:" for scheme in _KINDS if not (listening and scheme in _NO_LISTENERS))
+        there = [scheme for scheme in _KINDS if not (listening and scheme in _NO_LISTENERS)]
+        known = ", ".join(f"{scheme}:" for scheme in [*there, "fd"])
         raise NotSupported(
             f"cannot {verb} {address}: {address.scheme}: is not a transport of this version",
             hint=f"the transports are {known}",

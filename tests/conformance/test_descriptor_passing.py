@@ -257,6 +257,10 @@ def test_more_than_were_asked_for(run_here: Runner, directory: Path) -> None:
                 await one.send_fds(b"closed", [100_000])
             with pytest.raises(OSError, match="Bad file descriptor"):
                 await one.send_fds(b"closed", [fd, -1])
+            with pytest.raises(ValueError, match="cannot be a descriptor"):
+                one.send_fds(b"too large", [2**31])
+            with pytest.raises(TypeError, match="str is neither"):
+                one.send_fds(b"a word", ["1"])  # type: ignore[list-item]
             assert held(sent.path) == 1
             os.close(fd)
             assert one.statistics().queued_messages == 0
