@@ -24,8 +24,8 @@ def test_what_is_wrong_in_the_call_is_said_at_once() -> None:
         jackfield.connect("tcp://127.0.0.1:1", nodalay=True)  # type: ignore[call-arg]
     with pytest.raises(jackfield.InvalidFraming):
         jackfield.connect("tcp://127.0.0.1:1", framing="u33")
-    with pytest.raises(jackfield.NotSupported, match="serial"):
-        jackfield.connect("serial:///dev/ttyUSB0?baud=9600")
+    with pytest.raises(jackfield.NotSupported, match="mq"):
+        jackfield.connect("mq:///name")
     with pytest.raises(jackfield.NotSupported, match="boundaries"):
         jackfield.connect("udp://127.0.0.1:1", framing="line")
 
