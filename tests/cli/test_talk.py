@@ -145,7 +145,7 @@ def test_colours_are_for_terminals_that_want_them(client: socket.socket, hub: Hu
         talk.end()
 
 
-def test_watching_and_the_live_table(hub: HubProcess, client: socket.socket, terminal: Open) -> None:
+def test_watching(hub: HubProcess, client: socket.socket, terminal: Open) -> None:
     watch = terminal("clients", "--watch")
     watch.seen(b"1 client")
     watch.seen(b"tcp-1")
@@ -153,21 +153,3 @@ def test_watching_and_the_live_table(hub: HubProcess, client: socket.socket, ter
     watch.seen(b"door")
     watch.type(b"\x03")
     assert watch.wait() == 130
-
-
-def test_the_hubs_table(hub: HubProcess, terminal: Open) -> None:
-    control = str(hub.control.with_name("second.sock"))
-    live = terminal("serve", "tcp://127.0.0.1:0", "--control", control)
-    live.seen(b"Listening; join from another terminal:")
-    live.seen(b"nc 127.0.0.1 ")
-    live.seen(b"No client is connected. Join with: nc 127.0.0.1 ")
-    hub.environment["JACKFIELD_CONTROL"] = control
-    status = hub.do("status").decode()
-    port = int(status.partition("127.0.0.1:")[2].split()[0])
-    with socket.create_connection(("127.0.0.1", port)) as client:
-        live.seen(b"tcp-1")
-        client.sendall(b"x" * 3000)
-        live.seen(b"2.9K")
-    live.type(b"\x03")
-    assert live.wait() == 0
-    assert b"Traceback" not in live.shown

@@ -25,7 +25,8 @@ MAY_USE = {
     "hub": {"hub", "recording"},
     "diagnosis": {"diagnosis"},
     "demos": {"demos"},
-    "cli": {"cli", "demos", "diagnosis", "hub", "recording"},
+    "console": {"console", "hub"},
+    "cli": {"cli", "console", "demos", "diagnosis", "hub", "recording"},
     "recording": {"recording"},
     "testing": {"testing"},
 }

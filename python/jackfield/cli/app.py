@@ -20,6 +20,7 @@ import typer.core
 
 from .autoreply_command import autoreply
 from .check_command import check
+from .console_command import console
 from .crc_command import crc
 from .demo_command import demo
 from .parameters import (
@@ -87,6 +88,7 @@ def _main(context: typer.Context, control: Control = None) -> None:
 
 
 app.command(no_args_is_help=True)(serve)
+app.command()(console)
 
 
 @app.command()

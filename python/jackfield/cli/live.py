@@ -1,60 +1,54 @@
-"""The table of clients that keeps itself current on a terminal.
+"""The table of clients that keeps itself current on a terminal: `jackfield clients --watch`.
 
-Owns what a screenful shows; rich draws it. Reading the hub and drawing are the caller's to time.
+Owns the screen for that long: an alternate one, of which only the lines that changed are written. What
+stands in the table is the console's to say.
 """
 
 from __future__ import annotations
 
+import shutil
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console, Group
-from rich.live import Live
-from rich.text import Text
-
-from .views import clients_table, nobody
+from ..console.lines import text_of
+from ..console.roster import Row
+from ..console.table import table
+from ..hub.display import fit
+from .views import nobody
 
 
 class Screenful:
-    """A live table, its heading above and the last events below, as far as the terminal is high."""
+    """The table with a heading above it, as far as the terminal is high."""
 
     def __init__(self) -> None:
-        self._console = Console(highlight=False, soft_wrap=False)
-        self._live = Live(
-            console=self._console, auto_refresh=False, transient=False, vertical_overflow="crop"
-        )
-        self._live.start()
+        self._lines: list[str] = []
+        self._size = (0, 0)
+        self._write("\x1b[?1049h\x1b[?25l")
 
-    @property
-    def rows(self) -> int:
-        """Clients that fit."""
-        return max(3, self._console.height - 10)
-
-    def show(
-        self,
-        clients: Sequence[dict[str, Any]],
-        *,
-        heading: str,
-        more: int = 0,
-        events: Sequence[str] = (),
-        how: str = "",
-    ) -> None:
-        """Draw the clients; `more` is how many there are beside them, `how` a way to join."""
-        width = self._console.width
-        clients = clients[: self.rows]
-        parts = [Text(heading, style="bold", no_wrap=True, overflow="ellipsis")]
-        if clients:
-            first, *rest = clients_table(clients, now=time.time(), width=width)
-            parts.append(Text(first, style="cyan", no_wrap=True))
-            parts += [Text(line, no_wrap=True) for line in rest]
-        else:
-            parts.append(Text(nobody(how)))
-        if more:
-            parts.append(Text(f"... and {more} more: jackfield clients", style="dim"))
-        parts += [Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in events]
-        self._live.update(Group(*parts), refresh=True)
+    def show(self, clients: Sequence[dict[str, Any]], *, heading: str) -> None:
+        """Draw the clients, and how many more there are than fit."""
+        width, height = size = shutil.get_terminal_size()
+        rows = [Row(view) for view in clients[: max(1, height - 3)]]
+        shown = [text_of(line) for line in table(rows, width=width, now=time.time(), marks=False)]
+        lines = [fit(heading, width), *(shown if rows else [nobody()])]
+        if len(clients) > len(rows):
+            lines.append(f"... and {len(clients) - len(rows)} more: jackfield clients")
+        if size != self._size:
+            self._size, self._lines = size, []
+            self._write("\x1b[2J")
+        before = [*self._lines, *([""] * (len(lines) - len(self._lines)))]
+        after = [*lines, *([""] * (len(before) - len(lines)))][:height]
+        changed = ((at, new) for at, (old, new) in enumerate(zip(before, after, strict=False)) if old != new)
+        self._write("".join(f"\x1b[{at + 1};1H{new[:width]}\x1b[K" for at, new in changed))
+        self._lines = lines
 
     def close(self) -> None:
-        """Leave the last screenful standing and give the terminal back."""
-        self._live.stop()
+        """Give the terminal back."""
+        self._write("\x1b[?25h\x1b[?1049l")
+
+    @staticmethod
+    def _write(text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()

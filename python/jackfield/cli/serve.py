@@ -1,8 +1,8 @@
 """`jackfield serve`: the hub in the foreground.
 
-Owns the order of start and end, signals, and what the hub shows: a live table on a terminal, log
-lines otherwise. What is shown goes through a thread with a bounded queue, so that a terminal that
-was stopped or a pipe that nobody reads holds up neither clients nor operators.
+Owns the order of start and end, signals, and what the hub shows: the console's window on a terminal, log
+lines otherwise. The window is a program of its own, and lines go through a thread with a bounded queue, so
+that a terminal that was stopped or a pipe that nobody reads holds up neither clients nor operators.
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import jackfield
 
@@ -30,21 +28,17 @@ from ..hub.assembly import parts_of
 from ..hub.control import choose_path, option_text
 from ..hub.journal import Event
 from ..hub.operators import Operators
-from ..hub.plan import Limits, banner, how_to_join, plan_listeners
+from ..hub.plan import Limits, banner, plan_listeners
 from ..hub.protocol import RequestError
 from ..hub.reload import Reloader
 from ..hub.server import Hub, Settings
 from ..hub.state import choose_path as choose_state
 from ..hub.successor import Succession, inherited_socket
 from ..hub.text import TextError, line_ending, parse_size
+from .console import HubWindow, has_terminal
 from .succession import command, keep, told
 from .views import counted
 
-if TYPE_CHECKING:
-    from .live import Screenful
-
-FRAME = 0.5  # seconds between two screenfuls
-EVENTS_SHOWN = 5
 _reloading: set[asyncio.Future[None]] = set()  # asyncio itself holds tasks weakly
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -85,7 +79,7 @@ def serve(
             state_required=state is not None,
             scripts=[Path(path).absolute() for path in scripts],
         )
-    live = sys.stdout.isatty() and not plain and not as_json and os.environ.get("TERM") != "dumb"
+    live = not plain and not as_json and has_terminal(os.environ)
     successor = jackfield.run(lambda: _main(settings, handed, live=live, as_json=as_json))
     if successor and not os.environ.get("NOTIFY_SOCKET"):
         keep(successor)
@@ -111,25 +105,32 @@ async def _main(settings: Settings, handed: int | None, *, live: bool, as_json: 
     operators = Operators(hub)
     reloader = hub.reloader = Reloader(hub, operators, command(), os.environ)
     writer = Writer()
-    if not live:
-        hub.journal.follow(lambda event: writer.put(_line(event, as_json=as_json)))
+    window = HubWindow(settings.control) if live else None
+    if window is None:
+        _write_log(hub, writer, as_json=as_json)
     if succession is None:
         await operators.claim()
     try:
         await _open(hub, operators, succession)
         try:
-            await _serve(hub, writer, succession, live=live, as_json=as_json)
+            await _serve(hub, writer, window, succession, as_json=as_json)
         finally:
+            if window is not None:
+                window.terminate()
             await reloader.cancel()
             if hub.successor:
                 await operators.hand_over(hub.successor)
             await hub.close()
             if hub.successor:
+                if window is not None:
+                    await window.close()
                 writer.close()
                 reloader.part()
                 await asyncio.sleep(max(0.0, hub.delivering_until - time.monotonic()))
     finally:
         await operators.close()
+        if window is not None:
+            await window.close()
         writer.close()
     return hub.successor
 
@@ -177,28 +178,43 @@ def _reload(hub: Hub) -> None:
 
 
 async def _serve(
-    hub: Hub, writer: Writer, succession: Succession | None, *, live: bool, as_json: bool
+    hub: Hub, writer: Writer, window: HubWindow | None, succession: Succession | None, *, as_json: bool
 ) -> None:
     _handle_signals(hub)
     bound = [(listener.address, plan) for listener, plan in hub.listeners]
     option = option_text(hub.settings.control, os.environ, os.getuid())
-    lines = banner(
-        bound, control_option=option, program=_program(), colour=live and "NO_COLOR" not in os.environ
-    )
+    colour = window is not None and "NO_COLOR" not in os.environ
+    lines = banner(bound, control_option=option, program=_program(), colour=colour)
     if succession is None:
         writer.put("".join(f"{line}\n" for line in lines), to_stderr=as_json)
     listening = ",".join(str(address.without_options()) for address, _ in bound)
     more = {} if succession is None else {"predecessor": succession.predecessor, "kept": succession.kept}
     hub.log("ready", pid=os.getpid(), control=str(hub.settings.control), listening=listening, **more)
-    alone = asyncio.ensure_future(_nothing() if succession is None else succession.alone())
-    painting = asyncio.create_task(_paint(hub, writer, alone)) if live else None
+    showing = asyncio.create_task(_show(hub, writer, window, succession))
     try:
         await hub.run()
     finally:
-        tasks = [alone] if painting is None else [painting, alone]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        showing.cancel()
+        await asyncio.gather(showing, return_exceptions=True)
+
+
+async def _show(hub: Hub, writer: Writer, window: HubWindow | None, succession: Succession | None) -> None:
+    """Open the window, once the terminal is ours and what stands above it is written."""
+    if succession is not None:
+        await succession.alone()
+    if window is not None:
+        await writer.written()
+        window.open(lambda: _without_window(hub, writer))
+
+
+def _without_window(hub: Hub, writer: Writer) -> None:
+    """The window is gone before the hub: what happens is shown as lines."""
+    _write_log(hub, writer, as_json=False)
+    hub.log("window_ended", hint="jackfield console opens another one")
+
+
+def _write_log(hub: Hub, writer: Writer, *, as_json: bool) -> None:
+    hub.journal.follow(lambda event: writer.put(_line(event, as_json=as_json)))
 
 
 def _program() -> str:
@@ -214,33 +230,6 @@ def _line(event: Event, *, as_json: bool) -> str:
     return (json.dumps(event.to_json()) if as_json else event.line()) + "\n"
 
 
-async def _nothing() -> None:
-    """Nobody is before us."""
-
-
-async def _paint(hub: Hub, writer: Writer, alone: asyncio.Future[None]) -> None:
-    """Show the clients until cancelled, once the terminal is ours; the last screenful stays."""
-    from .live import Screenful
-
-    await alone
-
-    screen: Screenful = Screenful()
-    first, plan = hub.listeners[0]
-    how = how_to_join(first.address, plan.framing, plan.ending, _program())
-    try:
-        while True:
-            ids = hub.ids()
-            # The newest are the ones an operator waits for.
-            views = [view for view in map(hub.view, ids[-screen.rows :]) if view is not None]
-            events = [event.brief() for event in hub.journal.last(EVENTS_SHOWN)]
-            heading = f"{counted(len(ids))} on {counted(len(hub.listeners), 'listener')}; Ctrl-C ends the hub"
-            more = len(ids) - len(views)
-            writer.draw(partial(screen.show, views, heading=heading, more=more, events=events, how=how))
-            await asyncio.sleep(FRAME)
-    finally:
-        writer.draw(screen.close)
-
-
 class Writer:
     """A thread that writes what it is given, in order; the newest beyond `limit` are dropped.
 
@@ -249,7 +238,7 @@ class Writer:
     """
 
     def __init__(self, *, limit: int = 1000) -> None:
-        self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue(limit)
+        self._queue: queue.Queue[Callable[[], object] | None] = queue.Queue(limit)
         self._dropped = 0
         self._lost = 0
         self._in_line = False  # the last write ended in the middle of a line
@@ -268,7 +257,7 @@ class Writer:
         else:
             self._dropped += 1
 
-    def draw(self, work: Callable[[], None]) -> bool:
+    def draw(self, work: Callable[[], object]) -> bool:
         """Have the thread do `work`; whether there was room."""
         if self._gone:
             return True
@@ -277,6 +266,13 @@ class Writer:
         except queue.Full:
             return False
         return True
+
+    async def written(self) -> None:
+        """Wait until what was put before is written, or nobody reads."""
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+        if not self._gone and self.draw(lambda: loop.call_soon_threadsafe(done.set)):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(done.wait(), 1.0)
 
     def _write(self, descriptor: int, text: str) -> None:
         """Write it whole. Not through the stream, which would keep what the disk did not take."""

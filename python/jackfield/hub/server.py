@@ -87,6 +87,7 @@ class Hub:
         }
         self._state_problem = ""  # of the state, as the log knows it
         self._stopping = asyncio.Event()
+        self._hurried = False
         self.gate = asyncio.Event()  # closed while a reload is under way
         self.gate.set()
         self.delivering_until = 0.0  # what was queued for those that left has gone by then; monotonic
@@ -168,10 +169,12 @@ class Hub:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def stop(self, reason: str) -> None:
-        """Make `run` return. May be called twice."""
-        if not self._stopping.is_set():
-            self.log("stopping", reason=reason)
-            self._stopping.set()
+        """Make `run` return. Called again, `close` does not wait for what is queued."""
+        if self._stopping.is_set():
+            self._hurried = True
+            return
+        self.log("stopping", reason=reason)
+        self._stopping.set()
 
     def leave(self) -> None:
         """Make `run` return: a successor has everything."""
@@ -206,7 +209,7 @@ class Hub:
         end = time.monotonic() + deadline
         waiting = self.group.members()
         while waiting := [member for member in waiting if self._queued(member)]:
-            if time.monotonic() > end:
+            if self._hurried or time.monotonic() > end:
                 break
             await asyncio.sleep(0.01)
         return len(waiting)

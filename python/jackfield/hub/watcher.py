@@ -202,7 +202,7 @@ def _row(client_id: int, active: Activity) -> list[Any]:
 
 def preview_row(client_id: int, last: float, said: bytes) -> list[Any]:
     """What a client said last, short and safe, and when."""
-    return [client_id, round(last, 3), preview(said, PREVIEW)]
+    return [client_id, round(last, 3), preview(said.rstrip(b"\r\n"), PREVIEW)]
 
 
 def _as_text(said: dict[str, Any]) -> dict[str, Any]:
