@@ -186,7 +186,8 @@ def test_renaming_and_targets(hub: HubProcess) -> None:
     for number in range(1, 4):
         clients.append(connect(hub))
         hub.joined(number)
-    assert json.loads(hub.do("rename", "1", "dev1", "--json")) == {"id": 1, "name": "dev1", "before": "tcp-1"}
+    renamed = {"id": 1, "name": "dev1", "before": "tcp-1", "lasting": False}
+    assert json.loads(hub.do("rename", "1", "dev1", "--json")) == renamed
     hub.do("rename", "tcp-2", "dev2")
     port = clients[2].getsockname()[1]
     hub.do("rename", f"127.0.0.1:{port}", "door")

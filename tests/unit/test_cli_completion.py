@@ -20,7 +20,7 @@ COMMANDS = read_commands(app)
         (["--control", "/x", "autoreply", "add"], "--ra", ["--rate"]),
         (["autoreply"], "--", ["--help"]),
         (["autoreply", "nonsense"], "--", []),
-        ([], "ta", ["talk"]),
+        ([], "ta", ["talk", "tag"]),
         ([], "l", ["logs", "listen"]),
         ([], "--c", ["--control"]),
         (["--control", "/x"], "vers", ["version"]),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from jackfield import Address
+from jackfield.hub.identify import NO_RULE, parse_rule
 from jackfield.hub.plan import (
     Limits,
     ListenerPlan,
@@ -16,7 +19,7 @@ from jackfield.hub.plan import (
 )
 
 
-def plan(text: str, **options: str) -> ListenerPlan:
+def plan(text: str, **options: Any) -> ListenerPlan:
     (made,) = plan_listeners([Address.from_command_line(text)], **options)
     return made
 
@@ -33,6 +36,23 @@ def test_framing_and_ending() -> None:
     assert made.address.option("eol") is None
     with pytest.raises(PlanError, match="known are lf"):
         plan("tcp://127.0.0.1:7000,eol=dos")
+
+
+def test_how_clients_are_recognised() -> None:
+    made = plan("tcp://127.0.0.1:7000,identify=host,conflict=newer")
+    assert (made.identify.by_host, made.newer_wins) == (True, True)
+    assert str(made.address) == "tcp://127.0.0.1:7000"
+    made = plan("tcp://127.0.0.1:7000,identify=id%3D(%5Cd%7B1%2C3%7D)")
+    assert (made.identify.text, made.newer_wins) == (r"id=(\d{1,3})", False)
+    rule = parse_rule(r"id=(\w+)")
+    assert plan("tcp://127.0.0.1:7000", identify=rule).identify == rule
+    assert plan("tcp://127.0.0.1:7000,identify=none", identify=rule).identify == NO_RULE
+    for text, why in {
+        "identify=(a": "cannot be used: missing",
+        "conflict=both": "conflict=both means nothing",
+    }.items():
+        with pytest.raises(PlanError, match=why):
+            plan(f"tcp://127.0.0.1:7000,{text}")
 
 
 def test_the_address_wins_over_the_limits() -> None:

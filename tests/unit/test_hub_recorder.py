@@ -124,14 +124,14 @@ def test_who_is_there_who_comes_who_is_renamed_and_who_is_not_meant() -> None:
                 jackfield.connect(address, framing="line") as two,
             ):
                 await all_came(hub, 2)
-                hub.rename(1, "dev1")
+                hub.identities.rename(1, "dev1")
                 taken = recorder(sink, target="dev*,nobody")
                 await hub.attach(taken)
                 await one.send(b"from dev1")
                 await two.send(b"not meant")
                 await sink.wait_until(said)
-                hub.rename(2, "dev2")
-                hub.rename(1, "door")
+                hub.identities.rename(2, "dev2")
+                hub.identities.rename(1, "door")
                 await two.send(b"from dev2")
                 await sink.wait_until(lambda records: len(said(records)) == 2)
                 await one.send(b"from door")

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from jackfield.hub.roster import NameRefused, Names, check_name, default_name, timestamp
+from jackfield.hub.roster import (
+    NameRefused,
+    check_name,
+    check_tag,
+    default_name,
+    parse_default_name,
+    timestamp,
+)
 
 
 def test_default_names_follow_from_protocol_and_id() -> None:
@@ -17,33 +24,6 @@ def test_default_names_follow_from_protocol_and_id() -> None:
         "dgram-3",
         "seqpacket-3",
     ]
-
-
-def test_renaming() -> None:
-    names = Names()
-    assert names.of(3, "tcp") == "tcp-3"
-    assert names.find("tcp-3") == (3, "tcp")
-    names.rename(3, "tcp", "door")
-    assert names.of(3, "tcp") == "door"
-    assert names.find("door") == (3, "")
-    assert names.find("tcp-3") is None  # it is called otherwise now
-    names.rename(3, "tcp", "gate")
-    assert names.find("door") is None
-    names.rename(3, "tcp", "gate")
-    names.rename(3, "tcp", "tcp-3")
-    assert names.of(3, "tcp") == "tcp-3"
-    assert names.find("gate") is None
-
-
-def test_a_name_belongs_to_one_client() -> None:
-    names = Names()
-    names.rename(3, "tcp", "door")
-    with pytest.raises(NameRefused, match="client 3 is already called 'door'"):
-        names.rename(4, "tcp", "door")
-    names.forget(3)
-    names.forget(3)
-    names.rename(4, "tcp", "door")
-    assert names.find("door") == (4, "")
 
 
 @pytest.mark.parametrize(
@@ -75,6 +55,18 @@ def test_names_that_mean_something_else_are_refused(name: str) -> None:
 @pytest.mark.parametrize("name", ["door", "dev7", "Gerät-1", "a.b_c@d+e", "7up", "日本", "x" * 64, "tcp-x"])
 def test_names(name: str) -> None:
     check_name(name)
+
+
+def test_default_names_are_read_back() -> None:
+    assert parse_default_name("seqpacket-12") == (12, "seqpacket")
+    assert [parse_default_name(name) for name in ("tcp-0", "tcp-", "xyz-1", "tcp-1 ")] == [None] * 4
+
+
+@pytest.mark.parametrize("tag", ["", "-old", "+new", "a b", "a,b", "a*", "x" * 33, "a\x1b", "tag:a"])
+def test_tags_that_cannot_be(tag: str) -> None:
+    with pytest.raises(NameRefused, match="is not a tag"):
+        check_tag(tag)
+    check_tag("floor-1.b")
 
 
 def test_times_are_utc_with_milliseconds() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 
 import pytest
 
 from jackfield.hub.target import (
+    Absent,
     AmbiguousTarget,
     Candidate,
     Matcher,
@@ -23,8 +25,12 @@ from jackfield.hub.target import (
 class Clients:
     """A directory of a fixed list."""
 
-    def __init__(self, *candidates: Candidate) -> None:
+    def __init__(self, *candidates: Candidate, absent: Sequence[Absent] = ()) -> None:
         self._all = candidates
+        self._absent = absent
+
+    def absent(self, part: str) -> list[Absent]:
+        return [absent for absent in self._absent if fnmatchcase(absent.name, part)]
 
     def by_id(self, client_id: int) -> Candidate | None:
         return next((c for c in self._all if c.id == client_id), None)
@@ -79,6 +85,34 @@ def test_select(target: str, ids: list[int]) -> None:
     assert select(target, CLIENTS) == ids
     matcher = Matcher(target)
     assert [client.id for client in CLIENTS if matcher.matches(client)] == ids
+
+
+def test_clients_by_tag() -> None:
+    tagged = Clients(
+        Candidate(1, "tcp-1", "127.0.0.1:4001", ("floor1", "spare")),
+        Candidate(2, "floor1", "127.0.0.1:4002", ("floor2",)),
+        Candidate(3, "tcp-3", "127.0.0.1:4003"),
+    )
+    for target, ids in {"tag:floor1": [1], "tag:floor*": [1, 2], "tag:spare,tag:floor2": [1, 2]}.items():
+        assert select(target, tagged) == ids
+        assert [client.id for client in tagged if Matcher(target).matches(client)] == ids
+    for nobody in ("tag:floor3", "tag:", "tag:tcp-3"):
+        with pytest.raises(NoSuchClient):
+            select(nobody, tagged)
+
+
+def test_who_is_absent_is_named_with_the_time_and_the_place() -> None:
+    absent = [Absent(f"away{n}", "10.0.0.7:99", "2026-11-20T12:00:00.000Z") for n in range(12)]
+    directory = Clients(Candidate(1, "tcp-1", "127.0.0.1:4001"), absent=absent)
+    for target in ("away3", "1,away3"):
+        with pytest.raises(NoSuchClient) as raised:
+            select(target, directory)
+        assert str(raised.value) == "absent: away3 (since 2026-11-20T12:00:00.000Z, last at 10.0.0.7:99)"
+        assert "only clients that are connected" in raised.value.hint
+    with pytest.raises(NoSuchClient, match=r"away9 \(since .*\) and 2 more$"):
+        select("away*", directory)
+    assert select("*", directory) == [1]
+    assert select("all", directory) == [1]
 
 
 def test_a_target_for_clients_to_come_names_somebody() -> None:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
+from .client_commands import claim, clients, forget, note, rename, tag
 from .failures import EXIT_CODES, INTERRUPTED, OK, USAGE, one_line, report, say
 
 os.environ.setdefault("TYPER_USE_RICH", "0")  # plain help: 50 ms instead of 130
@@ -146,27 +147,7 @@ def logs(
 # -------------------------------------------------------------------- clients
 
 
-@app.command()
-def clients(
-    context: typer.Context,
-    target: Annotated[
-        str, typer.Argument(metavar="[TARGET]", help="Only these.", show_default=False)
-    ] = "all",
-    as_json: Json = False,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep showing, until Ctrl-C.")] = False,
-    control: Control = None,
-) -> None:
-    """List who is connected. (Also: ls)
-
-    \b
-    Examples:
-      jackfield clients
-      jackfield clients 'tcp-*' --json
-      jackfield clients --watch
-    """
-    from .operate import clients as command
-
-    command(target, as_json=as_json, watch=watch, control=chosen_control(context, control))
+app.command()(clients)
 
 
 @app.command(no_args_is_help=True)
@@ -209,26 +190,8 @@ for command in (send, broadcast):
     app.command(no_args_is_help=True)(command)
 
 
-@app.command(no_args_is_help=True)
-def rename(
-    context: typer.Context,
-    client: Client,
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="Letters, digits and . _ @ + -", show_default=False)
-    ],
-    as_json: Json = False,
-    control: Control = None,
-) -> None:
-    """Give a client a name.
-
-    \b
-    Examples:
-      jackfield rename 3 door
-      jackfield rename 192.168.1.20:40122 dev7
-    """
-    from .operate import rename as command
-
-    command(client, name, as_json=as_json, control=chosen_control(context, control))
+for naming in (rename, tag, note, claim, forget):
+    app.command(no_args_is_help=True)(naming)
 
 
 @app.command(no_args_is_help=True)

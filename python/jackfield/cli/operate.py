@@ -63,31 +63,31 @@ def print_json(value: object) -> None:
     print(json.dumps(value, indent=2 if sys.stdout.isatty() else None))
 
 
-async def fetch_clients(operator: Operator, target: str = "all") -> list[dict[str, Any]]:
-    """What the hub says of the clients that `target` means."""
+async def fetch_clients(operator: Operator, target: str = "all", **which: str | None) -> list[dict[str, Any]]:
+    """What the hub says of the clients that `target` means; `which` as the request has it."""
     found: list[dict[str, Any]] = []
-    async for part in operator.stream("clients", target=target):
+    async for part in operator.stream("clients", target=target, **which):
         found += part.get("clients", ())
     return found
 
 
-def clients(target: str, *, as_json: bool, watch: bool, control: str | None) -> None:
+def clients(target: str, *, as_json: bool, watch: bool, control: str | None, **which: str | None) -> None:
     async def work(operator: Operator) -> None:
         if watch:
-            await _watch(operator, target, as_json=as_json)
+            await _watch(operator, target, as_json=as_json, **which)
             return
-        found = await fetch_clients(operator, target)
+        found = await fetch_clients(operator, target, **which)
         if as_json:
             print_json(found)
         elif found:
             print("\n".join(clients_table(found, now=time.time(), width=terminal_width())))
         else:
-            print(nobody())
+            print(nobody(state=which.get("state") or "connected"))
 
     with_hub(control, work, again=True)
 
 
-async def _watch(operator: Operator, target: str, *, as_json: bool) -> None:
+async def _watch(operator: Operator, target: str, *, as_json: bool, **which: str | None) -> None:
     from .live import Screenful
 
     screen = Screenful() if sys.stdout.isatty() and not as_json else None
@@ -95,7 +95,7 @@ async def _watch(operator: Operator, target: str, *, as_json: bool) -> None:
     try:
         while True:
             try:
-                found = await fetch_clients(operator, target)
+                found = await fetch_clients(operator, target, **which)
             except RequestError as problem:
                 if problem.code != NO_SUCH_CLIENT:
                     raise
@@ -115,12 +115,17 @@ async def _watch(operator: Operator, target: str, *, as_json: bool) -> None:
             screen.close()
 
 
+def lasting(done: dict[str, Any]) -> str:
+    """What to add when a change ends with the connection."""
+    return "" if done["lasting"] else ", until it disconnects (see 'jackfield serve --identify')"
+
+
 def rename(client: str, name: str, *, as_json: bool, control: str | None) -> None:
     done = with_hub(control, lambda operator: operator.request("rename", target=client, name=name))
     if as_json:
         print_json(done)
     elif sys.stdout.isatty():
-        print(f"{done['before']} is now {done['name']}")
+        print(f"{done['before']} is now {done['name']}{lasting(done)}")
 
 
 def kick(target: str, *, reset: bool, as_json: bool, control: str | None) -> None:

@@ -18,7 +18,9 @@ Control = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Target = Annotated[
     str,
-    typer.Argument(metavar="TARGET", help="3 | dev1 | host:port | 3,7 | 'dev*' | all", show_default=False),
+    typer.Argument(
+        metavar="TARGET", help="3 | dev1 | host:port | 3,7 | 'dev*' | tag:t | all", show_default=False
+    ),
 ]
 Client = Annotated[
     str, typer.Argument(metavar="CLIENT", help="The id, name or host:port of one client.", show_default=False)

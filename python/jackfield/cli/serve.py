@@ -26,6 +26,7 @@ import jackfield
 
 from ..hub.assembly import parts_of
 from ..hub.control import choose_path, option_text
+from ..hub.identify import parse_rule
 from ..hub.journal import Event
 from ..hub.operators import Operators
 from ..hub.plan import Limits, banner, plan_listeners
@@ -54,6 +55,7 @@ def serve(
     messages: bool,
     plain: bool,
     as_json: bool,
+    identify: str,
     state: str | None,
     scripts: list[str],
     control: str | None,
@@ -68,7 +70,7 @@ def serve(
             _size("--max-message", max_message) if max_message else default.max_message,
         )
         parsed = [jackfield.Address.from_command_line(address) for address in addresses]
-        plans = plan_listeners(parsed, framing=framing, ending=eol.lower())
+        plans = plan_listeners(parsed, framing=framing, ending=eol.lower(), identify=parse_rule(identify))
         control_path = choose_path(control, os.environ, os.getuid())
         settings = Settings(
             plans,

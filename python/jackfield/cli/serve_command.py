@@ -33,6 +33,14 @@ def serve(
     messages: Annotated[bool, typer.Option("--messages", help="Log what clients say, too.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Log lines even on a terminal.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Log lines as JSON.")] = False,
+    identify: Annotated[
+        str,
+        typer.Option(
+            "--identify",
+            metavar="RULE",
+            help="How clients of listeners that name no rule are known again: host, a pattern, or none.",
+        ),
+    ] = "none",
     state: Annotated[
         str | None,
         typer.Option(
@@ -55,6 +63,12 @@ def serve(
     Senders of datagrams (UDP) get at most half of the --max-clients places where other listeners
     are there, too.
 
+    With --identify (or identify= in an address) a client keeps its name, tags and note when it comes
+    back: `host` knows it by its host, a pattern (RE2) by what it says first, where the group `name`,
+    else the first one, else all that matches is its name. Of two that say the same name the older one
+    keeps it, or with conflict=newer in the address the newer one. In an address % & ? # and the comma
+    are written %25 %26 %3F %23 %2C.
+
     What outlives a restart is kept in $XDG_STATE_HOME/jackfield/hub.db (of root: in
     /var/lib/jackfield/hub.db), and with another --control PATH in a file beside it that ends
     with .db; `jackfield status` says where.
@@ -63,6 +77,8 @@ def serve(
     Examples:
       jackfield serve tcp://127.0.0.1:7000
       jackfield serve 7000 udp://:7000 unix:///tmp/lines.sock,framing=line
+      jackfield serve tcp://127.0.0.1:7000 --identify 'id=(\\w+)'
+      jackfield serve udp://:7000,identify=host tcp://:7001,conflict=newer
       jackfield serve tcp://127.0.0.1:7000,eol=crlf --max-clients 100 --queue 256K
     """
     from .serve import serve as command
@@ -77,6 +93,7 @@ def serve(
         messages=messages,
         plain=plain,
         as_json=as_json,
+        identify=identify,
         state=state,
         scripts=script or [],
         control=chosen_control(context, control),

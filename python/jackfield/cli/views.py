@@ -6,12 +6,12 @@ path, a name, bytes) is made safe for a terminal here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ..hub.checksums import Checksum
-from ..hub.display import Column, human_age, human_size, safe_text, table
+from ..hub.display import Column, human_age, human_size, safe_text, table, width_of
 from ..hub.roster import short_protocol
 
 _NO_CUT: Final = 1_000_000
@@ -25,39 +25,74 @@ def age_of(since: str, now: float) -> float:
         return 0.0
 
 
+class _Cell(NamedTuple):
+    """A column of the table of clients, and what it says of one of them.
+
+    It is left out where it says only what is in `plain`, and in narrow places, the lower `given_up` first.
+    """
+
+    column: Column
+    text: Callable[[dict[str, Any], float], str]
+    plain: tuple[str, ...] = ()
+    given_up: int = 0  # 0: never
+
+
+def _state(client: dict[str, Any], now: float) -> str:
+    conflict = client.get("conflict")
+    return f"claims {safe_text(conflict)}" if conflict else str(client.get("state", "connected"))
+
+
+def _safe(name: str, without: str = "") -> Callable[[dict[str, Any], float], str]:
+    return lambda client, now: safe_text(client.get(name, without))
+
+
+def _size(name: str) -> Callable[[dict[str, Any], float], str]:
+    return lambda client, now: human_size(client[name]) if name in client else "-"
+
+
+_CLIENTS: Final = (
+    _Cell(Column("ID", right=True), lambda client, now: str(client["id"] or "-")),
+    _Cell(Column("NAME", least=8), _safe("name")),
+    _Cell(Column("STATE", least=9), _state, plain=("connected",)),
+    _Cell(Column("TAGS", least=8), lambda client, now: ",".join(client.get("tags", ())), plain=("",)),
+    _Cell(Column("PROTO"), lambda client, now: short_protocol(client["protocol"]), given_up=5),
+    _Cell(Column("LOCAL", least=10), _safe("local", "-"), given_up=1),
+    _Cell(Column("PEER", least=12), _safe("peer")),
+    _Cell(Column("SINCE", right=True), lambda client, now: human_age(age_of(client["since"], now))),
+    _Cell(Column("IN", right=True), _size("bytes_in"), given_up=3),
+    _Cell(Column("OUT", right=True), _size("bytes_out"), given_up=4),
+    _Cell(Column("QUEUED", right=True), _size("queued"), given_up=2),
+    _Cell(
+        Column("DROPPED", right=True), lambda client, now: str(client.get("dropped", "-")), plain=("0", "-")
+    ),
+    _Cell(Column("NOTE", least=8), _safe("note"), plain=("",)),
+)
+
+
 def clients_table(clients: Sequence[dict[str, Any]], *, now: float, width: int | None) -> list[str]:
-    """One line per client under a heading; the DROPPED column only when something was dropped."""
-    dropped = any(client.get("dropped") for client in clients)
-    columns = [
-        Column("ID", right=True),
-        Column("NAME", least=8),
-        Column("PROTO"),
-        Column("LOCAL", least=10),
-        Column("PEER", least=12),
-        Column("SINCE", right=True),
-        Column("IN", right=True),
-        Column("OUT", right=True),
-        Column("QUEUED", right=True),
-    ]
-    if dropped:
-        columns.append(Column("DROPPED", right=True))
-    rows = []
-    for client in clients:
-        row = [
-            str(client["id"]),
-            safe_text(client["name"]),
-            short_protocol(client["protocol"]),
-            safe_text(client["local"]),
-            safe_text(client["peer"]),
-            human_age(age_of(client["since"], now)),
-            human_size(client["bytes_in"]),
-            human_size(client["bytes_out"]),
-            human_size(client["queued"]),
-        ]
-        if dropped:
-            row.append(str(client["dropped"]))
-        rows.append(row)
-    return table(columns, rows, width or _NO_CUT)
+    """One line per client under a heading.
+
+    STATE, TAGS, DROPPED and NOTE are there only when they say something of any client. Where `width` has no
+    room for all columns, LOCAL goes first, then QUEUED, IN, OUT and PROTO.
+    """
+    columns = []
+    for cell in _CLIENTS:
+        texts = [cell.text(client, now) for client in clients]
+        if not cell.plain or not set(texts) <= set(cell.plain):
+            columns.append((cell, texts))
+    while width is not None and sum(_least(*column) + 2 for column in columns) - 2 > width:
+        leaving = [column for column in columns if column[0].given_up]
+        if not leaving:
+            break
+        columns.remove(min(leaving, key=lambda column: column[0].given_up))
+    rows = list(zip(*(texts for _, texts in columns), strict=True))
+    return table([cell.column for cell, _ in columns], rows, width or _NO_CUT)
+
+
+def _least(cell: _Cell, texts: Sequence[str]) -> int:
+    """How narrow the column can be."""
+    widest = max(map(width_of, (cell.column.heading, *texts)))
+    return widest if cell.column.least is None else min(widest, cell.column.least)
 
 
 def checksums_table(checksums: Sequence[Checksum]) -> list[str]:
@@ -97,9 +132,11 @@ def checksum_lines(checksum: Checksum) -> list[str]:
     ]
 
 
-def nobody(how: str = "") -> str:
+def nobody(how: str = "", *, state: str = "connected") -> str:
     """What stands where a list of clients would, while there is none."""
-    return "No client is connected." + (f" Join with: {how}" if how else "")
+    return ("No client is absent." if state == "absent" else "No client is connected.") + (
+        f" Join with: {how}" if how else ""
+    )
 
 
 def status_lines(status: dict[str, Any], *, now: float) -> list[str]:

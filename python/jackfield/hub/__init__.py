@@ -8,11 +8,14 @@ An application: it uses only the public `jackfield` library. Its modules, from p
     patterns    regular expressions that operators write and clients feed
     display     bytes -> what people see: nothing a client sends reaches a terminal raw; tables
     target      which clients a TARGET means
-    roster      ids and names; the view of one client
+    roster      default names, what a name may be; the view of one client
     journal     what happened, and what clients said lately, in bounded memory
     plan        addresses and limits -> what to listen on, and how to join each listener
     protocol    the messages between operators and the hub
     control     where the control socket is, and whose it is
+    identify    how clients are recognised: by host, by what they say first
+    identity    who has which name, tags and note, there or absent; conflicts
+    identities  the same in one hub: from clients, to operators, into the state
     state       what outlives a restart, in one SQLite file
     sending     one send on its way to many clients, each at its own pace, and what became of it
     watcher     what an operator who watches is told next, in bounded memory

@@ -116,6 +116,7 @@ def _clients_message(clients: Sequence[HeldClient]) -> tuple[bytes, list[int]]:
                 "listener": client.listener,
                 "protocol": client.protocol,
                 "name": client.name,
+                "who": client.who,
                 "known": client.known,
                 "number": held.number,
                 "socket": held.fd is not None,
@@ -154,7 +155,8 @@ def read_clients(body: dict[str, Any], blobs: Sequence[bytes], fds: Sequence[int
             row["since"],
             tuple(row["passed"]),
         )
-        clients.append(HeldClient(row["listener"], row["protocol"], row["name"], row["known"], detached))
+        where, protocol, name, known = row["listener"], row["protocol"], row["name"], row["known"]
+        clients.append(HeldClient(where, protocol, name, known, detached, row["who"]))
     return clients
 
 

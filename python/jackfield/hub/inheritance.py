@@ -36,13 +36,17 @@ class HeldListener:
 
 @dataclass(frozen=True, slots=True)
 class HeldClient:
-    """A client without an owner: the place of its listener, its given name, whether it was let in already."""
+    """A client without an owner: the place of its listener, its name, whether it was let in already.
+
+    `who` is what is known of it (`Identities.carried`).
+    """
 
     listener: int
     protocol: str
     name: str
     known: bool
     detached: Detached
+    who: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,8 @@ def take_out(hub: Hub) -> Inheritance:
     held.next_id = hub.group.next_number
     for member in hub.group.members():
         known = hub.admission.holds(member.listener_id, member.id)
-        name, protocol, number = hub.names.of(member.number, member.protocol), member.protocol, member.number
+        number, protocol = member.number, member.protocol
+        name, who = hub.identities.registry.name_of(number, protocol), hub.identities.carried(number)
         place = places.get(member.listener_id)
         try:
             if place is None:
@@ -106,7 +111,7 @@ def take_out(hub: Hub) -> Inheritance:
                 member.abort()  # or its listener could not go
             continue
         hub.admission.let_go(member.listener_id, member.id)
-        held.clients.append(HeldClient(place, protocol, hub.names.given(number), known, detached))
+        held.clients.append(HeldClient(place, protocol, name, known, detached, who))
     for listener, plan in hub.listeners:
         bound = str(listener.address.without_options())
         held.listeners.append(HeldListener(str(plan.address), bound, listener.detach()))
@@ -136,19 +141,19 @@ def put_in(hub: Hub, held: Inheritance, heirs: Sequence[Listener | None]) -> lis
     not_kept = []
     for client in held.clients:
         detached, listener = client.detached, heirs[client.listener]
-        name = client.name or hub.names.of(detached.number, client.protocol)
+        number = detached.number
         try:
             if listener is None:
                 raise jackfield.ChannelClosed("its listener is not in the new configuration")
             member = hub.group.adopt(listener, detached)
         except (jackfield.JackfieldError, OSError) as problem:
-            not_kept.append(NotKept(detached.number, name, str(problem)))
+            not_kept.append(NotKept(number, client.name, str(problem)))
+            hub.identities.went(hub.clock(), number)
             if detached.fd is not None:
                 os.close(detached.fd)
             continue
         if client.known:
             hub.admission.let_in(listener.id, member.id)
-        if client.name:
-            hub.names.rename(detached.number, client.protocol, client.name)
+        hub.identities.go_on(number, client.who)
     held.clients = []
     return not_kept

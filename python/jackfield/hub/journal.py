@@ -22,7 +22,10 @@ _PLAIN: Final = re.compile(r"[^\s\"=\\]+")
 
 _NOT_BRIEF: Final = frozenset({"protocol", "local", "control", "listening", "pid"})
 
-_BY_CLIENTS: Final = frozenset({"joined", "left", "refused", "message", "accept_failed", "not_logged"})
+_BY_CLIENTS: Final = frozenset(
+    {"joined", "left", "refused", "message", "accept_failed", "not_logged"}
+    | {"identified", "not_identified", "conflict"}
+)
 
 Field = str | int | float | bool
 

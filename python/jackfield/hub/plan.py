@@ -1,7 +1,7 @@
 """Addresses and limits in, what to listen on out; and how a person joins what is listened on.
 
-Owns the hub's defaults and the two things the hub adds to an address: the line ending that typed
-text gets (`eol=`), and its limits where the address names none. Pure.
+Owns the hub's defaults and what the hub adds to an address: the line ending that typed text gets (`eol=`),
+how clients are recognised (`identify=`, `conflict=`), and its limits where the address names none. Pure.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from jackfield import Address, Options
 
+from .identify import NO_RULE, Rule, parse_rule
 from .text import LINE_ENDINGS, TextError, line_ending
 
 MAX_CLIENTS: Final = 50_000
@@ -48,12 +49,15 @@ class ListenerPlan:
     """One listener to be: its address without what is the hub's own to do, and that.
 
     `framing` and `ending` (of typed lines) are names; `max_clients` is None for no limit but the hub's.
+    `identify` is how its clients are recognised, and `newer_wins` who has a name that two of them claim.
     """
 
     address: Address
     framing: str
     ending: str
     max_clients: int | None = None
+    identify: Rule = NO_RULE
+    newer_wins: bool = False
 
     @property
     def ending_bytes(self) -> bytes:
@@ -67,10 +71,10 @@ class ListenerPlan:
 
 
 def plan_listeners(
-    addresses: Iterable[Address], *, framing: str = "none", ending: str = "lf"
+    addresses: Iterable[Address], *, framing: str = "none", ending: str = "lf", identify: Rule = NO_RULE
 ) -> list[ListenerPlan]:
-    """What to listen on, in order; `framing` and `ending` are for the addresses that name none."""
-    plans = [_plan(address, framing, ending) for address in addresses]
+    """What to listen on, in order; `framing`, `ending`, `identify` are for the addresses that name none."""
+    plans = [_plan(address, framing, ending, identify) for address in addresses]
     seen: set[Address] = set()
     for listener in plans:
         bare = listener.address.without_options()
@@ -80,7 +84,7 @@ def plan_listeners(
     return plans
 
 
-def _plan(address: Address, framing: str, ending: str) -> ListenerPlan:
+def _plan(address: Address, framing: str, ending: str, identify: Rule) -> ListenerPlan:
     if address.scheme not in SCHEMES:
         raise PlanError(
             f"the hub cannot listen on {address.scheme}: yet",
@@ -93,10 +97,27 @@ def _plan(address: Address, framing: str, ending: str) -> ListenerPlan:
             line_ending(own_ending)
         except TextError as problem:
             raise PlanError(f"{address}: {problem}") from None
+    newer_wins = _newer_wins(address)
+    if (rule := address.option("identify")) is not None:
+        try:
+            identify = parse_rule(rule)
+        except TextError as problem:
+            raise PlanError(f"{address}: {problem}") from None
+    address = without(address, "identify", "conflict")
     most = Options.from_address(without(address, "eol")).max_clients
     # A framing ends messages itself; unframed text needs its line ending.
     own_ending = own_ending or (ending if framing == "none" else "none")
-    return ListenerPlan(without(address, "eol", "max_clients"), framing, own_ending.lower(), most)
+    bare = without(address, "eol", "max_clients")
+    return ListenerPlan(bare, framing, own_ending.lower(), most, identify, newer_wins)
+
+
+def _newer_wins(address: Address) -> bool:
+    chosen = address.option("conflict") or "older"
+    if chosen not in ("older", "newer"):
+        raise PlanError(
+            f"{address}: conflict={chosen} means nothing", "write conflict=older or conflict=newer"
+        )
+    return chosen == "newer"
 
 
 def without(address: Address, *names: str) -> Address:

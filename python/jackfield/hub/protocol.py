@@ -16,11 +16,16 @@ What cannot be read as a request is answered with an `error` whose `id` is null.
     op         arguments                              events, then ok
     hello      -                                      ok {version, pid, protocol}
     status     -                                      ok {pid, version, since, clients, ..., listeners: [...]}
-    clients    target?                                event {clients: [view, ...]} (pages), ok {count}
+    clients    target?, state?, tag?, protocol?,      event {clients: [view, ...]} (pages), ok {count}
+               text?
     send       target, data, ending?, wait?, more?    ok {sent: count, dropped: count, left?, partly?,
                                                       partly_sent?, skipped?, skipped_because?}
     send_on    of, data, more?, whole?                ok as send
-    rename     target, name                           ok {id, name, before}
+    rename     target, name                           ok {id, name, before, lasting}
+    claim      target                                 ok {id, name, before, from, lasting}
+    tag        target, add?, remove?                  ok {clients: count, lasting: count}
+    note       target, text                           ok {id, note, lasting}
+    forget     target                                 ok {name, identity}
     snippet_add       name, data, ending?             ok {name, replaced}
     snippet_list      -                               event {snippet, data, ending} ..., ok {}
     snippet_show      name                            ok {snippet, data, ending}
@@ -49,6 +54,15 @@ What cannot be read as a request is answered with an `error` whose `id` is null.
     stop       -                                      ok {}, then the hub ends
     reload     timeout?                               ok {pid, predecessor, kept, not_kept: [{id, name,
                                                       reason}], seconds, paused}, then the hub hangs up
+
+A view says who a client is (`id`, `name`, `protocol`, `local`, `peer`, `pid`, `uid`), how it goes (`since`,
+bytes and messages both ways, `queued`, `dropped`, `framing`, `explain`) and what is known of it: `state`
+("connected" or "absent"), `tags`, `note`; with an identity also `identity`, `connections`, `first_seen`; in
+conflict `conflict`, the name that it claims and another one has. The view of one that is absent has no `id`
+(null) and nothing that only a connection has; `since` is when it left (as `last_seen`), `peer` where it was.
+
+`state` in a request is "connected" (the default), "absent" or "all". rename, tag, note and forget take one
+that is absent by its name. `lasting` says whether it outlives the connection; if so, it is on disk.
 
 Bytes are base64. A `send` may name a `snippet` in place of `data`. `ending` is a line ending's name, or
 "default" for the one of each client's listener. `wait` is how many seconds `send` may wait for room in
@@ -143,6 +157,12 @@ class Request:
         if isinstance(value, bool) or not 0 <= value <= 86400:
             raise RequestError(BAD_REQUEST, f"{self.op}: {name!r} must be a number of seconds up to a day")
         return float(value)
+
+    def texts(self, name: str) -> list[str]:
+        values = self._take(name, list, [], "a list of texts")
+        if not all(isinstance(value, str) for value in values):
+            raise RequestError(BAD_REQUEST, f"{self.op}: {name!r} must be a list of texts")
+        return list(values)
 
     def data(self, name: str) -> bytes:
         try:

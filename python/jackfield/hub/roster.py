@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _SHORT: Final = {"unix+dgram": "dgram", "unix+seqpacket": "seqpacket"}
 _DEFAULT_NAME: Final = re.compile(r"(tcp|udp|unix|dgram|seqpacket)-([1-9]\d*)")
+_TAG: Final = re.compile(r"[^\W_][\w.@+-]{0,31}")
 _NAME: Final = re.compile(r"[^\W_][\w.@+-]{0,63}")
 
 
@@ -27,50 +28,10 @@ def default_name(client_id: int, protocol: str) -> str:
     return f"{_SHORT.get(protocol, protocol)}-{client_id}"
 
 
-class Names:
-    """The names that operators gave; everyone else has the default one."""
-
-    __slots__ = ("_by_id", "_by_name")
-
-    def __init__(self) -> None:
-        self._by_id: dict[int, str] = {}
-        self._by_name: dict[str, int] = {}
-
-    def of(self, client_id: int, protocol: str) -> str:
-        """The name of a client."""
-        return self._by_id.get(client_id) or default_name(client_id, protocol)
-
-    def given(self, client_id: int) -> str:
-        """The name that an operator gave to a client; empty if nobody did."""
-        return self._by_id.get(client_id, "")
-
-    def find(self, name: str) -> tuple[int, str] | None:
-        """The id that `name` may mean, and the protocol's short name it claims ("" for a given name)."""
-        if name in self._by_name:
-            return self._by_name[name], ""
-        match = _DEFAULT_NAME.fullmatch(name)
-        if match is not None and int(match[2]) not in self._by_id:
-            return int(match[2]), match[1]
-        return None
-
-    def rename(self, client_id: int, protocol: str, name: str) -> None:
-        """Give a client a name; its own default name takes the given one back."""
-        if name != default_name(client_id, protocol):
-            check_name(name)
-            if self._by_name.get(name, client_id) != client_id:
-                raise NameRefused(
-                    f"client {self._by_name[name]} is already called {name!r}; rename that one first"
-                )
-        self.forget(client_id)
-        if name != default_name(client_id, protocol):
-            self._by_id[client_id] = name
-            self._by_name[name] = client_id
-
-    def forget(self, client_id: int) -> None:
-        """The client is gone."""
-        name = self._by_id.pop(client_id, None)
-        if name is not None:
-            del self._by_name[name]
+def parse_default_name(name: str) -> tuple[int, str] | None:
+    """The id and the protocol's short name of a default name; None for any other."""
+    match = _DEFAULT_NAME.fullmatch(name)
+    return None if match is None else (int(match[2]), match[1])
 
 
 def check_name(name: str) -> None:
@@ -80,6 +41,14 @@ def check_name(name: str) -> None:
     if _NAME.fullmatch(name) is None:
         raise NameRefused(
             f"{name[:80]!r} is not a name: up to 64 letters, digits and . _ @ + -, a letter or digit first"
+        )
+
+
+def check_tag(tag: str) -> None:
+    """Raise `NameRefused` unless `tag` can be one."""
+    if _TAG.fullmatch(tag) is None:
+        raise NameRefused(
+            f"{tag[:80]!r} is not a tag: up to 32 letters, digits and . _ @ + -, a letter or digit first"
         )
 
 

@@ -23,15 +23,16 @@ from jackfield import Group, Joined, Left, Listener, Member, Message
 from .admission import Admission
 from .client import Client
 from .display import preview
+from .identities import Identities
 from .journal import Event, Field, Journal, Memory, Throttle
 from .part import P, Part, Parts
 from .plan import SCHEMES, ListenerPlan
-from .roster import Names, client_view, endpoint_text, peer_text, short_protocol
+from .roster import client_view, endpoint_text, peer_text, short_protocol
 from .sending import Recipient, Sending, in_turns
 from .settings import Settings as Settings
 from .state import State
 from .state_file import StateUnavailable
-from .target import Candidate
+from .target import Absent, Candidate
 
 if TYPE_CHECKING:
     from .reload import Reloader
@@ -70,7 +71,7 @@ class Hub:
         self.clock = clock
         self.journal = Journal()
         self.memory = Memory()
-        self.names = Names()
+        self.identities = Identities(self)
         self.state = State.nowhere()
         self.listeners: list[tuple[Listener, ListenerPlan]] = []
         self.group = Group(when_full="drop_newest", first_number=first_id)
@@ -114,13 +115,15 @@ class Hub:
             )
         try:
             if succession is not None:
+                self.open_state()
                 succession.open(self)
                 self._handed = succession.held.parts
             else:
                 for plan in self.settings.listeners:
                     options = plan.options(self.settings.limits)
                     self.add_listener(await jackfield.listen(plan.address, **options), plan)
-            self.open_state()  # behind what may fail, so that a start that failed leaves no file
+                self.open_state()  # behind what may fail, so that a start that failed leaves no file
+                self.identities.load()
             for part in self._first_parts:
                 await self.attach(part)
         except BaseException as problem:
@@ -194,6 +197,7 @@ class Hub:
         await asyncio.sleep(0)
         self._close_listeners()
         await self.parts.detach_all()
+        self.identities.close()
         await self.state.close()
         self._tell_state_problem()
         self._tell_left_out(at_end=True)
@@ -247,6 +251,7 @@ class Hub:
                 self.log("refused", clients=count - known, reason=reason)
             known = count
             self._tell_state_problem()
+            self.identities.note_alive(self.clock())
             self._tell_left_out()
 
     def _tell_state_problem(self) -> None:
@@ -265,15 +270,16 @@ class Hub:
         if isinstance(event, Message):
             self._said(now, event.member, event.data)
         elif isinstance(event, Joined):
-            self._came(event.member)
+            self._came(now, event.member)
         elif isinstance(event, Left):
-            self._went(event.member, event.reason)
+            self._went(now, event.member, event.reason)
         else:
             self._throttled("accept_failed", reason=str(event.error))
 
     def _said(self, now: float, member: Member, data: bytes) -> None:
         client_id = self._number(member)
         self.memory.add(now, client_id, data)
+        self.identities.heard(now, client_id, member, data)
         for talker in tuple(self._talkers.get(client_id, ())):
             talker.message(data)
         if self.parts.wants("heard"):
@@ -281,7 +287,7 @@ class Hub:
         if self.settings.log_messages:
             self.log("message", id=client_id, name=self._name(member), bytes=len(data), data=preview(data))
 
-    def _came(self, member: Member) -> None:
+    def _came(self, now: float, member: Member) -> None:
         if self.admission.holds(member.listener_id, member.id):
             return  # it was here before a reload
         reason = self.admission.refusal(member.listener_id)
@@ -293,18 +299,19 @@ class Hub:
         self.admission.let_in(member.listener_id, member.id)
         self.joined += 1
         self._log_unless_flood("joined", **self._facts(member), local=endpoint_text(member.local))
+        self.identities.came(now, self._number(member), member)
         if self.parts.wants("came"):
-            self.parts.show("came", self.clock(), self._client(member))
+            self.parts.show("came", now, self._client(member))
 
-    def _went(self, member: Member, reason: str) -> None:
+    def _went(self, now: float, member: Member, reason: str) -> None:
         self.admission.let_go(member.listener_id, member.id)
         if self._queued(member):
             self.delivering_until = time.monotonic() + KICK_PATIENCE
         self._log_unless_flood("left", **self._facts(member), reason=reason)
         if self.parts.wants("went"):
-            self.parts.show("went", self.clock(), self._client(member), reason)
+            self.parts.show("went", now, self._client(member), reason)
         client_id = self._number(member)
-        self.names.forget(client_id)
+        self.identities.went(now, client_id)
         for talker in self._talkers.pop(client_id, ()):
             talker.left(reason)
 
@@ -315,7 +322,7 @@ class Hub:
         return None if member is None else self.candidate(member)
 
     def by_name(self, name: str) -> Candidate | None:
-        found = self.names.find(name)
+        found = self.identities.registry.find(name)
         member = None if found is None else self.member(found[0])
         if found is None or member is None or (found[1] and found[1] != short_protocol(member.protocol)):
             return None
@@ -348,7 +355,8 @@ class Hub:
             framing = self.plan_of(member).framing
             statistics = self.group.statistics(member)
             explanation = str(self.group.explain(member))
-            return client_view(member, self._name(member), statistics, framing, explanation)
+            view = client_view(member, self._name(member), statistics, framing, explanation)
+            return view | self.identities.facts(client_id)
         except jackfield.ChannelClosed:
             return None
 
@@ -367,13 +375,19 @@ class Hub:
 
     def candidate(self, member: Member) -> Candidate:
         """What a TARGET can name this client by."""
-        return Candidate(member.number, self._name(member), peer_text(member))
+        entry = self.identities.registry.entry_of(member.number)
+        tags = () if entry is None else entry.tags
+        return Candidate(member.number, self._name(member), peer_text(member), tags)
+
+    def absent(self, part: str) -> list[Absent]:
+        """Who of those that are known and not there is meant by a part of a TARGET."""
+        return self.identities.absent_like(part)
 
     def _number(self, member: Member) -> int:
         return member.number or self._gone.get(member.id, 0)
 
     def _name(self, member: Member) -> str:
-        return self.names.of(self._number(member), member.protocol)
+        return self.identities.registry.name_of(self._number(member), member.protocol)
 
     def _facts(self, member: Member) -> dict[str, Field]:
         return {
@@ -474,21 +488,13 @@ class Hub:
         told = partial(self.told, by=by)
         return Sending(self.group, recipients, gone=len(ids) - len(recipients), wait=wait, told=told)
 
-    def rename(self, client_id: int, name: str) -> str:
-        """Give a client a name; the one before. Raises `NameRefused`."""
-        member = self.member(client_id)
-        protocol = "" if member is None else member.protocol
-        before = self.names.of(client_id, protocol)
-        self.names.rename(client_id, protocol, name)
-        return before
-
     def kick(self, client_id: int, *, reset: bool, by: str) -> None:
         """End a client: after what is queued for it, or with a reset and at once. It is told of as gone."""
         member = self.member(client_id)
         if member is None or not self.admission.holds(member.listener_id, member.id):
             return  # its coming is not read yet
         # The engine reports no end that we asked for.
-        self._went(member, f"kicked by {by}" + (" with a reset" if reset else ""))
+        self._went(self.clock(), member, f"kicked by {by}" + (" with a reset" if reset else ""))
         if reset:
             member.abort()
         else:

@@ -114,6 +114,7 @@ class Succession:
             hub.memory.add(when, who, data)
         for kind, name, text in self.held.documents:
             hub.state.save(kind, name, json.loads(text))
+        hub.identities.load()
         there = len(self.held.clients)
         self.not_kept = put_in(hub, self.held, self._heirs)
         self.kept = there - len(self.not_kept)

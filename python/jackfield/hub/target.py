@@ -3,7 +3,7 @@
     3          the client with that id                 dev1              the client of that name
     3,7,dev1   each of these                           127.0.0.1:40122   the client at that address
     'dev*'     names or addresses that match           127.0.0.1         every client of that host
-    all        every client
+    all        every client                            tag:floor1        those with that tag; also 'tag:fl*'
 
 Exact meanings win over patterns, ids over names, names over addresses. Pure: a `Directory` in,
 ids in ascending order out; nothing found, or several where one is wanted, raises. However long a
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from fnmatch import fnmatchcase
 from itertools import islice
 from typing import Final, NamedTuple, Protocol
@@ -33,13 +33,28 @@ class Candidate(NamedTuple):
     id: int
     name: str
     peer: str  # host:port, or a Unix path, or pid:N
+    tags: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.name} ({self.id}, {self.peer})"
 
 
+class Absent(NamedTuple):
+    """A client that is known and not there: what it is called, where it was last, and when it left."""
+
+    name: str
+    peer: str
+    since: str
+
+    def __str__(self) -> str:
+        return f"{self.name} (since {self.since}, last at {self.peer})"
+
+
 class Directory(Protocol):
     """Where clients are looked up: by id and by name at once, by anything else one after the other."""
+
+    def absent(self, part: str) -> Sequence[Absent]:
+        """Who of those that are known and not there is meant by a part of a TARGET."""
 
     def by_id(self, client_id: int) -> Candidate | None: ...
     def by_name(self, name: str) -> Candidate | None: ...
@@ -52,20 +67,26 @@ class TargetTooLong(ValueError):
 
 
 class NoSuchClient(LookupError):
-    """A TARGET, or a part of it, means no client; says which are there and the closest name."""
+    """A TARGET, or a part of it, means no client; says who of it is absent, else who is there and closest."""
 
     def __init__(self, target: str, directory: Directory) -> None:
         present = list(islice(directory, _COMPARED))
         self.target = target
         self.candidates = present[:_SHOWN]
+        absent = directory.absent(target)
         shown = target if len(target) <= 2 * _LONGEST_NAME else f"{target[: 2 * _LONGEST_NAME]}..."
-        self.closest = _closest(target, present)
-        if not present:
+        self.closest = "" if absent else _closest(target, present)
+        if absent:
+            more = f" and {len(absent) - _SHOWN} more" if len(absent) > _SHOWN else ""
+            text = f"absent: {', '.join(map(str, absent[:_SHOWN]))}{more}"
+        elif not present:
             text = f"no client {shown!r}: no client is connected"
         else:
             more = f" and {len(directory) - _SHOWN} more" if len(directory) > _SHOWN else ""
             text = f"no client {shown!r}; connected: {', '.join(c.name for c in self.candidates)}{more}"
         self.hint = f"did you mean {self.closest}?" if self.closest else ""
+        if absent:
+            self.hint = "only clients that are connected can be reached; see 'jackfield clients --absent'"
         super().__init__(text)
 
 
@@ -185,12 +206,16 @@ class _Search:
         local = part.startswith("localhost:") or part == "localhost"
         hosts = ("127.0.0.1", "[::1]")
         self._wanted = {part.replace("localhost", host, 1) for host in hosts} if local else {part}
+        self._tag = part[4:] if part.startswith("tag:") else None
         self._peers: list[int] = []
         self._hosts: list[int] = []
         self._patterns: list[int] = []
 
     def compare(self, candidate: Candidate, host: str) -> None:
-        if candidate.peer in self._wanted:
+        if self._tag is not None:
+            if any(fnmatchcase(tag, self._tag) for tag in candidate.tags):
+                self._patterns.append(candidate.id)
+        elif candidate.peer in self._wanted:
             self._peers.append(candidate.id)
         elif host in self._wanted:
             self._hosts.append(candidate.id)

@@ -1,36 +1,81 @@
-"""Who is there, what they are called, and out with them: clients, rename, kick."""
+"""Who is there and who is absent, and out with them: clients, kick."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import protocol
-from ..protocol import Request
+from ..identities import absent_view, candidate_of
+from ..identity import Entry
+from ..protocol import BAD_REQUEST, Request, RequestError
+from ..roster import short_protocol
 from ..sending import in_turns
-from ..target import select_in_turns, select_one_in_turns
+from ..target import Matcher, NoSuchClient, select_in_turns
 
 if TYPE_CHECKING:
+    from ..server import Hub
     from ..session import Session
 
 PAGE: Final = 250  # clients in one event
+STATES: Final = ("connected", "absent", "all")
+SEARCHED: Final = ("name", "peer", "local", "identity", "tags", "note", "conflict")
 
 
 async def clients(session: Session, request: Request) -> dict[str, Any]:
-    ids = await select_in_turns(request.text("target", "all"), session.hub)
-    for some in in_turns(ids, PAGE):
-        views = [view for view in map(session.hub.view, some) if view is not None]
+    hub = session.hub
+    target = request.text("target", "all")
+    state = request.text("state", "connected")
+    if state not in STATES:
+        raise RequestError(BAD_REQUEST, f"unknown state {state!r}; known are {', '.join(STATES)}")
+    wanted = _filter(request)
+    absent = [] if state == "connected" else _absent(hub, target)
+    ids: list[int] = []
+    try:
+        ids = await select_in_turns(target, hub)
+    except NoSuchClient:
+        if not absent:
+            raise
+    count = 0
+    for some in in_turns([] if state == "absent" else ids, PAGE):
+        views = [view for view in map(hub.view, some) if view is not None and wanted(view)]
+        count += len(views)
         await session.reply(protocol.event(request.id, {"clients": views}))
         await asyncio.sleep(0)  # thousands of views must not hold up the clients
-    return {"count": len(ids)}
+    for entries in in_turns(absent, PAGE):
+        views = [view for view in map(absent_view, entries) if wanted(view)]
+        count += len(views)
+        await session.reply(protocol.event(request.id, {"clients": views}))
+        await asyncio.sleep(0)
+    return {"count": count}
 
 
-async def rename(session: Session, request: Request) -> dict[str, Any]:
-    client_id = await select_one_in_turns(request.text("target"), session.hub)
-    name = request.text("name")
-    before = session.hub.rename(client_id, name)
-    session.hub.log("renamed", id=client_id, name=name, before=before, by=session.who)
-    return {"id": client_id, "name": name, "before": before}
+def _absent(hub: Hub, target: str) -> list[Entry]:
+    """Who of the absent ones is meant, whoever left last first."""
+    registry = hub.identities.registry
+    named = registry.known_as(target)
+    if named is not None:
+        return [] if named.client_id else [named]
+    matcher = Matcher(target)
+    found = [entry for entry in registry.absent() if matcher.matches(candidate_of(entry))]
+    return sorted(found, key=lambda entry: entry.last, reverse=True)
+
+
+def _filter(request: Request) -> Callable[[dict[str, Any]], bool]:
+    """What `tag`, `protocol` and `text` ask of a view."""
+    tag, kind = request.text("tag", ""), request.text("protocol", "")
+    text = request.text("text", "").casefold()
+
+    def wanted(view: dict[str, Any]) -> bool:
+        if tag and not any(fnmatchcase(each, tag) for each in view["tags"]):
+            return False
+        if kind and kind not in (view["protocol"], short_protocol(view["protocol"])):
+            return False
+        return not text or any(text in str(view.get(name, "")).casefold() for name in SEARCHED)
+
+    return wanted
 
 
 async def kick(session: Session, request: Request) -> dict[str, Any]:
@@ -45,4 +90,4 @@ async def kick(session: Session, request: Request) -> dict[str, Any]:
     return {"kicked": ids}
 
 
-OPERATIONS: Final = {"clients": clients, "rename": rename, "kick": kick}
+OPERATIONS: Final = {"clients": clients, "kick": kick}
