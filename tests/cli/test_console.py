@@ -222,6 +222,59 @@ def test_resizing_stopping_and_coming_back(hub: HubProcess, terminals: Open) -> 
         is_in_order(terminal)
 
 
+def test_stopped_and_continued_by_others(hub: HubProcess, terminals: Open) -> None:
+    with connect(hub.port()) as client:
+        hub.joined(1)
+        terminal = terminals(hub.control)
+        terminal.run(JACKFIELD, "console")
+        terminal.shows("tcp-1", "F1 help")
+        (pid,) = windows_of(hub.control)
+        os.kill(pid, signal.SIGSTOP)
+        terminal.shows("Stopped")
+        terminal.line("stty sane; echo of the shell")
+        terminal.shows("of the shell")
+        terminal.line("fg")
+        terminal.shows("1 client", "F1 help")
+        terminal.hides("of the shell")
+        terminal.line("1")
+        terminal.line("as before")
+        assert line_of(client) == b"as before\n"
+        terminal.press("C-c")
+        terminal.shows("Left the console")
+
+
+def test_a_console_outlives_a_reload(hub: HubProcess, terminals: Open) -> None:
+    with connect(hub.port()) as client:
+        hub.joined(1)
+        terminal = terminals(hub.control)
+        terminal.run(JACKFIELD, "console")
+        terminal.shows("tcp-1", "F1 help")
+        terminal.line("1")
+        client.sendall(b"before\n")
+        terminal.shows("< before")
+        hub.do("reload", "--json")
+        terminal.shows("the hub was reloaded", "tcp-1>", "< before")
+        terminal.line("after")
+        assert line_of(client) == b"after\n"
+        terminal.until(lambda s: re.search(r"\d > after", s), "what was sent")
+        terminal.press("C-c")
+        terminal.shows("ended:0")
+
+
+def test_a_second_ctrl_c_does_not_wait(terminals: Open, directory: Path) -> None:
+    """A client that does not read holds up the end for 0.6 seconds; the second time nobody waits."""
+    terminal = terminals(directory / "hub.sock")
+    port = serve(terminal, "--queue", "64M")
+    with connect(port):
+        terminal.shows("tcp-1")
+        environment = {**os.environ, "JACKFIELD_CONTROL": str(directory / "hub.sock")}
+        data = b"x" * 20_000_000
+        subprocess.run([JACKFIELD, "send", "1", "-"], input=data, env=environment, timeout=60, check=True)
+        terminal.press("C-c", "C-c")
+        terminal.shows("ended:0")
+    is_in_order(terminal)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_puts_the_terminal_back(hub: HubProcess, terminals: Open, number: int) -> None:
     terminal = terminals(hub.control)

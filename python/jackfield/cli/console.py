@@ -14,13 +14,18 @@ import sys
 import termios
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ..hub.control import ENVIRONMENT_VARIABLE
+from ..hub.display import safe_text
 from ..hub.operator import NoHub, Operator
+from ..hub.protocol import RELOADED, RequestError
 from .completion import offers, read_commands
 from .failures import FAILED, Failure
 from .operate import control_path, with_hub
+
+if TYPE_CHECKING:
+    from ..console.state import ConsoleState
 
 PROGRAM: Final = (sys.executable, "-m", "jackfield.cli")
 PATIENCE: Final = 2.0  # seconds that a window has to put the terminal back
@@ -45,9 +50,13 @@ def console(*, serving: bool, control: str | None) -> None:
             "without one use 'jackfield clients', 'jackfield talk' and the other commands",
             code=FAILED,
         )
+    from ..console.state import ConsoleState
+
     path = control_path(control)
+    state = ConsoleState(own=f"pid:{os.getpid()}", serving=serving)
     try:
-        with_hub(control, lambda operator: _show(operator, path, serving=serving))
+        while not with_hub(control, lambda operator: _show(operator, path, state)):
+            pass
     except NoHub:
         if not serving:
             raise
@@ -55,11 +64,11 @@ def console(*, serving: bool, control: str | None) -> None:
         print("Left the console; the hub goes on. Come back with: jackfield console")
 
 
-async def _show(operator: Operator, path: Path, *, serving: bool) -> None:
+async def _show(operator: Operator, path: Path, state: ConsoleState) -> bool:
+    """Show the window until the operator leaves; False if the hub was reloaded, and another one goes on."""
     from ..console.completing import Offer
     from ..console.console import CommandLine, Console
     from ..console.history import LineHistory, history_path
-    from ..console.state import ConsoleState
     from ..console.window import Screen
     from .app import app
 
@@ -74,11 +83,17 @@ async def _show(operator: Operator, path: Path, *, serving: bool) -> None:
         commands={name: command.about for name, command in commands.items()},
         offers=offered,
     )
-    state = ConsoleState(own=f"pid:{os.getpid()}", serving=serving)
     screen = Screen(state, history=LineHistory(history_path(os.environ)), offers=offered)
     screen.console = Console(operator, state, command_line, screen.changed)
     screen.console.leave = screen.leave
-    await screen.run(screen.console.run)
+    try:
+        await screen.run(screen.console.run)
+    except RequestError as problem:
+        if problem.code != RELOADED or state.serving:
+            raise
+        state.begin_anew(safe_text(problem.message))
+        return False
+    return True
 
 
 class HubWindow:

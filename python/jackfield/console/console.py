@@ -77,7 +77,7 @@ class Console:
     # ---------------------------------------------------------------- the hub
 
     async def _listen(self) -> None:
-        self._watch, replies = await self._operator.start("watch", last=50)
+        self._watch, replies = await self._operator.start("watch", last=0 if self.state.log else 50)
         while True:
             reply = await self._operator.reply(replies)
             event = reply.get("event", {})

@@ -152,6 +152,12 @@ class ConsoleState:
             conversation.ending = str(event.get("ending", ""))
             conversation.begin([_said(message) for message in event.get("earlier", ())])
 
+    def begin_anew(self, why: str) -> None:
+        """Another hub tells from now on; clients, conversations and numbers are those of before."""
+        self._take_reset(True)
+        self.ready = False
+        self.add(why, "notice")
+
     # ---------------------------------------------------------------- the list
 
     def listed(self) -> list[Row]:

@@ -269,7 +269,8 @@ class Screen:
                 raise result
 
     def _resume(self) -> None:
-        """Stopped and continued by somebody else: the shell may have put its own mode back."""
-        if self.app.is_running and not self.app._running_in_terminal:
+        """Continued after somebody else's stop: the shell has put its own mode and its own lines there."""
+        if self.app.is_running:
+            self.app.input.raw_mode().__enter__()  # what it was before is put back by the one that runs
             self.app.renderer.clear()
             self.app.invalidate()
