@@ -21,6 +21,7 @@ import typer.core
 
 from .autoreply_command import autoreply
 from .check_command import check
+from .config_command import config
 from .console_command import console
 from .crc_command import crc
 from .demo_command import demo
@@ -88,7 +89,7 @@ def _main(context: typer.Context, control: Control = None) -> None:
 # -------------------------------------------------------------------- the hub
 
 
-app.command(no_args_is_help=True)(serve)
+app.command()(serve)
 app.command()(console)
 
 
@@ -120,6 +121,7 @@ def stop(context: typer.Context, control: Control = None) -> None:
 
 
 app.command()(reload)
+app.add_typer(config, name="config")
 
 
 @app.command()

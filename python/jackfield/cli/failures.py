@@ -51,7 +51,7 @@ def report(problem: BaseException) -> int:
         import traceback
 
         traceback.print_exception(problem)
-    message, hint, code = _describe(problem)
+    message, hint, code = describe(problem)
     say(one_line(message, hint))
     return code
 
@@ -65,7 +65,8 @@ def say(line: str) -> None:
         pass
 
 
-def _describe(problem: BaseException) -> tuple[str, str, int]:
+def describe(problem: BaseException) -> tuple[str, str, int]:
+    """What to say of a failure, what to try, and the exit code."""
     if isinstance(problem, Failure):
         return str(problem), problem.hint, problem.code
     from ..hub.control import ControlError

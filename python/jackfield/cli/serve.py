@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jackfield
 
@@ -29,13 +30,14 @@ from ..hub.control import choose_path, option_text
 from ..hub.identify import parse_rule
 from ..hub.journal import Event
 from ..hub.operators import Operators
-from ..hub.plan import Limits, banner, plan_listeners
+from ..hub.plan import Limits, PlanError, banner, plan_listeners
 from ..hub.protocol import RequestError
 from ..hub.reload import Reloader
 from ..hub.server import Hub, Settings
 from ..hub.state import choose_path as choose_state
 from ..hub.successor import Succession, inherited_socket
 from ..hub.text import TextError, line_ending, parse_size
+from .configuring import trying
 from .console import HubWindow, has_terminal
 from .succession import command, keep, told
 from .views import counted
@@ -44,47 +46,62 @@ _reloading: set[asyncio.Future[None]] = set()  # asyncio itself holds tasks weak
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def serve(
+def serve(addresses: list[str], *, plain: bool, as_json: bool, **options: Any) -> None:
+    if trying.get():
+        settings_of(addresses, **options)
+        return
+    handed = inherited_socket(os.environ)
+    with told(handed):
+        settings = settings_of(addresses, **options)
+    live = not plain and not as_json and has_terminal(os.environ)
+    successor = jackfield.run(lambda: _main(settings, handed, live=live, as_json=as_json))
+    if successor and not os.environ.get("NOTIFY_SOCKET"):
+        keep(successor)
+
+
+def settings_of(
     addresses: list[str],
     *,
+    config: str | None,
     framing: str,
     eol: str,
     max_clients: int | None,
     queue: str | None,
     max_message: str | None,
     messages: bool,
-    plain: bool,
-    as_json: bool,
     identify: str,
     state: str | None,
     scripts: list[str],
     control: str | None,
-) -> None:
-    handed = inherited_socket(os.environ)
-    with told(handed):
-        line_ending(eol)
-        default = Limits()
-        limits = Limits(
-            max_clients,
-            _size("--queue", queue) if queue else default.queue,
-            _size("--max-message", max_message) if max_message else default.max_message,
+) -> Settings:
+    """What the options mean. Opens nothing; raises for what they cannot mean."""
+    if not addresses:
+        raise PlanError(
+            "there is nothing to listen on", "give an ADDRESS, or a configuration with listen = [...]"
         )
-        parsed = [jackfield.Address.from_command_line(address) for address in addresses]
-        plans = plan_listeners(parsed, framing=framing, ending=eol.lower(), identify=parse_rule(identify))
-        control_path = choose_path(control, os.environ, os.getuid())
-        settings = Settings(
-            plans,
-            control_path,
-            limits,
-            log_messages=messages,
-            state=choose_state(state, control_path, os.environ, os.getuid()),
-            state_required=state is not None,
-            scripts=[Path(path).absolute() for path in scripts],
-        )
-    live = not plain and not as_json and has_terminal(os.environ)
-    successor = jackfield.run(lambda: _main(settings, handed, live=live, as_json=as_json))
-    if successor and not os.environ.get("NOTIFY_SOCKET"):
-        keep(successor)
+    line_ending(eol)
+    default = Limits()
+    limits = Limits(
+        max_clients,
+        _size("--queue", queue) if queue else default.queue,
+        _size("--max-message", max_message) if max_message else default.max_message,
+    )
+    parsed = [jackfield.Address.from_command_line(address) for address in addresses]
+    plans = plan_listeners(parsed, framing=framing, ending=eol.lower(), identify=parse_rule(identify))
+    for plan in plans:
+        # What the listener will be opened with is looked at as `listen` does.
+        jackfield.Options.from_address(plan.address).merge(**plan.options(limits))
+    control_path = choose_path(control, os.environ, os.getuid())
+    return Settings(
+        plans,
+        control_path,
+        limits,
+        log_messages=messages,
+        state=choose_state(state, control_path, os.environ, os.getuid()),
+        state_required=state is not None,
+        scripts=[Path(path).absolute() for path in scripts],
+        config=None if config in (None, "none") else Path(config),
+    )
 
 
 def _size(option: str, text: str) -> int:
@@ -190,7 +207,11 @@ async def _serve(
     if succession is None:
         writer.put("".join(f"{line}\n" for line in lines), to_stderr=as_json)
     listening = ",".join(str(address.without_options()) for address, _ in bound)
-    more = {} if succession is None else {"predecessor": succession.predecessor, "kept": succession.kept}
+    more: dict[str, Any] = {}
+    if hub.settings.config is not None:
+        more["config"] = str(hub.settings.config)
+    if succession is not None:
+        more |= {"predecessor": succession.predecessor, "kept": succession.kept}
     hub.log("ready", pid=os.getpid(), control=str(hub.settings.control), listening=listening, **more)
     showing = asyncio.create_task(_show(hub, writer, window, succession))
     try:

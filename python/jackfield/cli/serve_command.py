@@ -6,12 +6,16 @@ from typing import Annotated
 
 import typer
 
+from .configuring import configurable
 from .parameters import Control, chosen_control
 
 
+@configurable
 def serve(
     context: typer.Context,
-    addresses: Annotated[list[str], typer.Argument(metavar="ADDRESS", help="Where.", show_default=False)],
+    addresses: Annotated[
+        list[str] | None, typer.Argument(metavar="ADDRESS", help="Where.", show_default=False)
+    ] = None,
     framing: Annotated[
         str,
         typer.Option(
@@ -53,6 +57,10 @@ def serve(
         list[str] | None,
         typer.Option("--script", metavar="FILE", help="Call the hooks of a Python file (see 'script add')."),
     ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option("--config", metavar="FILE", help="Configuration file; 'none' for none. See below."),
+    ] = None,
     control: Control = None,
 ) -> None:
     """Start a hub that listens on every ADDRESS and holds every client that comes.
@@ -73,6 +81,10 @@ def serve(
     /var/lib/jackfield/hub.db), and with another --control PATH in a file beside it that ends
     with .db; `jackfield status` says where.
 
+    What is not said here is taken from the configuration: --config, $JACKFIELD_CONFIG, or
+    ~/.config/jackfield/jackfield.toml (of root: /etc/jackfield/jackfield.toml) if it is there.
+    `jackfield config init` writes one with every key; `reload` reads it again.
+
     \b
     Examples:
       jackfield serve tcp://127.0.0.1:7000
@@ -84,7 +96,8 @@ def serve(
     from .serve import serve as command
 
     command(
-        addresses,
+        addresses or [],
+        config=config,
         framing=framing,
         eol=eol,
         max_clients=max_clients,

@@ -14,7 +14,8 @@ class Settings:
     """What a hub is told at its start.
 
     `state` is the file of what lasts, None to keep nothing; where it cannot be kept, a hub that must
-    (`state_required`) does not start, and another goes on without and says so.
+    (`state_required`) does not start, and another goes on without and says so. `config` is the file that
+    the settings were read from, if there is one.
     """
 
     listeners: Sequence[ListenerPlan]
@@ -24,3 +25,4 @@ class Settings:
     state: Path | None = None
     state_required: bool = True
     scripts: Sequence[Path] = ()
+    config: Path | None = None

@@ -26,6 +26,7 @@ def status(hub: Hub) -> dict[str, Any]:
         "message_limit": limits.max_message,
         "state": str(state.path) if state.path is not None else None,
         "state_problem": state.problem,
+        "config": str(hub.settings.config) if hub.settings.config is not None else None,
         "listeners": [
             {
                 "address": str(listener.address.without_options()),

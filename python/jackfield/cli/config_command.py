@@ -1,0 +1,74 @@
+"""`jackfield config` as commands: their options and their help. What they do is in `config.py`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .parameters import Json
+
+config = typer.Typer(
+    help="The configuration file of 'jackfield serve'.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+_File = Annotated[
+    str | None,
+    typer.Argument(metavar="[FILE]", help="Which; else the one that serve would read.", show_default=False),
+]
+
+
+@config.command()
+def init(
+    file: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[FILE]",
+            help="Where to; - for standard output. Else where serve looks.",
+            show_default=False,
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
+) -> None:
+    """Write a configuration with every key, its meaning and its default, all commented out.
+
+    \b
+    Examples:
+      jackfield config init
+      jackfield config init ./jackfield.toml
+      jackfield config init - | less
+    """
+    from .config import init as command
+
+    command(file, force=force)
+
+
+@config.command()
+def check(file: _File = None, as_json: Json = False) -> None:
+    """Say everything that is wrong in a configuration, with file:line:column; nothing is started.
+
+    \b
+    Examples:
+      jackfield config check
+      jackfield config check ./jackfield.toml && jackfield reload
+    """
+    from .config import check as command
+
+    command(file, as_json=as_json)
+
+
+@config.command()
+def show(file: _File = None, as_json: Json = False) -> None:
+    """Show every key, what it is, and where that comes from.
+
+    \b
+    Examples:
+      jackfield config show
+      jackfield config show ./jackfield.toml --json
+    """
+    from .config import show as command
+
+    command(file, as_json=as_json)
