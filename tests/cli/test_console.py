@@ -261,6 +261,32 @@ def test_a_console_outlives_a_reload(hub: HubProcess, terminals: Open) -> None:
         terminal.shows("ended:0")
 
 
+def test_a_client_that_comes_back_is_talked_to_as_before(start_hub: StartHub, terminals: Open) -> None:
+    hub = start_hub("tcp://127.0.0.1:0", "--identify", r"id=(\w+)\n")
+    terminal = terminals(hub.control)
+    with connect(hub.port()) as device:
+        device.sendall(b"id=gate\n")
+        hub.seen(rb" identified id=1 name=gate ")
+        hub.do("tag", "gate", "yard")
+        terminal.run(JACKFIELD, "console")
+        terminal.shows("gate", "TAGS", "yard")
+        terminal.line("gate")
+        terminal.shows("gate>")
+        terminal.line("one")
+        assert line_of(device) == b"one\n"
+    terminal.shows("0 clients, 1 absent", "gate left")
+    terminal.line("lost")
+    terminal.shows("not sent: the client left")
+    with connect(hub.port()) as device:
+        device.sendall(b"id=gate\n")
+        terminal.shows("gate is back", "1 client ", "< id=gate")
+        terminal.line("two")
+        assert line_of(device) == b"two\n"
+        terminal.until(lambda s: re.search(r" > one\n(.*\n)* *\S+ > two", s), "both connections' words")
+    terminal.press("C-c")
+    terminal.shows("ended:0")
+
+
 def test_a_second_ctrl_c_does_not_wait(terminals: Open, directory: Path) -> None:
     """A client that does not read holds up the end for 0.6 seconds; the second time nobody waits."""
     terminal = terminals(directory / "hub.sock")

@@ -191,6 +191,45 @@ def test_everyone_anew_keeps_what_is_unread() -> None:
     assert [(row.id, row.unread) for row in state.listed()] == [(1, 2)]
 
 
+def test_a_client_that_comes_back_is_the_same() -> None:
+    """It has another id then; what was unread stays unread, and its open conversation goes on."""
+    state = hub({"id": 1, "name": "gate", "identity": "gate"}, {"id": 2})
+    state.apply({"activity": [[1, 2, 9, 0, 0, 5.0]], "previews": [[1, 5.0, "hi"]]})
+    away = {"id": None, "name": "gate", "state": "absent", "identity": "gate", "protocol": "tcp", "peer": "x"}
+    state.apply({"gone": [1]})
+    state.apply({"absent": [away]})
+    (absent,) = [row for row in state.listed() if row.state == "absent"]
+    assert (absent.unread, absent.said, state.connected, absent.id < 0) == (2, "hi", 1, True)
+    action = interpret("gate", state, known=KNOWN)
+    assert isinstance(action, Done)
+    assert "is absent" in action.text
+    state.apply({"clients": [{"id": 7, "name": "tcp-7"}]})
+    state.apply({"returned": ["gate"], "clients": [{"id": 7, "name": "gate", "identity": "gate"}]})
+    assert [(row.id, row.unread) for row in state.listed()] == [(2, 0), (7, 2)]
+    interpret("gate", state, known=KNOWN)
+    state.apply({"said": [{"id": 7, "at": 10.0, "heard": "b25l"}]})
+    state.apply({"gone": [7]})
+    assert interpret("hello", state, known=KNOWN) == Done(
+        "not sent: the client left; Esc goes back to the list", "error"
+    )
+    state.apply({"absent": [away]})
+    state.apply({"clients": [{"id": 9, "name": "gate", "identity": "gate"}], "returned": ["gate"]})
+    state.apply({"open": 9, "ending": "lf", "earlier": [{"at": 12.0, "heard": "dHdv"}]})
+    assert interpret("hello", state, known=KNOWN) == Send(9, b"hello", "default")
+    assert [said.data for said in state.conversations[9].messages] == [b"one", b"two"]
+
+
+def test_the_selection_stays_where_it_is_when_its_client_goes() -> None:
+    state = hub(*({"id": each} for each in range(1, 6)))
+    state.selected = 3
+    state.apply({"gone": [3]})
+    assert state.selected == 4
+    state.apply({"gone": [4, 5]})
+    assert state.selected == 2
+    state.apply({"gone": [1, 2]})
+    assert state.selected is None
+
+
 def test_the_state_is_bounded() -> None:
     state = hub(*({"id": each} for each in range(1, 60)))
     for each in range(1, 60):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +41,13 @@ def _utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
-def view(client_id: int, **more: Any) -> dict[str, Any]:
+def view(client_id: int | None, **more: Any) -> dict[str, Any]:
     found: dict[str, Any] = {
         "id": client_id,
         "name": f"tcp-{client_id}",
         "protocol": "tcp",
         "local": "127.0.0.1:7000",
-        "peer": f"127.0.0.1:{40000 + client_id}",
+        "peer": f"127.0.0.1:{40000 + (client_id or 0)}",
         "since": "2026-11-21T11:00:00.000Z",
         "bytes_in": 0,
         "bytes_out": 0,
@@ -61,10 +61,10 @@ def view(client_id: int, **more: Any) -> dict[str, Any]:
     return {**found, **more}
 
 
-def hub(*views: dict[str, Any], **options: Any) -> ConsoleState:
+def hub(*views: dict[str, Any], absent: Sequence[dict[str, Any]] = (), serving: bool = False) -> ConsoleState:
     """A console whose hub has these clients."""
-    state = ConsoleState(own="pid:100", **options)
-    state.apply({"clients": list(views)})
+    state = ConsoleState(own="pid:100", serving=serving)
+    state.apply({"clients": list(views), "absent": list(absent)})
     state.apply({"ready": {"listeners": LISTENERS}, "log": []})
     return state
 
@@ -168,8 +168,11 @@ def absent_and_conflicts() -> ConsoleState:
     return hub(
         view(1, name="pump", tags=["cellar", "water"], note="behind the boiler"),
         view(2, name="pump", conflict=True, peer="10.0.0.9:4242"),
-        view(3, name="gate", state="absent", peer="", last_seen="2026-11-20T08:00:00.000Z", tags=["yard"]),
-    )
+        absent=[
+            view(None, name="gate", state="absent", identity="gate", peer="10.0.0.7:9", tags=["yard"],
+                 last_seen="2026-11-20T08:00:00.000Z")
+        ],
+    )  # fmt: skip
 
 
 def a_filter_that_fits_nobody() -> ConsoleState:

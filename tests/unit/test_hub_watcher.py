@@ -15,6 +15,7 @@ class People:
 
     def __init__(self, *ids: int) -> None:
         self.views = {each: {"id": each, "name": f"tcp-{each}"} for each in ids}
+        self.away: list[dict[str, Any]] = []
 
     def ids(self) -> Sequence[int]:
         return list(self.views)
@@ -22,6 +23,9 @@ class People:
     def view(self, client_id: int, /) -> dict[str, Any] | None:
         found = self.views.get(client_id)
         return None if found is None else dict(found)
+
+    def absent(self) -> list[dict[str, Any]]:
+        return self.away
 
 
 def told(watcher: Watcher, people: People) -> dict[str, list[Any]]:
@@ -118,6 +122,23 @@ def test_thousands_are_told_in_pages() -> None:
         watcher.heard(1.0, client_id, b"")
     sizes = [len(next(iter(body.values()))) for body in watcher.take(people)]
     assert sizes == [limits.PAGE] * 8
+
+
+def test_who_is_absent_is_told_when_that_changes() -> None:
+    watcher, people = Watcher(), People()
+    gate, lamp = {"id": None, "identity": "gate", "note": ""}, {"id": None, "identity": "lamp", "note": ""}
+    people.away = [gate]
+    assert told(watcher, people) == {"absent": [gate]}
+    watcher.changed(5)
+    people.away = [gate, lamp]
+    assert told(watcher, people) == {"absent": [lamp], "gone": [5]}
+    people.away = [{**gate, "note": "by the road"}]
+    watcher.logged({"event": "noted", "target": "gate"})
+    found = told(watcher, people)
+    assert (found["absent"], found["returned"]) == (people.away, ["lamp"])
+    people.away = []
+    watcher.heard(1.0, 1, b"what clients say makes nobody absent")
+    assert "returned" not in told(watcher, people)
 
 
 def test_what_is_opened_newly() -> None:

@@ -51,6 +51,8 @@ def read_commands(app: typer.Typer) -> dict[str, Command]:
 def _options(function: Callable[..., Any]) -> Iterable[Offer]:
     for hint in typing.get_type_hints(function, include_extras=True).values():
         for extra in getattr(hint, "__metadata__", ()):
+            if getattr(extra, "hidden", False):
+                continue
             # Within `Annotated` the parser keeps the first name where a default would stand.
             for word in (getattr(extra, "default", None), *(getattr(extra, "param_decls", None) or ())):
                 if isinstance(word, str) and word.startswith("--"):

@@ -15,7 +15,7 @@ from ..hub.display import safe_text
 from ..hub.text import LINE_ENDINGS, TextError, parse_hex, typed_bytes, unescape
 from .conversation import VIEWS
 from .render import PREFIX
-from .roster import SORT_KEYS, Order
+from .roster import SORT_KEYS, Order, Row
 from .state import ENTRIES, ConsoleState
 
 OWN: Final = {
@@ -107,15 +107,19 @@ def _open(text: str, state: ConsoleState) -> Action:
     if not text:
         if state.selected not in state.rows:
             state.select(1)
-        if state.selected is None:
-            return Done("no client to open: none is there", "error")
-        state.open_conversation(state.selected)
-        return Done()
+        row = None if state.selected is None else state.rows.get(state.selected)
+        return Done("no client to open: none is there", "error") if row is None else _talk(row, state)
     row = state.find(text)
     if row is None:
         return Done(
             f"{safe_text(text)!r} is not one client; commands begin with {PREFIX}, and Tab completes", "error"
         )
+    return _talk(row, state)
+
+
+def _talk(row: Row, state: ConsoleState) -> Action:
+    if row.state == "absent":
+        return Done(f"{safe_text(row.name)} is absent: it can be talked to once it is back", "error")
     state.open_conversation(row.id)
     return Done()
 

@@ -72,7 +72,7 @@ def _clients(begun: str, state: ConsoleState) -> Iterator[Offer]:
     for row in (*near, *state.listed()):
         if row.id not in said and row.name.lower().startswith(wanted):
             said.add(row.id)
-            yield Offer(row.name, safe_text(f"{row.id} {row.peer}"))
+            yield Offer(row.name, safe_text(f"{row.id} {row.peer}" if row.id > 0 else "absent"))
 
 
 def _tags(state: ConsoleState) -> list[str]:

@@ -58,9 +58,10 @@ class Conversation:
             self._bytes -= len(self.messages.popleft().data)
 
     def begin(self, earlier: list[Said]) -> None:
-        """What was said before the conversation was opened stands before what came since."""
-        first = self.messages[0].at if self.messages else float("inf")
-        self.messages.extendleft(reversed([said for said in earlier if said.at < first]))
+        """What was said while nobody looked, in its place; what is there already stays as it is."""
+        first, last = (self.messages[0].at, self.messages[-1].at) if self.messages else (0.0, 0.0)
+        new = [said for said in earlier if not self.messages or said.at < first or said.at > last]
+        self.messages = deque(sorted((*new, *self.messages), key=lambda said: said.at))
         self._bytes = sum(len(said.data) for said in self.messages)
         self.version += 1
 

@@ -74,7 +74,7 @@ def bindings(screen: Screen) -> KeyBindings:
     def step(rows: int) -> None:
         opened = state.open is not None
         state.select(rows)
-        if opened and state.selected is not None:
+        if opened and state.selected is not None and state.selected > 0:
             state.open_conversation(state.selected)
         screen.changed()
 

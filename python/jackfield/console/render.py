@@ -86,10 +86,12 @@ def _marked(state: ConsoleState) -> int | None:
 
 
 def _title(state: ConsoleState, width: int) -> Line:
-    total, listed = len(state.rows), len(state.listed())
+    total = state.connected
     clients = f"{total} client" + ("" if total == 1 else "s")
+    if total < len(state.rows):
+        clients = f"{clients}, {len(state.rows) - total} absent"
     if state.filter.text:
-        clients = f"{listed} of {clients}, filter {safe_text(state.filter.text)}"
+        clients = f"{len(state.listed())} of {clients}, filter {safe_text(state.filter.text)}"
     parts = [clients]
     if state.unread:
         parts.append(f"{state.unread} unread")

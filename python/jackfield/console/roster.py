@@ -16,6 +16,7 @@ class Row:
     """One client: the hub's newest view of it, and what this operator has not read of it.
 
     `last` is when it spoke, in Unix seconds, 0.0 while it is unknown; `said` is the safe beginning of that.
+    One that is absent has a negative `id`, which means nothing outside of this console.
     """
 
     __slots__ = ("last", "said", "unread", "view")
@@ -48,6 +49,11 @@ class Row:
         if self.view.get("conflict"):
             return "conflict"
         return str(self.view.get("state", "connected"))
+
+    @property
+    def identity(self) -> str:
+        """What the client is known by over its connections; empty for one that is not."""
+        return str(self.view.get("identity") or "")
 
     @property
     def tags(self) -> list[str]:
@@ -112,7 +118,7 @@ def _fits(word: str, row: Row) -> bool:
 
 _Key = Callable[[Row], Any]
 _KEYS: Final[dict[str, _Key]] = {
-    "id": lambda row: row.id,
+    "id": lambda row: (row.id < 0, abs(row.id)),
     "name": lambda row: row.name.lower(),
     "peer": lambda row: row.peer,
     "proto": lambda row: row.protocol,

@@ -62,6 +62,10 @@ class ConsoleState:
         self.lost = 0  # messages that were not told because this console did not keep up
         self._listed: list[Row] | None = []
         self._early: dict[int, Row] = {}  # what is known of clients whose view is about to be told
+        self._left: dict[str, Row] = {}  # of those that left and may come back, by identity
+        self._absent: dict[str, int] = {}  # the number of each absent one, by identity
+        self._absences = 0  # numbers given so far
+        self._open_identity = ""  # of the open client
 
     def changed(self, *, urgent: bool = True) -> None:
         """Something that may be seen is different; `urgent` if the operator did it or waits for it."""
@@ -84,15 +88,70 @@ class ConsoleState:
         for view in views:
             row = self.rows.get(view["id"]) or self._early.pop(view["id"], None) or Row(view)
             row.view = view
-            self.rows[view["id"]] = row
+            self.rows[row.id] = row
+            if row.identity:
+                self._recognise(row)
         self._listed = None
 
+    def _recognise(self, row: Row) -> None:
+        """A client that was here before is here again: what was not read of it stays so."""
+        before = self._left.pop(row.identity, None)
+        if before is not None:
+            row.unread += before.unread
+            row.last = max(row.last, before.last)
+            row.said = row.said or before.said
+        if row.identity == self._open_identity and self.open not in self.rows:
+            self._go_on(row)
+
+    def _go_on(self, row: Row) -> None:
+        """The client of the open conversation is back, with another connection."""
+        assert self.open is not None
+        conversation = self.conversations.pop(self.open, None)
+        if conversation is not None:
+            self.conversations[row.id] = conversation
+        self.open_conversation(row.id)
+        self.add(f"{safe_text(row.name)} is back", "notice")
+
     def _take_gone(self, ids: list[int]) -> None:
+        place = self.place() if self.selected in ids else 0
         for client_id in ids:
             row = self.rows.pop(client_id, None)
-            if row is not None and client_id == self.open:
+            if row is None:
+                continue
+            self._leave(row)
+            if client_id == self.open:
                 self.left = f"{safe_text(row.name)} left"
                 self.add(f"{safe_text(row.name)} left; Esc goes back to the list", "notice")
+        self._listed = None
+        if self.selected in ids:
+            rows = self.listed()
+            self.selected = rows[min(place, len(rows) - 1)].id if rows else None
+
+    def _leave(self, row: Row) -> None:
+        """What was not read of a client that may come back is kept."""
+        if row.identity and row.last:
+            self._left[row.identity] = row
+            if len(self._left) > EARLY:
+                del self._left[next(iter(self._left))]
+
+    def _take_absent(self, views: list[dict[str, Any]]) -> None:
+        for view in views:
+            identity = str(view["identity"])
+            key = self._absent.setdefault(identity, -1 - self._absences)
+            self._absences = max(self._absences, -key)
+            row = self.rows.get(key) or self._left.pop(identity, None) or Row(view)
+            row.view = {**view, "id": key}
+            self.rows[key] = row
+        self._listed = None
+
+    def _take_returned(self, identities: list[str]) -> None:
+        for identity in identities:
+            row = self.rows.pop(self._absent.pop(identity, 0), None)
+            if row is not None:
+                self._leave(row)
+                back = next((each for each in self.rows.values() if each.identity == identity), None)
+                if back is not None:
+                    self._recognise(back)
         self._listed = None
 
     def _take_activity(self, rows: list[list[Any]]) -> None:
@@ -140,6 +199,7 @@ class ConsoleState:
 
     def _take_reset(self, _: object) -> None:
         self._early, self.rows = self.rows, {}
+        self._absent = {}
         self._listed = None
 
     def _take_ready(self, status: dict[str, Any]) -> None:
@@ -168,6 +228,11 @@ class ConsoleState:
                 rows = [row for row in rows if self.filter.fits(row)]
             self._listed = self.order.sort(rows)
         return self._listed
+
+    @property
+    def connected(self) -> int:
+        """Clients that are there."""
+        return len(self.rows) - len(self._absent)
 
     def place(self) -> int:
         """Where the selected client stands in the list; 0 if it is not there."""
@@ -230,6 +295,7 @@ class ConsoleState:
         self.open = self.selected = client_id
         self.left = ""
         self.scroll = 0
+        self._open_identity = row.identity
         in_pieces = row.view.get("framing") == "none" and row.view.get("protocol") in ("tcp", "unix")
         conversation = self.conversations.pop(client_id, None) or Conversation(in_pieces=in_pieces)
         self.conversations[client_id] = conversation
@@ -277,6 +343,8 @@ class ConsoleState:
 _TAKERS: Final[dict[str, Callable[[ConsoleState, Any], None]]] = {
     "clients": ConsoleState._take_clients,
     "gone": ConsoleState._take_gone,
+    "absent": ConsoleState._take_absent,
+    "returned": ConsoleState._take_returned,
     "activity": ConsoleState._take_activity,
     "previews": ConsoleState._take_previews,
     "said": ConsoleState._take_said,

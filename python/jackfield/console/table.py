@@ -38,7 +38,7 @@ class Column:
 def _size(name: str, *, blank: bool = False) -> Callable[[Row, float], str]:
     def cell(row: Row, now: float) -> str:
         count = row.count(name)
-        return "" if blank and not count else human_size(count)
+        return "" if row.id < 0 or (blank and not count) else human_size(count)
 
     return cell
 
@@ -67,7 +67,7 @@ def _state(row: Row, now: float) -> str:
 
 
 COLUMNS: Final = (
-    Column("ID", lambda row, now: str(row.id), 2, 8, 0, right=True),
+    Column("ID", lambda row, now: str(row.id) if row.id > 0 else "", 2, 8, 0, right=True),
     Column("NAME", lambda row, now: safe_text(row.name), 8, 24, 0),
     Column("STATE", _state, 8, 9, 1, always=False),
     Column("PROTO", lambda row, now: safe_text(row.protocol), 5, 9, 4),

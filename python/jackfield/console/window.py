@@ -85,7 +85,7 @@ class View:
         if now != self._made:
             self.lines = render(self._state, width, height, now=time.time())
             rows = layout(self._state, width, height).rows
-            self.seen = [row.id for row in self._state.settle(rows)]
+            self.seen = [row.id for row in self._state.settle(rows) if row.id > 0]
             self._made = now
         return self.lines
 

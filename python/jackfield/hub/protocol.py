@@ -77,6 +77,8 @@ A `watch` tells, in events that each carry one of these, what has happened since
     clients    [view, ...]: who came, whose name or state changed; every change of those in `look`'s `seen`,
                which are the clients on the screen
     gone       [id, ...]
+    absent     [view, ...]: who is known and not there, and whose view there changed; `id` is null
+    returned   [identity, ...]: who is not absent any more, being there again or forgotten
     activity   [[id, heard, heard_bytes, told, told_bytes, last], ...]: what was said meanwhile, counted
     previews   [[id, last, text], ...]: what clients on the screen said last
     said       [{id, at, heard | told, by?, bytes?}, ...]: the messages of conversations in `look`'s `open`;

@@ -24,6 +24,7 @@ MAX_SAID: Final = 1000  # messages that wait, and
 MAX_SAID_BYTES: Final = 256 * 1024  # their bytes
 LONGEST_SAID: Final = 4096  # bytes that are shown of one message
 MAX_LOG: Final = 200
+MAX_ABSENT: Final = 20_000
 PREVIEW: Final = 60  # characters of what a client said last
 MAX_CHANGES: Final = 65_536  # clients whose changes wait; more come and go only where an operator is stopped
 PAGE: Final = 250  # clients in one event
@@ -34,6 +35,8 @@ class Roster(Protocol):
 
     def ids(self) -> Sequence[int]: ...
     def view(self, client_id: int, /) -> dict[str, Any] | None: ...
+    def absent(self) -> Iterable[dict[str, Any]]:
+        """The views of everyone who is known and not there; each has its `identity`."""
 
 
 class Activity:
@@ -66,11 +69,14 @@ class Watcher:
         self._log: deque[dict[str, Any]] = deque()
         self._missed: dict[str, int] = {}
         self._everyone = False  # changes were lost: everyone is to be told anew
+        self._absent: dict[str, dict[str, Any]] = {}  # views of the absent as they were told, by identity
+        self._absent_may_differ = True
 
     # ---------------------------------------------------------------- what happens
 
     def changed(self, client_id: int) -> None:
         """A client came, left, or is known otherwise than before."""
+        self._absent_may_differ = True
         self._changed.add(client_id)
         if len(self._changed) > MAX_CHANGES:
             self._changed.clear()
@@ -104,8 +110,10 @@ class Watcher:
             self._log.popleft()
             self._lose(log=1)
         client_id = event.get("id")
-        if isinstance(client_id, int) and event.get("event") != "message":
-            self.changed(client_id)
+        if event.get("event") not in ("message", "sent"):
+            self._absent_may_differ = True
+            if isinstance(client_id, int):
+                self.changed(client_id)
         self._has_news()
 
     def _activity(self, client_id: int) -> Activity:
@@ -164,6 +172,10 @@ class Watcher:
         if everyone:
             yield {"reset": True}
             changed.update(roster.ids())
+            self._absent, self._absent_may_differ = {}, True
+        if self._absent_may_differ:
+            self._absent_may_differ = False
+            yield from self._absences(roster)
         # Before the views: what is counted here is added, what stands in a view replaces it.
         yield from pages("activity", itertools.starmap(_row, active.items()))
         seen = [(each, active[each]) for each in self._seen if each in active and active[each].heard]
@@ -171,6 +183,15 @@ class Watcher:
         yield from self._views(roster, changed)
         if missed:
             yield {"missed": missed}
+
+    def _absences(self, roster: Roster) -> Iterator[dict[str, Any]]:
+        """Who is absent, as far as that was not told, and who is so no more."""
+        before, now = self._absent, {}
+        for view in itertools.islice(roster.absent(), MAX_ABSENT):
+            now[str(view["identity"])] = view
+        self._absent = now
+        yield from pages("absent", [view for each, view in now.items() if before.get(each) != view])
+        yield from pages("returned", [identity for identity in before if identity not in now])
 
     def _views(self, roster: Roster, changed: set[int]) -> Iterator[dict[str, Any]]:
         gone: list[int] = []

@@ -69,6 +69,15 @@ class Watching(Part):
             leaving.add_done_callback(self._leaving.discard)
 
 
+class HubRoster:
+    """The clients of a hub, those that are there and those that are absent."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.ids = hub.ids
+        self.view = hub.view
+        self.absent = hub.identities.absent
+
+
 async def begin(session: Session, request_id: int, *, last: int) -> None:
     """Watch for an operator until its request is cancelled or it goes; `last` log events come first.
 
@@ -98,7 +107,7 @@ async def begin(session: Session, request_id: int, *, last: int) -> None:
 async def _tell(session: Session, request_id: int, watcher: Watcher, news: asyncio.Event, last: int) -> None:
     """Tell who is there, then what is new, a telling at a time, until cancelled or the operator goes."""
     with contextlib.suppress(jackfield.JackfieldError, OSError):
-        bodies = beginning(session.hub, last)
+        bodies, roster = beginning(session.hub, last), HubRoster(session.hub)
         while True:
             spent = 0.0
             while True:
@@ -115,7 +124,7 @@ async def _tell(session: Session, request_id: int, watcher: Watcher, news: async
                 await asyncio.wait_for(news.wait(), LOOK_AGAIN)
             await asyncio.sleep(GATHER)
             news.clear()
-            bodies = watcher.take(session.hub)
+            bodies = watcher.take(roster)
 
 
 def beginning(hub: Hub, last: int) -> Iterator[dict[str, Any]]:
