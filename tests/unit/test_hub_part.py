@@ -130,3 +130,31 @@ def test_what_nobody_overrides_is_not_wanted() -> None:
         assert not parts.wants("heard")
 
     jackfield.run(main)
+
+
+def test_who_looks_on_sees_the_question_before_the_answer(tmp_path: Path) -> None:
+    """Though it came later than the part that answers."""
+
+    class Answering(Part):
+        async def open(self, hub: Hub) -> None:
+            self.hub = hub
+
+        def heard(self, now: float, client: Client, data: bytes) -> None:
+            self.hub.tell(client.id, b"answer", by="test")
+
+    class LookingOn(Seeing):
+        looks_on = True
+
+    async def main() -> None:
+        seeing = LookingOn()
+        hub = hub_with(tmp_path, Answering(), seeing)
+        await hub.open()
+        running = asyncio.create_task(hub.run())
+        async with jackfield.connect(hub.listeners[0][0].address, framing="line") as client:
+            assert await client.request(b"question", timeout=30) == b"answer"
+        assert seeing.seen[1:3] == [("heard", "tcp-1", b"question"), ("told", "tcp-1", b"answer", "test")]
+        hub.stop("test")
+        await running
+        await hub.close()
+
+    jackfield.run(main)

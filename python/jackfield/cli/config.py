@@ -67,7 +67,7 @@ def _example(setting: Setting) -> str:
     default = setting.default
     if default is None:
         # What stands for None is said at the end of the option's help.
-        match = re.search(r"\(([0-9A-Za-z]+)\)\.?$", setting.help)
+        match = re.search(r"\(([0-9A-Za-z,]+)\)\.?$", setting.help)
         if match is None:
             return f'"{setting.metavar}"  # not set'
         default = int(match[1]) if setting.kind is int else match[1]

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from ..recording.decoding import Decoder
-from ..recording.encoding import FILE_HEADER, Encoder
-from ..recording.file import Appender
+from ..recording.file import Appender, RecordingAppender
 from ..recording.pcapng import PcapngWriter
-from ..recording.records import Closed, Lost, Record
+from ..recording.records import Lost, Record
 from .failures import USAGE, Failure
 
 FORMATS: Final = ("jfrec", "pcapng")
@@ -35,13 +34,13 @@ class RecordingFile:
 
     def __init__(self, appender: Appender, *, as_capture: bool, limit: int | None = None) -> None:
         self._appender = appender
+        self._own = None if as_capture else RecordingAppender(appender)
         self._capture = PcapngWriter() if as_capture else None
         self._decoder = Decoder() if as_capture or limit is not None else None
         self._limit = limit
-        self._marker = b""
-        self._missing = [0, 0]  # records and bytes that a full disk had no room for, not told of yet
-        self.records = 0
-        self.missing = 0  # records, in all
+        self._untold = [0, 0]  # records and bytes that a full disk had no room for, in a capture
+        self._blocks = 0  # records that became blocks of a capture
+        self._missing = 0
         self.full = False  # the limit is reached: nothing more is written
 
     @classmethod
@@ -70,6 +69,16 @@ class RecordingFile:
         """Bytes in the file."""
         return self._appender.size
 
+    @property
+    def records(self) -> int:
+        """Records in the file."""
+        return self._blocks if self._own is None else self._own.records
+
+    @property
+    def missing(self) -> int:
+        """Records that a full disk had no room for."""
+        return self._missing if self._own is None else self._own.missing
+
     def write(self, chunk: bytes, *, records: int, data: int) -> None:
         """Append a chunk of `records` records with `data` bytes of clients; as much of it as the limit
         allows.
@@ -78,8 +87,6 @@ class RecordingFile:
         """
         if self.full:
             return
-        if not self._marker:
-            self._marker = chunk[FILE_HEADER.size - 4 : FILE_HEADER.size]
         if self._capture is not None:
             assert self._decoder is not None
             self._write_capture(self._capture, [record for _, record in self._decoder.feed(chunk)], data)
@@ -89,7 +96,9 @@ class RecordingFile:
             over = self.size + len(chunk) - (self._limit - _CLOSING)
             if over > 0:
                 chunk, records = self._cut(chunk, [offset for offset, _ in located], over)
-        self._append(chunk, records, data)
+        assert self._own is not None
+        if chunk:
+            self._own.write(chunk, records=records, data=data, now=time.time_ns())
 
     def _cut(self, chunk: bytes, offsets: list[int], over: int) -> tuple[bytes, int]:
         """The whole records of a chunk that fit."""
@@ -102,10 +111,10 @@ class RecordingFile:
         return (chunk[: fitting[-1]], len(fitting) - 1) if fitting else (b"", 0)
 
     def _write_capture(self, capture: PcapngWriter, records: list[Record], data: int) -> None:
-        if self._missing[0]:
+        if self._untold[0]:
             # Its comment goes with the next packet, which is the first one that is in the file again.
-            lost, size = self._missing
-            self._missing = [0, 0]
+            lost, size = self._untold
+            self._untold = [0, 0]
             capture.feed(Lost(time.time_ns(), lost, size, "the disk was full"))
         blocks: list[bytes] = []
         room = None if self._limit is None else self._limit - _CLOSING - self.size
@@ -118,26 +127,11 @@ class RecordingFile:
                     break
             blocks.append(block)
         if self._appender.write(b"".join(blocks)):
-            self.records += len(blocks)
+            self._blocks += len(blocks)
         else:
-            self._miss(len(blocks), data)
-
-    def _append(self, chunk: bytes, records: int, data: int) -> None:
-        told = b""
-        if self._missing[0]:
-            lost, size = self._missing
-            told = Encoder(self._marker).encode(Lost(time.time_ns(), lost, size, "the disk was full"))
-        if self._appender.write(told + chunk):
-            self.records += records
-            if told:
-                self._missing = [0, 0]
-        else:
-            self._miss(records, data)
-
-    def _miss(self, records: int, data: int) -> None:
-        self._missing[0] += records
-        self._missing[1] += data
-        self.missing += records
+            self._untold[0] += len(blocks)
+            self._untold[1] += data
+            self._missing += len(blocks)
 
     def close(self, reason: str | None) -> None:
         """End the file.
@@ -148,10 +142,7 @@ class RecordingFile:
             if self._capture is not None:
                 self._appender.write(self._capture.finish())
                 self._capture = None
-            elif reason is not None and self._marker:
-                self.full = False
-                closed = Closed(time.time_ns(), reason, self.records, self.missing)
-                self._append(Encoder(self._marker).encode(closed), 1, 0)
-                self._marker = b""
+            elif reason is not None and self._own is not None:
+                self._own.end(reason, time.time_ns())
         finally:
             self._appender.close()

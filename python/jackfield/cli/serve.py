@@ -29,14 +29,17 @@ from ..hub.assembly import parts_of
 from ..hub.control import choose_path, option_text
 from ..hub.identify import parse_rule
 from ..hub.journal import Event
+from ..hub.log_directory import parse_keep
 from ..hub.operators import Operators
 from ..hub.plan import Limits, PlanError, banner, plan_listeners
 from ..hub.protocol import RequestError
 from ..hub.reload import Reloader
 from ..hub.server import Hub, Settings
+from ..hub.settings import KEEP
 from ..hub.state import choose_path as choose_state
 from ..hub.successor import Succession, inherited_socket
 from ..hub.text import TextError, line_ending, parse_size
+from ..recording.retention import Keep
 from .configuring import trying
 from .console import HubWindow, has_terminal
 from .succession import command, keep, told
@@ -72,6 +75,8 @@ def settings_of(
     identify: str,
     state: str | None,
     scripts: list[str],
+    log_dir: str | None,
+    log_keep: str | None,
     control: str | None,
 ) -> Settings:
     """What the options mean. Opens nothing; raises for what they cannot mean."""
@@ -100,6 +105,8 @@ def settings_of(
         state=choose_state(state, control_path, os.environ, os.getuid()),
         state_required=state is not None,
         scripts=[Path(path).absolute() for path in scripts],
+        log_directory=None if log_dir is None else Path(log_dir).absolute(),
+        log_keep=_keep(log_dir, log_keep),
         config=None if config in (None, "none") else Path(config),
     )
 
@@ -109,6 +116,13 @@ def _size(option: str, text: str) -> int:
     if size == 0:
         raise TextError(f"{option} {text}: at least one byte is needed, such as 64K")
     return size
+
+
+def _keep(directory: str | None, keep: str | None) -> Keep:
+    kept = KEEP if keep is None else parse_keep(keep)
+    if keep is not None and directory is None and not trying.get():  # `config` tries each value by itself
+        raise TextError(f"--log-keep {keep}: there is nothing to keep without --log-dir DIR")
+    return kept
 
 
 async def _main(settings: Settings, handed: int | None, *, live: bool, as_json: bool) -> int:

@@ -57,6 +57,14 @@ def serve(
         list[str] | None,
         typer.Option("--script", metavar="FILE", help="Call the hooks of a Python file (see 'script add')."),
     ] = None,
+    log_dir: Annotated[
+        str | None,
+        typer.Option("--log-dir", metavar="DIR", help="Record everything that is said into files in DIR."),
+    ] = None,
+    log_keep: Annotated[
+        str | None,
+        typer.Option("--log-keep", metavar="WHAT", help="Of --log-dir, an age, a size or both (7d,1G)."),
+    ] = None,
     config: Annotated[
         str | None,
         typer.Option("--config", metavar="FILE", help="Configuration file; 'none' for none. See below."),
@@ -89,6 +97,7 @@ def serve(
     Examples:
       jackfield serve tcp://127.0.0.1:7000
       jackfield serve 7000 udp://:7000 unix:///tmp/lines.sock,framing=line
+      jackfield serve 7000 --log-dir /var/log/jackfield --log-keep 30d,10G
       jackfield serve tcp://127.0.0.1:7000 --identify 'id=(\\w+)'
       jackfield serve udp://:7000,identify=host tcp://:7001,conflict=newer
       jackfield serve tcp://127.0.0.1:7000,eol=crlf --max-clients 100 --queue 256K
@@ -109,5 +118,7 @@ def serve(
         identify=identify,
         state=state,
         scripts=script or [],
+        log_dir=log_dir,
+        log_keep=log_keep,
         control=chosen_control(context, control),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .autoreply import Autoreply
+from .log_directory import LogDirectory
 from .part import Part
 from .scripts import Scripts
 from .server import Settings
@@ -11,4 +12,7 @@ from .snippets import Snippets
 
 def parts_of(settings: Settings) -> list[Part]:
     """The parts of a hub with these settings, to be given to `Hub`."""
-    return [Snippets(), Autoreply(), Scripts(list(settings.scripts))]
+    parts: list[Part] = [Snippets(), Autoreply(), Scripts(list(settings.scripts))]
+    if settings.log_directory is not None:
+        parts.append(LogDirectory(settings.log_directory, settings.log_keep))
+    return parts

@@ -1,8 +1,9 @@
 """What lives in the hub beside its clients and sees what happens to them: recorder, replies, names.
 
 Owns how parts come and go and how events reach them. A part overrides what it wants to see; what nobody
-overrides costs nothing. Parts are called in the order in which they were attached, in the hub's own task:
-they must not wait. One that raises is logged as a `fault` and harms neither clients nor other parts.
+overrides costs nothing. Parts are called in the order in which they were attached, those that only look on
+before the others, in the hub's own task: they must not wait. One that raises is logged as a `fault` and
+harms neither clients nor other parts.
 """
 
 from __future__ import annotations
@@ -21,10 +22,13 @@ SEEN: Final = ("came", "went", "heard", "told")
 class Part:
     """Base of all parts. Times are Unix seconds.
 
-    One that `reopens` is opened again after `close`, where a reload failed; others are gone then.
+    One that `reopens` is opened again after `close`, where a reload failed; others are gone then. One that
+    only looks on (`looks_on`) sees each thing before the parts that may answer it, so that it sees the
+    answer behind.
     """
 
     reopens = True
+    looks_on = False
 
     async def open(self, hub: Hub) -> None:
         """The hub begins to serve, or serves already. Raising keeps the part out."""
@@ -135,9 +139,10 @@ class Parts:
                 self._fault(what, problem)
 
     def _sort(self) -> None:
+        in_order = sorted(self._parts, key=lambda part: not part.looks_on)
         for what in SEEN:
             ours = getattr(Part, what)
-            seeing = [part for part in self._parts if getattr(type(part), what) is not ours]
+            seeing = [part for part in in_order if getattr(type(part), what) is not ours]
             self._wanted[what] = tuple(getattr(part, what) for part in seeing)
 
 

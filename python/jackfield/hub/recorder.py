@@ -12,8 +12,8 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from jackfield import Member
 
@@ -53,6 +53,9 @@ class Recorder(Part):
     `sink` is handed each chunk and calls `acknowledge` when it is written. With `roll`, a function of the
     bytes in the file and of the time, a new file begins whenever it says so. Times are nanoseconds.
     """
+
+    reopens = False  # its sink is gone then
+    looks_on = True
 
     def __init__(
         self,
@@ -107,6 +110,11 @@ class Recorder(Part):
         for client_id in [each for each in self._known if hub.member(each) is None]:
             self._leave(client_id, "it left as the recording began")
         self._schedule(at_once=True)
+
+    async def resume(self, now: float, clients: Sequence[Client], handed: Any) -> None:
+        for client in clients:
+            if client.id not in self._known:
+                self._meet(client, earlier=True)
 
     async def close(self) -> None:
         """The hub ends: what was recorded has half a second to be written."""

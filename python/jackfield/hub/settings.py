@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..recording.retention import Keep
 from .plan import Limits, ListenerPlan
+
+KEEP = Keep(age=7 * 86_400.0, size=1024**3)  # "7d,1G"
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +18,8 @@ class Settings:
 
     `state` is the file of what lasts, None to keep nothing; where it cannot be kept, a hub that must
     (`state_required`) does not start, and another goes on without and says so. `config` is the file that
-    the settings were read from, if there is one.
+    the settings were read from, if there is one. `log_directory` is where everything that is said is
+    recorded, as much of it as `log_keep` says; None is nowhere.
     """
 
     listeners: Sequence[ListenerPlan]
@@ -26,3 +30,5 @@ class Settings:
     state_required: bool = True
     scripts: Sequence[Path] = ()
     config: Path | None = None
+    log_directory: Path | None = None
+    log_keep: Keep = KEEP

@@ -36,6 +36,8 @@ Key = tuple[int, int]  # a session's identity, and the id of its request
 class Watching(Part):
     """The operators who watch one hub."""
 
+    looks_on = True
+
     def __init__(self) -> None:
         self.watchers: dict[Key, Watcher] = {}
         self._leaving: set[asyncio.Future[None]] = set()

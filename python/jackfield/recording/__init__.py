@@ -19,6 +19,7 @@ An application that knows neither the hub nor any socket; its modules are pure b
     index       a recording that is read in any order: the messages of each connection
     playing     one side of a connection, said again at the recorded times
     comparing   answers against the recorded ones
+    retention   which files of a log directory go, and when a new one begins
 """
 
 from .decoding import Decoder, NotARecording

@@ -15,8 +15,9 @@ from typing import Final, Self
 
 from .capture import CaptureDecoder
 from .decoding import Decoder
+from .encoding import FILE_HEADER, MARKER_LENGTH, Encoder
 from .pcapng import SECTION
-from .records import Record
+from .records import Closed, Lost, Record
 
 READ_AT_ONCE: Final = 1024 * 1024
 NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -96,6 +97,9 @@ class Appender:
         self.size += len(data)
         return True
 
+    def fileno(self) -> int:
+        return self._fd
+
     def close(self) -> None:
         """Close the file. May be called twice."""
         fd, self._fd = self._fd, -1
@@ -109,3 +113,64 @@ class Appender:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+class RecordingAppender:
+    """A recording that is appended to in chunks of whole records.
+
+    What a full disk has no room for is counted, and a `Lost` record tells it before what is written next.
+    `missing` are these records in all, `records` those that are in the file.
+    """
+
+    def __init__(self, appender: Appender) -> None:
+        self._appender = appender
+        self._header = b""
+        self._untold = [0, 0]  # records and bytes
+        self.records = 0
+        self.missing = 0
+
+    @property
+    def name(self) -> str:
+        return self._appender.name
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file."""
+        return self._appender.size
+
+    def missing_before(self, records: int, data: int) -> None:
+        """So much is missing before what is written next, and no fault of this file."""
+        self._untold[0] += records
+        self._untold[1] += data
+
+    def write(self, chunk: bytes, *, records: int, data: int, now: int) -> bool:
+        """Append `records` records with `data` bytes of clients; the first chunk begins with the file's
+        header.
+
+        False when the disk is full. Raises OSError for anything else.
+        """
+        if not self._header:
+            self._header, chunk = chunk[: FILE_HEADER.size], chunk[FILE_HEADER.size :]
+        told = b""
+        if self._untold[0]:
+            lost = Lost(now, self._untold[0], self._untold[1], "the disk was full")
+            told = Encoder(self._header[-MARKER_LENGTH:]).encode(lost)
+        header = b"" if self.size else self._header
+        if self._appender.write(header + told + chunk if header or told else chunk):
+            self.records += records
+            self._untold = [0, 0] if told else self._untold
+            return True
+        self.missing_before(records, data)
+        self.missing += records
+        return False
+
+    def end(self, reason: str, now: int) -> None:
+        """Write the record that closes the file, if there is one."""
+        if self._header:
+            closed = Closed(now, reason, self.records, self.missing)
+            encoded = Encoder(self._header[-MARKER_LENGTH:]).encode(closed)
+            self.write(encoded, records=1, data=0, now=now)
+
+    def close(self) -> None:
+        """Close the file. May be called twice."""
+        self._appender.close()
