@@ -17,11 +17,15 @@ NO_HUB: Final = 3
 NO_SUCH_CLIENT: Final = 4
 AMBIGUOUS: Final = 5
 DROPPED: Final = 6
+NO_ANSWER: Final = 7
+LEFT: Final = 8
+HALTED: Final = 9
 DIFFERS: Final = 10
 INTERRUPTED: Final = 130
 
 EXIT_CODES: Final = """Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no hub answers, 4 no such client,
-5 several clients where one is wanted, 6 a client's queue was full, 10 an answer differs from the recording,
+5 several clients where one is wanted, 6 a client's queue was full, 7 no answer as expected,
+8 a client left or cannot be sent to, 9 halted by --halt-on, 10 an answer differs from the recording,
 130 Ctrl-C.
 `check` has one for each cause: see `check --causes`."""
 

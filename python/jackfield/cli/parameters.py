@@ -49,6 +49,34 @@ Crc = Annotated[
         "--crc", metavar="NAME", help="Append a checksum: modbus, crc32, xor8:hex ... (see 'jackfield crc')."
     ),
 ]
+Expect = Annotated[
+    str | None,
+    typer.Option(
+        "--expect", metavar="PATTERN", help="Wait for an answer that matches: a regular expression, or hex."
+    ),
+]
+Patience = Annotated[
+    str | None, typer.Option("--timeout", metavar="TIME", help="How long an answer is waited for (2s).")
+]
+Wave = Annotated[
+    int | None,
+    typer.Option("--wave", metavar="N", min=1, help="So many clients at a time, and then the next."),
+]
+HaltOn = Annotated[
+    str | None,
+    typer.Option("--halt-on", metavar="N", help="No more waves once so many failed: 2, or 10% of all."),
+]
+Pause = Annotated[str | None, typer.Option("--pause", metavar="TIME", help="Between two waves.")]
+Every = Annotated[
+    str | None, typer.Option("--every", metavar="TIME", help="Again and again, so far apart, until Ctrl-C.")
+]
+Repeat = Annotated[
+    int | None, typer.Option("--repeat", metavar="N", min=1, help="With --every: so often in all.")
+]
+Jitter = Annotated[
+    str | None, typer.Option("--jitter", metavar="TIME", help="With --every: each up to so much later.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say who would be sent what, and send nothing.")]
 Wait = Annotated[str, typer.Option("--wait", metavar="TIME", help="How long a full queue may be waited for.")]
 Data = Annotated[
     list[str] | None,

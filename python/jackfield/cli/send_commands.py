@@ -14,15 +14,24 @@ from .parameters import (
     Control,
     Crc,
     Data,
+    DryRun,
     Encoded,
     Eol,
     Escapes,
+    Every,
+    Expect,
     File,
+    HaltOn,
     Hex,
+    Jitter,
     Json,
+    Patience,
+    Pause,
+    Repeat,
     Snippet,
     Target,
     Wait,
+    Wave,
     chosen_control,
 )
 
@@ -38,6 +47,15 @@ def send(
     encoding: Encoded = None,
     crc: Crc = None,
     snippet: Snippet = None,
+    expect: Expect = None,
+    timeout: Patience = None,
+    wave: Wave = None,
+    halt_on: HaltOn = None,
+    pause: Pause = None,
+    every: Every = None,
+    repeat: Repeat = None,
+    jitter: Jitter = None,
+    dry_run: DryRun = False,
     wait: Wait = "10s",
     as_json: Json = False,
     control: Control = None,
@@ -56,6 +74,12 @@ def send(
     packet clients get everything as one message at its end: at most 16M, 64K by UDP; those that
     cannot are skipped and named.
 
+    --expect listens before it sends, and prints what the client answers: on a stream all it says up
+    to the end of the line that matches, else the message that does; or, where PATTERN has groups, what
+    they match. ^ and $ are ends of lines, '.' is any answer. Syntax: RE2's. With --hex PATTERN is
+    bytes: '01 03 .. *', .. any byte, * any number of them. Of several clients a table tells who gave
+    which answer, and a wave starts when everyone in the one before answered or did not in time.
+
     \b
     Examples:
       jackfield send 3 'open the door'
@@ -66,12 +90,18 @@ def send(
       jackfield send 3,7 --file firmware.bin
       date | jackfield send all -
       jackfield send dev7 --snippet status
+      jackfield send dev7 'AT' --expect OK --timeout 500ms
+      jackfield send 'dev*' 'version?' --expect 'version (\\S+)'
+      jackfield send 'dev*' --file fw.bin --expect done --timeout 1m --wave 10 --halt-on 2
+      jackfield send plc --hex '01 03 00 00 00 01' --crc modbus --expect '01 03 02 .. ..' --every 1s
     """
     from .sending import send as command
 
     command(
         target, data or [], as_hex=as_hex, file=file, escapes=escapes, eol=eol, encoding=encoding, crc=crc,
-        snippet=snippet, wait=wait, as_json=as_json, control=chosen_control(context, control),
+        snippet=snippet, expect=expect, timeout=timeout, wave=wave, halt_on=halt_on, pause=pause,
+        every=every, repeat=repeat, jitter=jitter, dry_run=dry_run, wait=wait, as_json=as_json,
+        control=chosen_control(context, control),
     )  # fmt: skip
 
 
@@ -82,6 +112,7 @@ def broadcast(context: typer.Context, **options: Any) -> None:
     Examples:
       jackfield broadcast 'the server restarts at 18:00'
       jackfield broadcast --hex 0x00ff
+      jackfield broadcast 'version?' --expect . --json
     """
     send(context, "all", **options)
 

@@ -17,9 +17,11 @@ from ..hub.operator import Operator
 from ..hub.protocol import encode_data
 from ..hub.text import parse_duration
 from . import failures
+from .asking import Message, Question, ask
 from .failures import Failure
 from .notation import Notation
 from .operate import print_json, with_hub
+from .rehearsing import rehearse
 from .streams import Input
 from .views import checksums_table, counted, nobody
 
@@ -38,10 +40,13 @@ def send(
     encoding: str | None,
     crc: str | None,
     snippet: str | None,
+    dry_run: bool,
     wait: str,
     as_json: bool,
     control: str | None,
+    **asking: Any,
 ) -> None:
+    """Send; `asking` are the options of `Question`, which decide whether answers are waited for."""
     if crc == "list":
         print("\n".join(checksums_table(CATALOGUE)))
         return
@@ -49,42 +54,62 @@ def send(
     notation = Notation.from_options(as_hex=as_hex, escapes=escapes, eol=eol, encoding=encoding, crc=crc)
     _check_source(words, file=file, snippet=snippet)
     _check_notation(
-        words, file=file, snippet=snippet, as_hex=as_hex, escapes=escapes, encoding=encoding, crc=crc
-    )
+        words, file=file, snippet=snippet, as_hex=as_hex, escapes=escapes, encoding=encoding, crc=crc,
+        answers=asking["expect"] is not None,
+    )  # fmt: skip
+    question = Question.from_options(**asking, as_hex=as_hex, encoding=notation.encoding)
+    if question is not None or dry_run:
+        message = _message(words, notation, file=file, snippet=snippet, wait=patience)
+        if dry_run:
+            rehearse(target, message, question, as_json=as_json, control=control)
+        elif question is not None:
+            ask(target, message, question, as_json=as_json, control=control)
+        return
+
     with contextlib.ExitStack() as stack:
+        # What is wrong with what is sent is said before any hub is looked for.
         if file is not None:
-            opened = stack.enter_context(open(file, "rb", buffering=0))
-            report = with_hub(
-                control, lambda operator: _send_from(operator, target, opened.fileno(), notation, patience)
-            )
-        elif snippet is not None:
-            report = with_hub(
-                control,
-                lambda operator: operator.request(
-                    "send", target=target, snippet=snippet, ending=notation.eol
-                ),
-            )
+            fd = stack.enter_context(open(file, "rb", buffering=0)).fileno()
         elif words == ["-"] and not as_hex:
-            report = with_hub(
-                control, lambda operator: _send_from(operator, target, sys.stdin.fileno(), notation, patience)
-            )
+            fd = sys.stdin.fileno()
         else:
-            data, ending = payload(words, notation)
-            report = with_hub(
-                control,
-                lambda operator: operator.request(
-                    "send",
-                    target=target,
-                    data=encode_data(data),
-                    ending=ending,
-                    wait=patience if words == ["-"] else None,
-                ),
-            )
+            fd = None
+            message = _message(words, notation, file=None, snippet=snippet, wait=patience)
+
+        async def work(operator: Operator) -> dict[str, Any]:
+            if fd is not None:
+                return await _send_from(operator, target, fd, notation, patience)
+            return await operator.request("send", target=target, **message.arguments, wait=message.wait)
+
+        report = with_hub(control, work)
     if as_json:
         print_json(report)
     elif sys.stdout.isatty():
         print(f"sent to {counted(report['sent'])}" if len(report) > 2 or any(report.values()) else nobody())
     fail_unless_complete(report)
+
+
+def _message(
+    words: list[str], notation: Notation, *, file: str | None, snippet: str | None, wait: float
+) -> Message:
+    """What is sent, all of it at hand."""
+    if snippet is not None:
+        return Message({"snippet": snippet, "ending": notation.eol})
+    if file is not None:
+        with open(file, "rb") as opened:
+            return Message.of(*notation.finished(_limited(opened.read(LONGEST + 1))), wait)
+    if words == ["-"] and not notation.as_hex:
+        return Message.of(*notation.finished(_limited(sys.stdin.buffer.read(LONGEST + 1))), wait)
+    return Message.of(*payload(words, notation), wait if words == ["-"] else None)
+
+
+def _limited(data: bytes) -> bytes:
+    if len(data) > LONGEST:
+        raise Failure(
+            f"more than {LONGEST} bytes cannot go out as one message that is asked with or repeated",
+            "send them without --expect, --wave and --every",
+        )
+    return data
 
 
 def payload(words: list[str], notation: Notation) -> tuple[bytes, str]:
@@ -182,7 +207,9 @@ def _check_notation(
     escapes: bool,
     encoding: str | None,
     crc: str | None,
+    answers: bool,
 ) -> None:
+    """`answers`: what clients answer is shown, in the encoding."""
     if snippet is not None and (as_hex or escapes or crc is not None):
         raise Failure(
             "--snippet is what is sent, as it was kept", "leave --hex, -e and --crc out", code=failures.USAGE
@@ -200,7 +227,7 @@ def _check_notation(
         ),
         None,
     )
-    if encoding is not None and raw is not None:
+    if encoding is not None and raw is not None and (as_hex or not answers):
         raise Failure(
             f"--encoding is for typed text, and {raw} gives bytes",
             "leave one of them out",

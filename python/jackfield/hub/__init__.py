@@ -5,6 +5,9 @@ An application: it uses only the public `jackfield` library. Its modules, from p
     text        what people type -> bytes: escapes, hex, line endings, durations, sizes
     encodings   text in other encodings than UTF-8
     checksums   CRCs and sums by name
+    expecting   whether what a client says is the answer that is waited for
+    waves       many clients, some at a time; outcomes names what can become of each
+    asking      one question to many clients, and what each one answers
     patterns    regular expressions that operators write and clients feed
     display     bytes -> what people see: nothing a client sends reaches a terminal raw; tables
     target      which clients a TARGET means

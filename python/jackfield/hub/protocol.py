@@ -21,6 +21,11 @@ What cannot be read as a request is answered with an `error` whose `id` is null.
     send       target, data, ending?, wait?, more?    ok {sent: count, dropped: count, left?, partly?,
                                                       partly_sent?, skipped?, skipped_because?}
     send_on    of, data, more?, whole?                ok as send
+    ask        target, data, ending?, wait?, expect?, event {asking: [[id, name], ...], total} (pages),
+               binary?, timeout?, wave?, halt_on?,    event {wave, of, to: [ids]}, event {results: [{id,
+               pause?, again?                         name, outcome, seconds?, answer?, groups?, said?,
+                                                      detail?}, ...]} ..., ok {clients, outcomes: {outcome:
+                                                      count}, waves, halted, not_sent: [ids]}
     rename     target, name                           ok {id, name, before, lasting}
     claim      target                                 ok {id, name, before, from, lasting}
     tag        target, add?, remove?                  ok {clients: count, lasting: count}
@@ -50,7 +55,8 @@ What cannot be read as a request is answered with an `error` whose `id` is null.
                                                       ok {records, bytes, lost, clients, left: reason}
     recorded   of                                     one chunk of the recording `of` is written; ok {}
     record_end of, reason?                            ok {}; the recording `of` has its own ok behind its rest
-    cancel     of                                     ends the logs, talk, watch or record with that id; ok {}
+    cancel     of                                     ends the logs, talk, watch, record or ask with that
+                                                      id; ok {}
     stop       -                                      ok {}, then the hub ends
     reload     timeout?                               ok {pid, predecessor, kept, not_kept: [{id, name,
                                                       reason}], seconds, paused}, then the hub hangs up
@@ -71,6 +77,19 @@ same clients (`of`: the id of the send) until one comes without `more`: streams 
 piece as it comes, everyone else gets `whole`, all of it as one message, at the end, and is skipped without.
 The counts are in clients, and tell of the send so far. An operator that does not read what it asked for is
 disconnected.
+
+An `ask` sends and tells what became of each client: `outcome` is answered, sent (nothing was expected),
+no_match (`said` is the beginning of what it said instead), silent, left, full or refused. `expect` is a
+regular expression in RE2's syntax; each client is listened to before it is sent to, and has `timeout`
+seconds (2) after that. `binary` answers have no lines. `wave` clients are asked at a time, `pause` seconds
+apart; none are once `halt_on` ("2", "10%") have failed. `again` marks a repetition: the log has only those
+that fail. From Python, with `operate` of `hub/operator.py`:
+
+    async for part in operator.stream(
+        "ask", target="dev*", data=encode_data(b"version?"), ending="lf", expect="v([0-9]+)"
+    ):
+        for result in part.get("results", ()):
+            print(result["name"], result["outcome"])
 
 A `watch` tells, in events that each carry one of these, what has happened since the one before:
 

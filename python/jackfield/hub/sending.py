@@ -67,6 +67,10 @@ class Sending:
         self._gone = gone
         self._wait = wait  # seconds; 0 drops what a full queue has no room for, and counts it
         self.bytes = 0
+        self.on_queued: Callable[[Recipient], None] | None = None
+        """Called right after bytes were queued for a client, before anything it says can be heard."""
+        self.on_end: Callable[[Recipient], None] | None = None
+        """Called when a client has everything of the last piece, or `failure` says why it gets no more."""
 
     async def pass_on(self, data: bytes, *, last: bool = True, whole: bytes | None = None) -> None:
         """Send a piece to streams and, with the last one, `whole` (None: `data`) to the others.
@@ -86,7 +90,11 @@ class Sending:
                     if key not in pieces:
                         body = (data if recipient.in_pieces or whole is None else whole) + ending
                         pieces[key] = _chunks(body) if recipient.in_pieces and self._wait else [body]
-                    self._begin(recipient, pieces[key], tasks)
+                    waits = self._begin(recipient, pieces[key])
+                    if waits:
+                        tasks.append(asyncio.create_task(self._rest(recipient, waits, last=last)))
+                    elif last:
+                        self._ended(recipient)
                 await asyncio.sleep(0)
             await asyncio.gather(*tasks)
         finally:
@@ -101,7 +109,8 @@ class Sending:
             if not recipient.in_pieces and not recipient.failure:
                 recipient.failure, recipient.skipped = f"{why} to {recipient.name}", True
 
-    def _begin(self, recipient: Recipient, chunks: list[bytes], tasks: list[asyncio.Task[None]]) -> None:
+    def _begin(self, recipient: Recipient, chunks: list[bytes]) -> list[bytes]:
+        """Queue what there is room for; the chunks that must wait for it."""
         longest = PACKET_LIMITS.get(recipient.member.protocol)
         if longest is not None and len(chunks[0]) > longest:
             recipient.skipped = True
@@ -109,27 +118,27 @@ class Sending:
                 f"{len(chunks[0])} bytes do not fit into one packet to {recipient.name}: "
                 f"{recipient.member.protocol} carries at most {longest}"
             )
-            return
+            return []
         try:
             if not self._wait:
                 if self._group.broadcast_nowait(chunks[0], to=[recipient.member]):
                     self._queued(recipient, chunks[0])
                 else:
                     recipient.failure = FULL if recipient.member.is_connected else LEFT
-                return
+                return []
             for index, chunk in enumerate(chunks):
                 try:
                     recipient.member.send_nowait(chunk)
                 except jackfield.QueueFull:
-                    tasks.append(asyncio.create_task(self._rest(recipient, chunks[index:])))
-                    return
+                    return chunks[index:]
                 self._queued(recipient, chunk)
         except jackfield.FramingError as problem:
             recipient.failure, recipient.skipped = str(problem), True
         except jackfield.JackfieldError:
             recipient.failure = LEFT
+        return []
 
-    async def _rest(self, recipient: Recipient, chunks: list[bytes]) -> None:
+    async def _rest(self, recipient: Recipient, chunks: list[bytes], *, last: bool) -> None:
         try:
             for chunk in chunks:
                 await recipient.member.send(chunk, self._wait)
@@ -140,9 +149,17 @@ class Sending:
             recipient.failure, recipient.skipped = str(problem), True
         except jackfield.JackfieldError:
             recipient.failure = LEFT
+        if last:
+            self._ended(recipient)
+
+    def _ended(self, recipient: Recipient) -> None:
+        if self.on_end is not None:
+            self.on_end(recipient)
 
     def _queued(self, recipient: Recipient, chunk: bytes) -> None:
         recipient.queued += len(chunk)
+        if self.on_queued is not None:
+            self.on_queued(recipient)
         if self._told is not None:
             self._told(recipient.member, chunk)
 

@@ -8,7 +8,7 @@ garbage is told so, and neither harms anyone else.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 import jackfield
@@ -139,6 +139,37 @@ class Session:
             end()
             raise RequestError(REFUSED, f"one operator may follow {MAX_SUBSCRIPTIONS} things at a time")
         self._subscriptions[request_id] = end
+
+    def begin(self, request_id: int, work: Coroutine[Any, Any, dict[str, Any]]) -> None:
+        """Do a long request beside the others; its result is the `ok`.
+
+        It is cancelled when its operator cancels it or goes. Raises `RequestError`, as `subscribe`.
+        """
+        task = asyncio.create_task(self._long(request_id, work))
+
+        def end() -> None:
+            task.cancel()
+
+        try:
+            self.subscribe(request_id, end)
+        except RequestError:
+            work.close()
+            raise
+
+    async def _long(self, request_id: int, work: Coroutine[Any, Any, dict[str, Any]]) -> None:
+        try:
+            done = protocol.ok(request_id, await work)
+            self.forget(request_id)
+            await self.reply(done)
+        except (jackfield.QueueFull, TimeoutError):
+            self._drop_slow()
+        except (jackfield.JackfieldError, OSError):
+            self.end()  # the operator went away
+        except Exception as problem:
+            fault = f"{type(problem).__name__}: {problem}"
+            self.hub.log("fault", operator=self.who, error=fault)
+            self.forget(request_id)
+            self.push(protocol.error(request_id, RequestError(FAILED, f"a fault of the hub: {fault}")))
 
     def forget(self, request_id: int) -> None:
         """A subscription ended by itself."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from . import about, clients, naming, recording, reloading, replies, scripts, sends, watch, watching
+from . import about, asks, clients, naming, recording, reloading, replies, scripts, sends, watch, watching
 
 if TYPE_CHECKING:
     from ..protocol import Request
@@ -19,6 +19,7 @@ Operation = Callable[["Session", "Request"], Awaitable[dict[str, Any] | None]]
 
 OPERATIONS: Final[dict[str, Operation]] = {
     **about.OPERATIONS,
+    **asks.OPERATIONS,
     **clients.OPERATIONS,
     **naming.OPERATIONS,
     **recording.OPERATIONS,
