@@ -38,6 +38,42 @@ def test_the_table() -> None:
     ]
 
 
+ABSENT = {
+    "id": None,
+    "name": "boiler-room-1",
+    "state": "absent",
+    "protocol": "udp",
+    "peer": "192.168.100.200:40122",
+    "since": "2026-11-20T09:59:00.000Z",
+    "tags": ["cellar"],
+    "note": "key at the desk",
+}
+
+
+def test_state_tags_and_notes_are_shown_as_far_as_there_is_room() -> None:
+    clients = [
+        client(state="connected", tags=["floor1", "spare"], note=""),
+        client(id=12, name="tcp-12", state="connected", tags=[], conflict="boiler-room-1"),
+        ABSENT,
+    ]
+    assert clients_table(clients, now=NOW, width=80) == [
+        "ID  NAME           STATE      TAGS      PROTO  PEER             SINCE  NOTE",
+        " 1  tcp-1          connected  floor1,…  tcp    127.0.0.1:40122  1m00s",
+        "12  tcp-12         claims b…            tcp    127.0.0.1:40122  1m00s",
+        " -  boiler-room-1  absent     cellar    udp    192.168.100.20…  2h01m  key at t…",
+    ]
+    wide = clients_table(clients, now=NOW, width=200)
+    assert wide[0] == (
+        "ID  NAME           STATE                 TAGS          PROTO  LOCAL           "
+        "PEER                   SINCE  IN   OUT  QUEUED  NOTE"
+    )
+    assert wide[2].split() == [
+        "12", "tcp-12", "claims", "boiler-room-1", "tcp", "127.0.0.1:7000", "127.0.0.1:40122", "1m00s",
+        "5", "2.0K", "0",
+    ]  # fmt: skip
+    assert wide[3].split()[:6] == ["-", "boiler-room-1", "absent", "cellar", "udp", "-"]
+
+
 def test_drops_are_shown_when_there_are_some() -> None:
     lines = clients_table([client(dropped=3)], now=NOW, width=100)
     assert lines[0].endswith("QUEUED  DROPPED")

@@ -52,12 +52,12 @@ def _size(name: str) -> Callable[[dict[str, Any], float], str]:
 
 _CLIENTS: Final = (
     _Cell(Column("ID", right=True), lambda client, now: str(client["id"] or "-")),
-    _Cell(Column("NAME", least=8), _safe("name")),
+    _Cell(Column("NAME", least=13), _safe("name")),
     _Cell(Column("STATE", least=9), _state, plain=("connected",)),
     _Cell(Column("TAGS", least=8), lambda client, now: ",".join(client.get("tags", ())), plain=("",)),
-    _Cell(Column("PROTO"), lambda client, now: short_protocol(client["protocol"]), given_up=5),
+    _Cell(Column("PROTO"), lambda client, now: short_protocol(client["protocol"]), given_up=6),
     _Cell(Column("LOCAL", least=10), _safe("local", "-"), given_up=1),
-    _Cell(Column("PEER", least=12), _safe("peer")),
+    _Cell(Column("PEER", least=15), _safe("peer")),
     _Cell(Column("SINCE", right=True), lambda client, now: human_age(age_of(client["since"], now))),
     _Cell(Column("IN", right=True), _size("bytes_in"), given_up=3),
     _Cell(Column("OUT", right=True), _size("bytes_out"), given_up=4),
@@ -65,7 +65,7 @@ _CLIENTS: Final = (
     _Cell(
         Column("DROPPED", right=True), lambda client, now: str(client.get("dropped", "-")), plain=("0", "-")
     ),
-    _Cell(Column("NOTE", least=8), _safe("note"), plain=("",)),
+    _Cell(Column("NOTE", least=8), _safe("note"), plain=("",), given_up=5),
 )
 
 
@@ -73,7 +73,7 @@ def clients_table(clients: Sequence[dict[str, Any]], *, now: float, width: int |
     """One line per client under a heading.
 
     STATE, TAGS, DROPPED and NOTE are there only when they say something of any client. Where `width` has no
-    room for all columns, LOCAL goes first, then QUEUED, IN, OUT and PROTO.
+    room for all columns, LOCAL goes first, then QUEUED, IN, OUT, NOTE and PROTO.
     """
     columns = []
     for cell in _CLIENTS:
