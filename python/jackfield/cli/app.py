@@ -25,6 +25,7 @@ from .config_command import config
 from .console_command import console
 from .crc_command import crc
 from .demo_command import demo
+from .dial_command import dial, undial
 from .parameters import (
     Client,
     Control,
@@ -218,6 +219,8 @@ def kick(
     command(target, reset=reset, as_json=as_json, control=chosen_control(context, control))
 
 
+app.command()(dial)
+app.command(no_args_is_help=True)(undial)
 app.add_typer(snippet)
 app.add_typer(autoreply)
 app.add_typer(script)

@@ -27,6 +27,7 @@ import jackfield
 
 from ..hub.assembly import parts_of
 from ..hub.control import choose_path, option_text
+from ..hub.dial_plan import plan_dial
 from ..hub.identify import parse_rule
 from ..hub.journal import Event
 from ..hub.log_directory import parse_keep
@@ -77,6 +78,7 @@ def settings_of(
     scripts: list[str],
     log_dir: str | None,
     log_keep: str | None,
+    dials: list[str],
     control: str | None,
 ) -> Settings:
     """What the options mean. Opens nothing; raises for what they cannot mean."""
@@ -107,6 +109,10 @@ def settings_of(
         scripts=[Path(path).absolute() for path in scripts],
         log_directory=None if log_dir is None else Path(log_dir).absolute(),
         log_keep=_keep(log_dir, log_keep),
+        dials=[
+            plan_dial(jackfield.Address.from_command_line(dial), framing=framing, ending=eol.lower())
+            for dial in dials
+        ],
         config=None if config in (None, "none") else Path(config),
     )
 

@@ -69,6 +69,10 @@ def serve(
         str | None,
         typer.Option("--config", metavar="FILE", help="Configuration file; 'none' for none. See below."),
     ] = None,
+    dial: Annotated[
+        list[str] | None,
+        typer.Option("--dial", metavar="ADDRESS", help="Connect out, too: ADDRESS,name=NAME (see 'dial')."),
+    ] = None,
     control: Control = None,
 ) -> None:
     """Start a hub that listens on every ADDRESS and holds every client that comes.
@@ -120,5 +124,6 @@ def serve(
         scripts=script or [],
         log_dir=log_dir,
         log_keep=log_keep,
+        dials=dial or [],
         control=chosen_control(context, control),
     )

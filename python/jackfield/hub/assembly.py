@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .autoreply import Autoreply
+from .dialling import Dialling
 from .log_directory import LogDirectory
 from .part import Part
 from .scripts import Scripts
@@ -15,4 +16,4 @@ def parts_of(settings: Settings) -> list[Part]:
     parts: list[Part] = [Snippets(), Autoreply(), Scripts(list(settings.scripts))]
     if settings.log_directory is not None:
         parts.append(LogDirectory(settings.log_directory, settings.log_keep))
-    return parts
+    return [*parts, Dialling(settings.dials)]

@@ -85,7 +85,10 @@ class Identities:
 
     def came(self, now: float, client_id: int, member: Member) -> None:
         """A client was let in."""
-        if self._hub.plan_of(member).identify.by_host and member.peer is not None and member.peer.host:
+        plan = self._hub.plan_of(member)
+        if plan.known_as:
+            self.recognise(now, client_id, member, plan.known_as)
+        elif plan.identify.by_host and member.peer is not None and member.peer.host:
             host = member.peer.host.removeprefix("::ffff:")
             self.recognise(now, client_id, member, f"host:{host}")
 

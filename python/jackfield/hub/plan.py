@@ -58,6 +58,7 @@ class ListenerPlan:
     max_clients: int | None = None
     identify: Rule = NO_RULE
     newer_wins: bool = False
+    known_as: str = ""  # the identity of the one peer that there is, where this is no listener
 
     @property
     def ending_bytes(self) -> bytes:

@@ -42,6 +42,9 @@ What cannot be read as a request is answered with an `error` whose `id` is null.
                       exact?, ending?, rate?
     autoreply_list    -                               ok {rules: [rule with its counts, ...]}
     autoreply_remove  name                            ok {name}
+    dial_add   address, name?, framing?, ending?      ok {name, address, state, client, reason, explain, ...}
+    dial_list  -                                      ok {dials: [as dial_add, ...]}
+    dial_remove  name                                 ok {name, address, lasting}
     kick       target, reset?                         ok {kicked: [ids]}
     logs       last?, follow?                         event {log: {...}}, ok {} (only without follow)
     talk       target, earlier?                       event {attached: view, ending}, event {message,

@@ -22,6 +22,7 @@ from jackfield import Group, Joined, Left, Listener, Member, Message
 
 from .admission import Admission
 from .client import Client
+from .dial_plan import GONE
 from .display import preview
 from .identities import Identities
 from .journal import Event, Field, Journal, Memory, Throttle
@@ -81,6 +82,7 @@ class Hub:
         self.admission = Admission(settings.limits.max_clients)
         self._talkers: dict[int, list[Talker]] = {}
         self._plans: dict[int, ListenerPlan] = {}  # by the listener's id
+        self.dialled: dict[int, ListenerPlan] = {}  # by member id: of connections that this side made
         self._gone: dict[int, int] = {}  # member id -> client id, of those whose end is in the batch at hand
         self._refusals = Throttle()
         self._throttles = {
@@ -95,6 +97,7 @@ class Hub:
         self.successor = 0  # the pid of the hub that has everything now
         self.reloader: Reloader | None = None
         self._handed: dict[str, list[Any]] | None = None  # what a predecessor's parts gave, until `run`
+        self.closing = False
         self._first_parts = parts
         self.parts = Parts(lambda what, problem: self._fault(what, problem))
 
@@ -185,6 +188,7 @@ class Hub:
 
     async def close(self, *, deadline: float = 0.6) -> None:
         """Take no more clients, deliver what is queued for at most `deadline` seconds, end the rest."""
+        self.closing = True
         clients = len(self)
         # Peers of a datagram listener would end with it: those listeners stay until the end.
         self._close_listeners(STREAMS)
@@ -314,6 +318,7 @@ class Hub:
         self.identities.went(now, client_id)
         for talker in self._talkers.pop(client_id, ()):
             talker.left(reason)
+        self.dialled.pop(member.id, None)
 
     # ---------------------------------------------------------------- looking clients up
 
@@ -343,8 +348,9 @@ class Hub:
         return self.group.numbered(client_id) if client_id < 2**63 else None
 
     def plan_of(self, member: Member) -> ListenerPlan:
-        """What was planned for the listener that this client came through."""
-        return self._plans[member.listener_id]
+        """What was planned for the listener that this client came through, or for dialling it."""
+        plan = self._plans.get(member.listener_id)
+        return self.dialled.get(member.id, GONE) if plan is None else plan
 
     def view(self, client_id: int) -> dict[str, Any] | None:
         """What operators are told of one client; None once it left."""
@@ -481,20 +487,20 @@ class Hub:
                         member,
                         str(self.candidate(member)),
                         plan.ending_bytes if ending is None else ending,
-                        plan.framing == "none" and member.protocol in ("tcp", "unix"),
+                        plan.framing == "none" and member.protocol in ("tcp", "unix", "serial"),
                     )
                 )
             await asyncio.sleep(0)
         told = partial(self.told, by=by)
         return Sending(self.group, recipients, gone=len(ids) - len(recipients), wait=wait, told=told)
 
-    def kick(self, client_id: int, *, reset: bool, by: str) -> None:
+    def kick(self, client_id: int, *, reset: bool, by: str, why: str = "kicked") -> None:
         """End a client: after what is queued for it, or with a reset and at once. It is told of as gone."""
         member = self.member(client_id)
         if member is None or not self.admission.holds(member.listener_id, member.id):
             return  # its coming is not read yet
         # The engine reports no end that we asked for.
-        self._went(self.clock(), member, f"kicked by {by}" + (" with a reset" if reset else ""))
+        self._went(self.clock(), member, f"{why} by {by}" + (" with a reset" if reset else ""))
         if reset:
             member.abort()
         else:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..recording.retention import Keep
+from .dial_plan import DialPlan
 from .plan import Limits, ListenerPlan
 
 KEEP = Keep(age=7 * 86_400.0, size=1024**3)  # "7d,1G"
@@ -32,3 +33,4 @@ class Settings:
     config: Path | None = None
     log_directory: Path | None = None
     log_keep: Keep = KEEP
+    dials: Sequence[DialPlan] = ()

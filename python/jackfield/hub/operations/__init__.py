@@ -9,7 +9,20 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from . import about, asks, clients, naming, recording, reloading, replies, scripts, sends, watch, watching
+from . import (
+    about,
+    asks,
+    clients,
+    dials,
+    naming,
+    recording,
+    reloading,
+    replies,
+    scripts,
+    sends,
+    watch,
+    watching,
+)
 
 if TYPE_CHECKING:
     from ..protocol import Request
@@ -21,6 +34,7 @@ OPERATIONS: Final[dict[str, Operation]] = {
     **about.OPERATIONS,
     **asks.OPERATIONS,
     **clients.OPERATIONS,
+    **dials.OPERATIONS,
     **naming.OPERATIONS,
     **recording.OPERATIONS,
     **reloading.OPERATIONS,

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import protocol
+from ..dialling import why_away
 from ..identities import absent_view, candidate_of
 from ..identity import Entry
 from ..protocol import BAD_REQUEST, Request, RequestError
@@ -45,7 +46,7 @@ async def clients(session: Session, request: Request) -> dict[str, Any]:
         await session.reply(protocol.event(request.id, {"clients": views}))
         await asyncio.sleep(0)  # thousands of views must not hold up the clients
     for entries in in_turns(absent, PAGE):
-        views = [view for view in map(absent_view, entries) if wanted(view)]
+        views = [view for entry in entries if wanted(view := absent_view(entry) | why_away(hub, entry))]
         count += len(views)
         await session.reply(protocol.event(request.id, {"clients": views}))
         await asyncio.sleep(0)
