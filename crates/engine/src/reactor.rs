@@ -85,7 +85,7 @@ pub(crate) struct Slot<H: Host> {
 pub struct Reactor<H: Host> {
     pub(crate) epoll: Epoll,
     timer: Timer,
-    /// What the timer is armed for, when a foreign loop watches this reactor.
+    /// What the timer is armed for: a deadline that is far, or any when a foreign loop watches this reactor.
     timer_at: u64,
     pub(crate) reports: Vec<Report>,
     pub(crate) slots: Vec<Slot<H>>,
@@ -501,10 +501,16 @@ impl<H: Host> Reactor<H> {
     pub fn arm_timer(&mut self) -> Result<()> {
         let at = self.next_deadline().unwrap_or(0);
         if at != 0 && (self.timer_at == 0 || at < self.timer_at) {
+            self.timer.arm(at)?;
             self.timer_at = at;
-            return self.timer.arm(at);
         }
         Ok(())
+    }
+
+    /// Whether the timer fires at this time or before.
+    #[inline]
+    pub(crate) fn timer_wakes_by(&self, at: u64) -> bool {
+        self.timer_at != 0 && self.timer_at <= at
     }
 
     pub(crate) fn expire(&mut self) -> bool {

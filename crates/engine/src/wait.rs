@@ -7,6 +7,9 @@ use crate::reactor::Reactor;
 use crate::sys::epoll::{Epoll, Report};
 use crate::sys::{Errno, Result, monotonic_ns};
 
+/// A deadline so far away is left to the timer. Nearer ones mostly pass, or are set anew before the timer would be worth it.
+const FAR: u64 = 50_000_000;
+
 impl<H: Host> Reactor<H> {
     /// Waits for news at most `timeout_ns` (`None` is for ever, less if a deadline is nearer) and files it.
     ///
@@ -54,7 +57,8 @@ impl<H: Host> Reactor<H> {
         Ok(count > 0 || expired)
     }
 
-    /// The wait that deadlines and unfinished work allow.
+    /// The wait that deadlines and unfinished work allow. A deadline that is far is left to the timer, which is set once: to
+    /// give the kernel a time-out costs every wait its setting and its cancelling, and a look at the clock.
     fn bounded_timeout(&mut self, timeout_ns: Option<u64>) -> Option<u64> {
         if self.is_busy() || self.is_dirty() {
             return Some(0);
@@ -62,13 +66,16 @@ impl<H: Host> Reactor<H> {
         if timeout_ns == Some(0) {
             return timeout_ns;
         }
-        match self.next_deadline() {
-            None => timeout_ns,
-            Some(at) => {
-                let left = at.saturating_sub(self.clock.now());
-                Some(timeout_ns.map_or(left, |timeout| timeout.min(left)))
-            }
+        let Some(at) = self.next_deadline() else { return timeout_ns };
+        let timed = matches!(self.clock, Clock::Kernel);
+        if timed && self.timer_wakes_by(at) {
+            return timeout_ns;
         }
+        let left = at.saturating_sub(self.clock.now());
+        if timed && left >= FAR && self.arm_timer().is_ok() {
+            return timeout_ns;
+        }
+        Some(timeout_ns.map_or(left, |timeout| timeout.min(left)))
     }
 
     /// The clock, read now: what a deadline is counted from. Within a turn [`Reactor::now`] is cheaper.

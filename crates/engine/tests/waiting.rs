@@ -99,3 +99,45 @@ fn a_spin_sees_what_comes_while_it_polls() {
     assert!(statistics.spins <= 1 && statistics.hits == statistics.spins && !paused, "{statistics:?}");
     writer.join().expect("it wrote");
 }
+
+/// Waits without a time-out, as often as it takes, for a deadline to pass.
+fn expire(stepper: &mut Stepper, id: LinkId) {
+    for _ in 0..10 {
+        stepper.reactor.wait(None, |wait| wait()).expect("the wait succeeds");
+        while let Some(event) = stepper.reactor.next_event() {
+            assert_eq!(event, Event::Expired(id, Side::Receive));
+            return;
+        }
+    }
+    panic!("woken ten times for nothing");
+}
+
+#[test]
+fn far_deadlines_wake_a_wait_without_end() {
+    const MILLISECOND: u64 = 1_000_000;
+    let mut stepper = Stepper::new();
+    let (id, _peer) = stepper.stream(&config("line"));
+    let set = |stepper: &mut Stepper, far: u64| {
+        let deadline = stepper.reactor.clock().now() + far * MILLISECOND;
+        stepper.reactor.want(id, want::RECEIVE);
+        stepper.reactor.set_deadline(id, Side::Receive, deadline);
+        deadline
+    };
+    // Twice the same way: the timer is set anew. Then one that is near, with a far one still set; then one that was put off
+    // after the timer had been set for it.
+    for far in [80, 60] {
+        let deadline = set(&mut stepper, far);
+        expire(&mut stepper, id);
+        assert!(stepper.reactor.now() >= deadline);
+    }
+    set(&mut stepper, 3_600_000);
+    stepper.reactor.wait(Some(1), |wait| wait()).expect("the wait succeeds");
+    let deadline = set(&mut stepper, 10);
+    expire(&mut stepper, id);
+    assert!(stepper.reactor.now() >= deadline);
+    set(&mut stepper, 70);
+    stepper.reactor.wait(Some(1), |wait| wait()).expect("the wait succeeds");
+    let deadline = set(&mut stepper, 140);
+    expire(&mut stepper, id);
+    assert!(stepper.reactor.now() >= deadline);
+}
