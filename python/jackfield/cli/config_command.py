@@ -61,6 +61,31 @@ def check(file: _File = None, as_json: Json = False) -> None:
 
 
 @config.command()
+def systemd(
+    listen: Annotated[
+        list[str] | None,
+        typer.Option("--listen", metavar="WHERE", help="Have systemd open the socket: 7000, /run/x.sock ..."),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="DIR", help="Write the units there, not to standard output."),
+    ] = None,
+    user: Annotated[bool, typer.Option("--user", help="For systemctl --user.")] = False,
+) -> None:
+    """Make systemd units that run the hub as a service, and reload it with its clients.
+
+    \b
+    Examples:
+      jackfield config systemd
+      jackfield config systemd --to /etc/systemd/system && systemctl enable --now jackfield
+      jackfield config systemd --listen 7000
+    """
+    from .units import systemd as command
+
+    command(listen=listen or [], to=to, user=user)
+
+
+@config.command()
 def show(file: _File = None, as_json: Json = False) -> None:
     """Show every key, what it is, and where that comes from.
 

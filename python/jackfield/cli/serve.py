@@ -31,6 +31,7 @@ from ..hub.dial_plan import plan_dial
 from ..hub.identify import parse_rule
 from ..hub.journal import Event
 from ..hub.log_directory import parse_keep
+from ..hub.notify import Notifier
 from ..hub.operators import Operators
 from ..hub.plan import Limits, PlanError, banner, plan_listeners
 from ..hub.protocol import RequestError
@@ -234,11 +235,25 @@ async def _serve(
         more |= {"predecessor": succession.predecessor, "kept": succession.kept}
     hub.log("ready", pid=os.getpid(), control=str(hub.settings.control), listening=listening, **more)
     showing = asyncio.create_task(_show(hub, writer, window, succession))
+    notifier = Notifier(os.environ)
+    if succession is None:
+        notifier.ready(counted(len(hub)))  # of a successor its predecessor says so
+    living = asyncio.create_task(_tell_manager(hub, notifier))
     try:
         await hub.run()
     finally:
-        showing.cancel()
-        await asyncio.gather(showing, return_exceptions=True)
+        if not hub.successor:
+            notifier.stopping()
+        for task in (showing, living):
+            task.cancel()
+        await asyncio.gather(showing, living, return_exceptions=True)
+
+
+async def _tell_manager(hub: Hub, notifier: Notifier) -> None:
+    """Give signs of life to a service manager that listens."""
+    while notifier.is_heard:
+        notifier.alive(counted(len(hub)))
+        await asyncio.sleep(notifier.period)
 
 
 async def _show(hub: Hub, writer: Writer, window: HubWindow | None, succession: Succession | None) -> None:

@@ -122,7 +122,9 @@ def take_out(hub: Hub) -> Inheritance:
 def adopt_listener(held: HeldListener, plan: ListenerPlan, options: dict[str, Any]) -> Listener:
     """Go on listening with a socket that was opened for the same address."""
     if plan.address.scheme == "fd":
-        made = jackfield.adopt(held.fd, **options)
+        given = jackfield.Options.from_address(plan.address)
+        own = {name: getattr(given, name) for name, _ in plan.address.options}
+        made = jackfield.adopt(held.fd, **{**options, **own})
     else:
         bound = Address.parse(held.bound)
         where = plan.address.without_options()

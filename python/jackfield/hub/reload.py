@@ -23,6 +23,7 @@ from jackfield import Channel
 
 from . import handover_wire as wire
 from .inheritance import Inheritance, adopt_listener, put_in, take_out
+from .notify import Notifier
 from .part import Part
 from .protocol import FAILED, REFUSED, RequestError
 from .roster import version
@@ -47,6 +48,7 @@ class Reloader:
         self._operators = operators
         self._command = command
         self._environment = environment
+        self._notifier = Notifier(environment)
         self._task: asyncio.Task[dict[str, Any]] | None = None
         self._channel: Channel | None = None
         self.successor: subprocess.Popen[bytes] | None = None
@@ -77,6 +79,7 @@ class Reloader:
     async def _reload(self, by: str, timeout: float) -> dict[str, Any]:
         hub, began = self._hub, time.monotonic()
         hub.log("reloading", by=by)
+        self._notifier.reloading()
         ours, theirs = socket.socketpair()
         with ours, theirs:
             environment = {**self._environment, DESCRIPTOR: str(theirs.fileno())}
@@ -98,6 +101,7 @@ class Reloader:
                 raise
             raise self._failed(_why(problem, code, timeout), getattr(problem, "hint", "")) from problem
         self.successor, self._channel = process, adopted
+        self._notifier.handed_over(process.pid, f"{answer['kept']} clients")
         kept, not_kept = answer["kept"], answer["not_kept"]
         hub.log("reloaded", successor=process.pid, clients=kept, not_kept=len(not_kept), by=by)
         for number, name, reason in not_kept[:100]:
@@ -113,6 +117,7 @@ class Reloader:
 
     def _failed(self, reason: str, hint: str = "") -> RequestError:
         self._hub.log("reload_failed", reason=reason)
+        self._notifier.ready(f"a reload failed: {reason}")
         return RequestError(FAILED, f"the successor did not take over: {reason}; {GOES_ON}", hint=hint)
 
     async def _converse(self, channel: Channel, process: subprocess.Popen[bytes]) -> dict[str, Any]:
