@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -114,6 +115,29 @@ def test_a_file_in_waves_reaches_slow_readers_whole(start_hub: StartHub, directo
         said = hub.do("send", "all", "--file", str(firmware), *words)
         assert said.startswith(b"3 of 3 clients answered")
         assert [client["bytes_out"] for client in hub.clients()] == [2_000_001] * 3
+
+
+def test_who_is_absent_is_told(start_hub: StartHub) -> None:
+    hub = start_hub("tcp://127.0.0.1:0", "--identify", r"id=(\w+)\n")
+    with (
+        socket.create_connection(("127.0.0.1", hub.port())) as here,
+        socket.create_connection(("127.0.0.1", hub.port())) as gone,
+    ):
+        here.sendall(b"id=dev1\n")
+        gone.sendall(b"id=dev2\n")
+        wait_for(lambda: {client["name"] for client in hub.clients()} == {"dev1", "dev2"}, "their names")
+        gone.close()
+        hub.seen(rb" left id=\d+ name=dev2 ")
+        found = json.loads(hub.do("send", "dev*", "x", "--wave", "5", "--json"))
+        assert (found["clients"], found["well"], found["absent"]) == (1, 1, ["dev2"])
+        assert hub.do("send", "dev*", "x", "--wave", "5").splitlines()[-1].split() == [
+            b"1",
+            b"absent",
+            b"dev2",
+        ]
+        done = hub.run("send", "dev2", "x", "--expect", "y")
+        assert done.returncode == 4
+        assert b"absent: dev2" in done.stderr
 
 
 def test_a_thousand_clients(hub: HubProcess) -> None:

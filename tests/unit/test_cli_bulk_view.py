@@ -98,6 +98,13 @@ def test_without_answers_it_says_who_was_sent_to() -> None:
     bulk.take({"wave": 1, "of": 1, "to": [1, 2]})
     bulk.take({"results": [{"id": n, "name": name, "outcome": "sent"} for n, name in ((1, "a"), (2, "b"))]})
     assert table_lines(bulk, show_bytes, timeout=2, width=None)[0] == "2 of 2 clients sent to"
+    bulk.take({"absent": ["dev7", "dev\x1b9"]})
+    assert table_lines(bulk, show_bytes, timeout=2, width=None)[-1].split(None, 2) == [
+        "2",
+        "absent",
+        "dev7, dev\\e9",
+    ]
+    assert failure_sentence(bulk) == ""
 
 
 def test_groups_are_what_is_printed() -> None:

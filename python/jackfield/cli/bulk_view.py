@@ -19,6 +19,7 @@ from .views import counted
 
 ASKED: Final = "asked"  # and interrupted before it answered
 NOT_SENT: Final = "not_sent"
+ABSENT: Final = "absent"
 NAMED: Final = 3  # clients named of those that gave the usual answer
 NAMED_OUTLIERS: Final = 20  # and of the others
 _NO_CUT: Final = 1_000_000
@@ -46,6 +47,8 @@ class Bulk:
     names: dict[int, str] = field(default_factory=dict)  # of everyone it is meant for, in order
     results: dict[int, dict[str, Any]] = field(default_factory=dict)
     begun: set[int] = field(default_factory=set)
+    absent: list[str] = field(default_factory=list)
+    """Who is meant as well, known, and not there: neither sent to nor counted."""
     wave: int = 0
     waves: int = 1
     halted: bool = False
@@ -57,6 +60,7 @@ class Bulk:
             self.names[client_id] = name or str(client_id)
         for result in part.get("results", ()):
             self.results[result["id"]] = result
+        self.absent += part.get("absent", ())
         if "to" in part:
             self.begun.update(part["to"])
             self.wave, self.waves = part["wave"], part["of"]
@@ -99,6 +103,10 @@ def table_lines(bulk: Bulk, show: Show, *, timeout: float, width: int | None) ->
         (str(row.count), _IN_WORDS[row.outcome], row.said, row.times, row.who(named))
         for row, named in _named(rows)
     ]
+    if bulk.absent:
+        body.append(
+            (str(len(bulk.absent)), "absent", "", "", _Row(ABSENT, "", bulk.absent, []).who(NAMED_OUTLIERS))
+        )
     return [*_sentences(bulk, rows), "", *table(columns, body, width or _NO_CUT)]
 
 
@@ -228,6 +236,7 @@ def bulk_json(bulk: Bulk, text: Callable[[bytes], str]) -> dict[str, Any]:
         "not_sent": len(bulk.not_sent),
         "halted": bulk.halted,
         "interrupted": bulk.interrupted,
+        "absent": bulk.absent,
     }
     if seconds:
         whole |= {"fastest": min(seconds), "median": median(seconds), "slowest": max(seconds)}

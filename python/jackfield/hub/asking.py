@@ -94,6 +94,7 @@ class Asking:
     _behind: dict[int, _Asked] = field(default_factory=dict)
     _results: list[Result] = field(default_factory=list)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _wave_over: asyncio.Event = field(default_factory=asyncio.Event)
     _timer: asyncio.TimerHandle | None = None
     _spent: float = 0.0
     _since: float = 0.0
@@ -110,6 +111,7 @@ class Asking:
         sending: asyncio.Task[None] | None = None
         try:
             while wave := self.waves.next():
+                self._wave_over.clear()
                 yield wave
                 sending = asyncio.create_task(self._send(wave))
                 while not self.waves.over or self._results:
@@ -117,8 +119,9 @@ class Asking:
                     results, self._results = self._results, []
                     if results:
                         yield results
-                    if not self.waves.over:
-                        await asyncio.sleep(GATHER)
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(GATHER):
+                            await self._wave_over.wait()
                 await sending
                 if self.waves.more and self.question.pause:
                     await asyncio.sleep(self.question.pause)
@@ -311,6 +314,8 @@ class Asking:
         self.waves.ended(result.id, well=result.outcome in WELL)
         self._results.append(result)
         self._news.set()
+        if self.waves.over:
+            self._wave_over.set()
 
 
 def _now() -> float:

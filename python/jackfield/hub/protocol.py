@@ -22,10 +22,11 @@ What cannot be read as a request is answered with an `error` whose `id` is null.
                                                       partly_sent?, skipped?, skipped_because?}
     send_on    of, data, more?, whole?                ok as send
     ask        target, data, ending?, wait?, expect?, event {asking: [[id, name], ...], total} (pages),
-               binary?, timeout?, wave?, halt_on?,    event {wave, of, to: [ids]}, event {results: [{id,
-               pause?, again?                         name, outcome, seconds?, answer?, groups?, said?,
-                                                      detail?}, ...]} ..., ok {clients, outcomes: {outcome:
-                                                      count}, waves, halted, not_sent: [ids]}
+               binary?, timeout?, wave?, halt_on?,    event {absent: [names]}, event {wave, of, to: [ids]},
+               pause?, again?                         event {results: [{id, name, outcome, seconds?, answer?,
+                                                      groups?, said?, detail?}, ...]} ..., ok {clients,
+                                                      outcomes: {outcome: count}, waves, halted,
+                                                      not_sent: [ids]}
     rename     target, name                           ok {id, name, before, lasting}
     claim      target                                 ok {id, name, before, from, lasting}
     tag        target, add?, remove?                  ok {clients: count, lasting: count}

@@ -57,6 +57,8 @@ async def _ask(
                 (id_, client.name if client else "") for id_ in some for client in [session.hub.client(id_)]
             ]
             await session.reply(protocol.event(request_id, {"asking": clients, "total": len(asking.ids)}))
+        if absent := await _absent(session, target):
+            await session.reply(protocol.event(request_id, {"absent": absent}))
         async with aclosing(asking.run()) as news:
             async for some_news in news:
                 results = [each for each in some_news if isinstance(each, Result)]
@@ -79,6 +81,15 @@ async def _ask(
         "halted": asking.waves.halted and bool(not_sent),
         "not_sent": not_sent,
     }
+
+
+async def _absent(session: Session, target: str) -> list[str]:
+    """The names of those that are known, meant by a part of the target, and not there."""
+    found: dict[str, None] = {}
+    for part in filter(None, map(str.strip, target.split(","))):
+        found |= dict.fromkeys(each.name for each in session.hub.absent(part))
+        await asyncio.sleep(0)
+    return list(found)[:PAGE]
 
 
 def _log(session: Session, target: str, asking: Asking, outcomes: dict[str, int]) -> None:
