@@ -7,16 +7,19 @@ import json
 import os
 import re
 import resource
+import select
 import signal
 import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from programs import JACKFIELD, HubProcess, StartHub, wait_for
+from terminals import Terminal
 from tmux import Tmux
 
 Open = Callable[..., Tmux]
@@ -416,5 +419,31 @@ def test_thousands_of_busy_clients_leave_the_console_quick(start_hub: StartHub, 
             terminal.shows("ended:0")
             assert b"operator_dropped" not in hub.out
     finally:
+        busy.kill()
+        busy.communicate()
+
+
+def written(terminal: Terminal, seconds: float) -> int:
+    """Bytes that a program writes to its terminal in that time."""
+    end, count = time.monotonic() + seconds, 0
+    while (left := end - time.monotonic()) > 0:
+        if select.select([terminal.fd], [], [], left)[0]:
+            count += len(os.read(terminal.fd, 65536))
+    return count
+
+
+def test_an_idle_screen_writes_nothing_and_a_busy_one_little(start_hub: StartHub) -> None:
+    """What crosses a slow line: counters once a second, and only the characters that changed."""
+    hub = start_hub("tcp://127.0.0.1:0")
+    busy = subprocess.Popen([sys.executable, "-c", BUSY, str(hub.port()), "200"], stdout=subprocess.PIPE)
+    terminal = Terminal(str(JACKFIELD), "console", environment=hub.environment)
+    try:
+        terminal.seen(b"200 unread")
+        assert written(terminal, 3.0) < 3.0 * 4000
+        busy.kill()
+        wait_for(lambda: hub.clients() == [] and written(terminal, 2.0) == 0, "a screen that rests")
+        assert written(terminal, 3.0) == 0
+    finally:
+        terminal.end()
         busy.kill()
         busy.communicate()
