@@ -272,7 +272,10 @@ def test_mixed() -> None:
 
 
 def of_command_line(before: Sequence[str], begun: str) -> list[Offer]:
-    words = ["--hex", "--eol"] if before else ["send", "serve", "rename"]
+    within = {"send": ["--hex", "--eol"], "snippet": ["add", "show"]}
+    words = within.get(before[0], []) if before else ["send", "serve", "snippet", "rename"]
+    if begun[:1] != "-":
+        words = [word for word in words if word[0] != "-"]
     return [Offer(word, "") for word in words if word.startswith(begun)]
 
 
@@ -281,7 +284,8 @@ def of_command_line(before: Sequence[str], begun: str) -> list[Offer]:
     [
         ("", 0, []),
         ("do", 2, ["door"]),
-        ("/s", 1, ["send", "show", "sort"]),
+        ("/s", 1, ["send", "show", "snippet", "sort"]),
+        ("/snippet a", 1, ["add"]),
         ("/send --", 2, ["--hex", "--eol"]),
         ("/send d", 1, ["door"]),
         ("/send tag:", 4, ["tag:yard"]),

@@ -20,6 +20,8 @@ COMMANDS = read_commands(app)
         (["--control", "/x", "autoreply", "add"], "--ra", ["--rate"]),
         (["autoreply"], "--", ["--help"]),
         (["autoreply", "nonsense"], "--", []),
+        (["config"], "i", ["init"]),
+        ([], "conf", ["config"]),
         ([], "ta", ["talk", "tag"]),
         ([], "l", ["logs", "listen"]),
         ([], "--c", ["--control"]),

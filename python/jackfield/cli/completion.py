@@ -44,7 +44,10 @@ def read_commands(app: typer.Typer) -> dict[str, Command]:
         if group.typer_instance is not None:
             info_of, within = group.typer_instance.info, read_commands(group.typer_instance)
             help_alone = (Offer("--help", "Show this message and exit."),)
-            commands[info_of.name or ""] = Command(info_of.help or "", False, help_alone, within)
+            # What `add_typer` is given counts before what the group says of itself.
+            name = next(each for each in (group.name, info_of.name) if isinstance(each, str))
+            about = next((each for each in (group.help, info_of.help) if isinstance(each, str)), "")
+            commands[name] = Command(about.partition("\n")[0], False, help_alone, within)
     return commands
 
 

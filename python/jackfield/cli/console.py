@@ -80,7 +80,7 @@ async def _show(operator: Operator, path: Path, state: ConsoleState) -> bool:
     command_line = CommandLine(
         program=PROGRAM,
         environment={**os.environ, ENVIRONMENT_VARIABLE: str(path)},
-        commands={name: command.about for name, command in commands.items()},
+        commands={name: "" if command.hidden else command.about for name, command in commands.items()},
         offers=offered,
     )
     screen = Screen(state, history=LineHistory(history_path(os.environ)), offers=offered)

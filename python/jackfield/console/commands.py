@@ -216,5 +216,5 @@ def help_lines(about: Collection[tuple[str, str]]) -> list[str]:
         usage = f"{PREFIX}{name} {takes}".rstrip()
         lines += [f"  {usage:<17} {what}"] if len(usage) <= 17 else [f"  {usage}", f"  {'':<17} {what}"]
     lines += ["", f"COMMANDS, AS ON THE COMMAND LINE ({PREFIX}help COMMAND says more)"]
-    shown = [(name, what) for name, what in about if name not in TALKS | ELSEWHERE and name not in OWN]
+    shown = [(name, what) for name, what in about if what and name not in TALKS | ELSEWHERE | OWN.keys()]
     return lines + [f"  {PREFIX + name:<17} {what}" for name, what in shown]

@@ -60,6 +60,7 @@ def _found(before: list[str], begun: str, state: ConsoleState, of_command_line: 
     elif begun.startswith("-"):
         yield from of_command_line(before, begun)
     else:
+        yield from of_command_line(before, begun)  # commands within a command
         yield from (Offer(word, "tag") for word in _tags(state) if begun and word.startswith(begun))
         yield from _clients(begun, state)
 

@@ -33,7 +33,7 @@ class CommandLine:
 
     program: Sequence[str]
     environment: Mapping[str, str]
-    commands: Mapping[str, str]  # name -> what it does
+    commands: Mapping[str, str]  # name -> what it does; empty for one that is not listed
     offers: Offers
 
 
