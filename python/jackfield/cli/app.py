@@ -49,7 +49,7 @@ from .replay_command import replay
 from .script_command import script
 from .send_commands import broadcast, send
 from .serve_command import serve
-from .service_commands import reload
+from .service_commands import backup, reload
 from .snippet_command import snippet
 
 if TYPE_CHECKING:
@@ -95,17 +95,23 @@ app.command()(console)
 
 
 @app.command()
-def status(context: typer.Context, as_json: Json = False, control: Control = None) -> None:
-    """Show the hub: its listeners, clients and limits.
+def status(
+    context: typer.Context,
+    as_json: Json = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it every second, until Ctrl-C.")] = False,
+    control: Control = None,
+) -> None:
+    """Show the hub: listeners, clients, limits, what passes through it and what it takes.
 
     \b
     Examples:
       jackfield status
       jackfield status --json
+      jackfield status --watch
     """
     from .operate import status as command
 
-    command(as_json=as_json, control=chosen_control(context, control))
+    command(as_json=as_json, watch=watch, control=chosen_control(context, control))
 
 
 @app.command()
@@ -122,6 +128,7 @@ def stop(context: typer.Context, control: Control = None) -> None:
 
 
 app.command()(reload)
+app.command(no_args_is_help=True)(backup)
 app.add_typer(config, name="config")
 
 

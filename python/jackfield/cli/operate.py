@@ -151,12 +151,24 @@ def logs(*, follow: bool, last: int, as_json: bool, control: str | None) -> None
     with_hub(control, work, again=True)
 
 
-def status(*, as_json: bool, control: str | None) -> None:
-    found = with_hub(control, lambda operator: operator.request("status"), again=True)
-    if as_json:
-        print_json(found)
-    else:
-        print("\n".join(status_lines(found, now=time.time())))
+def status(*, as_json: bool, watch: bool, control: str | None) -> None:
+    async def work(operator: Operator) -> None:
+        shown = 0
+        while True:
+            found = await operator.request("status")
+            if as_json:
+                print(json.dumps(found), flush=True) if watch else print_json(found)
+            else:
+                lines = status_lines(found, now=time.time())
+                # On a terminal the next one stands where this one was.
+                up = f"\x1b[{shown}A\x1b[J" if shown and sys.stdout.isatty() else ""
+                print(up + "\n".join(lines), flush=True)
+                shown = len(lines)
+            if not watch:
+                return
+            await asyncio.sleep(1.0)
+
+    with_hub(control, work, again=True)
 
 
 def stop(*, control: str | None) -> None:

@@ -68,6 +68,7 @@ def settings_of(
     addresses: list[str],
     *,
     config: str | None,
+    metrics: str | None,
     framing: str,
     eol: str,
     max_clients: int | None,
@@ -115,7 +116,17 @@ def settings_of(
             for dial in dials
         ],
         config=None if config in (None, "none") else Path(config),
+        metrics=_metrics_address(metrics),
     )
+
+
+def _metrics_address(text: str | None) -> jackfield.Address | None:
+    if text is None:
+        return None
+    address = jackfield.Address.from_command_line(text)
+    if address.scheme not in ("tcp", "unix"):
+        raise PlanError(f"--metrics {text}: figures are served over tcp: and unix:", "such as 127.0.0.1:9100")
+    return address
 
 
 def _size(option: str, text: str) -> int:

@@ -65,6 +65,12 @@ def serve(
         str | None,
         typer.Option("--log-keep", metavar="WHAT", help="Of --log-dir, an age, a size or both (7d,1G)."),
     ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            "--metrics", metavar="ADDRESS", help="Figures for Prometheus at /metrics, such as 127.0.0.1:9100."
+        ),
+    ] = None,
     config: Annotated[
         str | None,
         typer.Option("--config", metavar="FILE", help="Configuration file; 'none' for none. See below."),
@@ -111,6 +117,7 @@ def serve(
     command(
         addresses or [],
         config=config,
+        metrics=metrics,
         framing=framing,
         eol=eol,
         max_clients=max_clients,

@@ -33,3 +33,26 @@ def reload(
     from .service import reload as command
 
     command(timeout=timeout, as_json=as_json, control=chosen_control(context, control))
+
+
+def backup(
+    context: typer.Context,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Such as hub.tar.gz.", show_default=False)],
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
+    as_json: Json = False,
+    control: Control = None,
+) -> None:
+    """Keep what outlives the hub: its state (names, tags, rules ...) and its configuration.
+
+    A running hub goes on meanwhile; without one the files at their usual places are taken. FILE is
+    a tar archive that only its owner can read: hub.db, jackfield.toml and backup.json, which says
+    where they were. To restore, end the hub, put them back there, and start it.
+
+    \b
+    Examples:
+      jackfield backup hub.tar.gz
+      jackfield backup /var/backups/hub-$(date +%F).tar.gz --json
+    """
+    from .backup import backup as command
+
+    command(file, force=force, as_json=as_json, control=chosen_control(context, control))

@@ -148,6 +148,7 @@ def status_lines(status: dict[str, Any], *, now: float) -> list[str]:
         f"clients {status['clients']} of at most {status['max_clients']}; "
         f"joined {status['joined']}, refused {status['refused']}",
         f"limits: {queue} queued per client, {message} per message",
+        *_health_lines(status),
         f"state: {_state_text(status)}",
         "listening on:",
     ]
@@ -155,7 +156,29 @@ def status_lines(status: dict[str, Any], *, now: float) -> list[str]:
         lines.append(
             f"  {safe_text(listener['address'])}  framing {listener['framing']}, "
             f"typed lines end with {listener['ending']}"
+            + (f", {counted(listener['clients'])}" if "clients" in listener else "")
+            + (f", refused {listener['refused']}" if listener.get("refused") else "")
         )
+    return lines
+
+
+def _health_lines(status: dict[str, Any]) -> list[str]:
+    """What the hub takes of its machine, and what passes through it."""
+    if "memory" not in status:
+        return []  # an older hub
+    lag = status["lag"]
+    lines = [
+        f"memory {human_size(status['memory'])}, descriptors {status['descriptors']} of "
+        f"{status['descriptors_limit']}" + (f", loop {lag * 1000:.0f} ms late" if lag is not None else "")
+    ]
+    if rates := status["rates"]:
+        lines.append(
+            f"in {human_size(int(rates['bytes_in']))}/s ({rates['messages_in']:.0f} messages), "
+            f"out {human_size(int(rates['bytes_out']))}/s ({rates['messages_out']:.0f} messages); "
+            f"dropped {status['dropped']}"
+        )
+    if status["config"]:
+        lines.append(f"configuration: {safe_text(status['config'])}")
     return lines
 
 

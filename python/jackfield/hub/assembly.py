@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from .autoreply import Autoreply
 from .dialling import Dialling
+from .health import Health
 from .log_directory import LogDirectory
+from .metrics_server import Metrics
 from .part import Part
 from .scripts import Scripts
 from .server import Settings
@@ -16,4 +18,6 @@ def parts_of(settings: Settings) -> list[Part]:
     parts: list[Part] = [Snippets(), Autoreply(), Scripts(list(settings.scripts))]
     if settings.log_directory is not None:
         parts.append(LogDirectory(settings.log_directory, settings.log_keep))
-    return [*parts, Dialling(settings.dials)]
+    if settings.metrics is not None:
+        parts.append(Metrics(settings.metrics))
+    return [Health(), *parts, Dialling(settings.dials)]

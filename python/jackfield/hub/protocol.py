@@ -62,6 +62,7 @@ What cannot be read as a request is answered with an `error` whose `id` is null.
     cancel     of                                     ends the logs, talk, watch, record or ask with that
                                                       id; ok {}
     stop       -                                      ok {}, then the hub ends
+    flush      -                                      ok {state, config}: what should last is on disk there
     reload     timeout?                               ok {pid, predecessor, kept, not_kept: [{id, name,
                                                       reason}], seconds, paused}, then the hub hangs up
 

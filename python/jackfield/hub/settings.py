@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jackfield import Address
+
 from ..recording.retention import Keep
 from .dial_plan import DialPlan
 from .plan import Limits, ListenerPlan
@@ -20,7 +22,8 @@ class Settings:
     `state` is the file of what lasts, None to keep nothing; where it cannot be kept, a hub that must
     (`state_required`) does not start, and another goes on without and says so. `config` is the file that
     the settings were read from, if there is one. `log_directory` is where everything that is said is
-    recorded, as much of it as `log_keep` says; None is nowhere.
+    recorded, as much of it as `log_keep` says; None is nowhere. `metrics` is where Prometheus finds the
+    figures.
     """
 
     listeners: Sequence[ListenerPlan]
@@ -34,3 +37,4 @@ class Settings:
     log_directory: Path | None = None
     log_keep: Keep = KEEP
     dials: Sequence[DialPlan] = ()
+    metrics: Address | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from .health import Health, descriptors, resident_bytes
 from .roster import timestamp, version
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 def status(hub: Hub) -> dict[str, Any]:
     """What operators are told of the hub."""
     state, limits = hub.state, hub.settings.limits
+    used, most = descriptors()
+    health = hub.part(Health)
     return {
         "pid": os.getpid(),
         "version": version(),
@@ -27,11 +30,21 @@ def status(hub: Hub) -> dict[str, Any]:
         "state": str(state.path) if state.path is not None else None,
         "state_problem": state.problem,
         "config": str(hub.settings.config) if hub.settings.config is not None else None,
+        "memory": resident_bytes(),
+        "descriptors": used,
+        "descriptors_limit": most,
+        "lag": round(health.lag, 4) if health is not None else None,
+        "rates": health.rates if health is not None else {},
+        "dropped": hub.group.dropped_messages,
+        "parts": [type(part).__name__.lower() for part in hub.parts.attached()],
         "listeners": [
             {
                 "address": str(listener.address.without_options()),
                 "framing": plan.framing,
                 "ending": plan.ending,
+                "clients": listener.statistics().clients,
+                "refused": listener.statistics().refused,
+                "dropped_by_kernel": listener.statistics().dropped_by_kernel,
             }
             for listener, plan in hub.listeners
         ],

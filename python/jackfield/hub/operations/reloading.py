@@ -1,9 +1,9 @@
-"""The hub in a new process: reload."""
+"""What keeps a hub running: reload, and flush for a backup."""
 
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import jackfield
 
@@ -29,4 +29,14 @@ async def reload(session: Session, request: Request) -> None:
         session.hub.leave()
 
 
-OPERATIONS: Final = {"reload": reload}
+async def flush(session: Session, request: Request) -> dict[str, Any]:
+    hub = session.hub
+    await hub.state.flush()
+    path, config = hub.state.path, hub.settings.config
+    return {
+        "state": str(path) if path is not None and path.is_file() else None,
+        "config": None if config is None else str(config),
+    }
+
+
+OPERATIONS: Final = {"flush": flush, "reload": reload}
