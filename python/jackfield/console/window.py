@@ -35,7 +35,7 @@ from prompt_toolkit.layout import (
     VSplit,
     Window,
 )
-from prompt_toolkit.output import ColorDepth
+from prompt_toolkit.output import ColorDepth, Output
 from prompt_toolkit.output.defaults import create_output
 from prompt_toolkit.styles import Style
 from prompt_toolkit.widgets import SearchToolbar
@@ -121,7 +121,9 @@ def styled(line: Line) -> StyleAndTextTuples:
 class Screen:
     """The window of one console. `run` it."""
 
-    def __init__(self, state: ConsoleState, *, history: History | None, offers: Offers) -> None:
+    def __init__(
+        self, state: ConsoleState, *, history: History | None, offers: Offers, output: Output | None = None
+    ) -> None:
         self.state = state
         self.console: Console | None = None
         self.view = View(state)
@@ -136,9 +138,10 @@ class Screen:
             accept_handler=self._accept,
             on_text_changed=self._typed,
         )
-        self.app = self._application()
+        self._failure: Exception | None = None
+        self.app = self._application(output or create_output(stdout=sys.stdout))
 
-    def _application(self) -> Application[None]:
+    def _application(self, output: Output) -> Application[None]:
         search = SearchToolbar()
         typed = BufferControl(self.buffer, search_buffer_control=search.control)
         before = Window(FormattedTextControl(self._prompt), height=1, dont_extend_width=True)
@@ -155,7 +158,7 @@ class Screen:
             key_bindings=bindings(self),
             style=STYLE,
             full_screen=True,
-            output=create_output(stdout=sys.stdout),
+            output=output,
             color_depth=ColorDepth.DEPTH_1_BIT if "NO_COLOR" in os.environ else None,
             terminal_size_polling_interval=None,
         )
@@ -245,28 +248,40 @@ class Screen:
     # ---------------------------------------------------------------- life
 
     async def run(self, work: Callable[[], Any]) -> None:
-        """Show the window while `work` goes on, or until SIGTERM or SIGHUP; then put the terminal back."""
+        """Show the window while `work` goes on, or until SIGTERM or SIGHUP; then put the terminal back.
+
+        Raises what `work` raises, and what drawing does.
+        """
         loop = asyncio.get_running_loop()
-        working = asyncio.ensure_future(work())
         for number in (signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self.end)
         loop.add_signal_handler(signal.SIGCONT, self._resume)
-        drawing = asyncio.create_task(self._draw())
-        showing = asyncio.create_task(self.app.run_async(handle_sigint=False, set_exception_handler=False))
+        loop.set_exception_handler(self._fail)
+        working = asyncio.ensure_future(work())
+        drawing = asyncio.ensure_future(self._draw())
+        showing = asyncio.ensure_future(self.app.run_async(handle_sigint=False, set_exception_handler=False))
+        tasks = (working, drawing, showing)
         try:
-            await asyncio.wait((working, showing), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            drawing.cancel()
             if not showing.done():
                 with contextlib.suppress(Exception):
                     self.app.exit()
-            await asyncio.gather(showing, drawing, return_exceptions=True)
-            if not working.done():
-                working.cancel()
-            results = await asyncio.gather(working, return_exceptions=True)
-        for result in results:
-            if isinstance(result, Exception):
-                raise result
+                await asyncio.wait((showing,))
+            for task in tasks:
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+            loop.set_exception_handler(None)
+        for problem in (self._failure, *results):
+            if isinstance(problem, Exception):
+                raise problem
+
+    def _fail(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Something failed that nobody waits for, such as a drawing: leave, and `run` raises it."""
+        problem = context.get("exception")
+        if isinstance(problem, Exception) and self._failure is None:
+            self._failure = problem
+            self.end()
 
     def _resume(self) -> None:
         """Continued after somebody else's stop: the shell has put its own mode and its own lines there."""
