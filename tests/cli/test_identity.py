@@ -289,6 +289,11 @@ def test_what_cannot_be_is_refused_and_changes_nothing(start_hub: StartHub) -> N
         ("note", "dev1", "x" * 2000): 1,
         ("rename", "dev1", "all"): 1,
         ("forget", "dev9"): 4,
+        ("forget", ""): 4,
+        ("clients", ""): 4,
+        ("clients", "x" * 5000): 1,
+        ("send", ",", "x"): 4,
+        ("note", "all,dev9", "x"): 4,
     }.items():
         done = hub.run(*command)
         assert (done.returncode, done.stderr.count(b"\n")) == (code, 1), (command, done)
@@ -350,9 +355,11 @@ def test_a_place_for_the_state_that_nobody_asked_for_may_be_missing(
     assert json.loads(hub.do("status", "--json"))["state"] is None
 
 
-def test_a_reload_changes_nobody(start_hub: StartHub) -> None:
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_reload_changes_nobody(start_hub: StartHub, kept: bool) -> None:
     """Who is there stays who it is without saying it again, in conflict or not; who is absent stays so."""
-    hub = start_hub("tcp://127.0.0.1:0", "--identify", ID)
+    options = [] if kept else ["--state", "none"]
+    hub = start_hub("tcp://127.0.0.1:0", "--identify", ID, *options)
     one, two = Device(hub, b"id=dev1\n"), Device(hub, b"id=dev2\n")
     view(hub, "dev1", peer=one.peer)
     view(hub, "dev2", peer=two.peer)

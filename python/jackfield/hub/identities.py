@@ -227,9 +227,12 @@ class Identities:
         named = self.registry.known_as(part)
         if named is not None:
             return [] if named.client_id else [_absent(named)]
-        if part == "all":
+        if part in ("all", ""):
             return []
-        matcher = Matcher(part)
+        try:
+            matcher = Matcher(part)
+        except ValueError:  # longer than is compared, or nothing but commas
+            return []
         return [_absent(entry) for entry in self.registry.absent() if matcher.matches(candidate_of(entry))]
 
     # ---------------------------------------------------------------- what operators do

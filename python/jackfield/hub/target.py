@@ -207,24 +207,27 @@ class _Search:
         hosts = ("127.0.0.1", "[::1]")
         self._wanted = {part.replace("localhost", host, 1) for host in hosts} if local else {part}
         self._tag = part[4:] if part.startswith("tag:") else None
-        self._peers: list[int] = []
-        self._hosts: list[int] = []
-        self._patterns: list[int] = []
+        self._found: tuple[list[int], list[int], list[int]] = ([], [], [])  # peers, hosts, patterns
+
+    def kind_of(self, candidate: Candidate, host: str) -> int | None:
+        """Whether it means that client: 0 as its address, 1 as its host, 2 as a pattern or tag."""
+        if self._tag is not None:
+            return 2 if any(fnmatchcase(tag, self._tag) for tag in candidate.tags) else None
+        if candidate.peer in self._wanted:
+            return 0
+        if host in self._wanted:
+            return 1
+        matches = fnmatchcase(candidate.name, self.part) or fnmatchcase(candidate.peer, self.part)
+        return 2 if matches else None
 
     def compare(self, candidate: Candidate, host: str) -> None:
-        if self._tag is not None:
-            if any(fnmatchcase(tag, self._tag) for tag in candidate.tags):
-                self._patterns.append(candidate.id)
-        elif candidate.peer in self._wanted:
-            self._peers.append(candidate.id)
-        elif host in self._wanted:
-            self._hosts.append(candidate.id)
-        elif fnmatchcase(candidate.name, self.part) or fnmatchcase(candidate.peer, self.part):
-            self._patterns.append(candidate.id)
+        kind = self.kind_of(candidate, host)
+        if kind is not None:
+            self._found[kind].append(candidate.id)
 
     def result(self) -> list[int]:
         """Whom it means: peers win over hosts, hosts over patterns."""
-        return self._peers or self._hosts or self._patterns
+        return next(filter(None, self._found), [])
 
 
 class Matcher:
@@ -235,21 +238,19 @@ class Matcher:
 
     def __init__(self, target: str) -> None:
         self.target = target
-        self._parts = _parts(target)
+        self._parts = [(part, _Search(part)) for part in _parts(target)]
         if not self._parts:
             raise ValueError("a TARGET needs at least one part, such as 'dev*' or all")
 
     def matches(self, candidate: Candidate) -> bool:
         """Whether any part means this client: by id, name, address, host, or as a pattern."""
-        return any(self._means(part, candidate) for part in self._parts)
+        return any(self._means(part, search, candidate) for part, search in self._parts)
 
     @staticmethod
-    def _means(part: str, candidate: Candidate) -> bool:
+    def _means(part: str, search: _Search, candidate: Candidate) -> bool:
         if part == "all" or part in (candidate.name, candidate.peer) or part == str(candidate.id):
             return True
-        search = _Search(part)
-        search.compare(candidate, host_of(candidate.peer))
-        return bool(search.result())
+        return search.kind_of(candidate, host_of(candidate.peer)) is not None
 
 
 def host_of(peer: str) -> str:

@@ -14,12 +14,13 @@ from ..identity import Entry
 from ..protocol import BAD_REQUEST, Request, RequestError
 from ..roster import short_protocol
 from ..sending import in_turns
-from ..target import Matcher, NoSuchClient, select_in_turns
+from ..target import Matcher, NoSuchClient, TargetTooLong, select_in_turns
 
 if TYPE_CHECKING:
     from ..server import Hub
     from ..session import Session
 
+COMPARED: Final = 2000  # absent clients between two pauses
 PAGE: Final = 250  # clients in one event
 STATES: Final = ("connected", "absent", "all")
 SEARCHED: Final = ("name", "peer", "local", "identity", "tags", "note", "conflict")
@@ -32,7 +33,7 @@ async def clients(session: Session, request: Request) -> dict[str, Any]:
     if state not in STATES:
         raise RequestError(BAD_REQUEST, f"unknown state {state!r}; known are {', '.join(STATES)}")
     wanted = _filter(request)
-    absent = [] if state == "connected" else _absent(hub, target)
+    absent = [] if state == "connected" else await _absent(hub, target)
     ids: list[int] = []
     try:
         ids = await select_in_turns(target, hub)
@@ -53,14 +54,22 @@ async def clients(session: Session, request: Request) -> dict[str, Any]:
     return {"count": count}
 
 
-def _absent(hub: Hub, target: str) -> list[Entry]:
+async def _absent(hub: Hub, target: str) -> list[Entry]:
     """Who of the absent ones is meant, whoever left last first."""
     registry = hub.identities.registry
     named = registry.known_as(target)
     if named is not None:
         return [] if named.client_id else [named]
-    matcher = Matcher(target)
-    found = [entry for entry in registry.absent() if matcher.matches(candidate_of(entry))]
+    try:
+        matcher = Matcher(target)
+    except TargetTooLong:
+        raise
+    except ValueError:  # no part at all means nobody
+        return []
+    found: list[Entry] = []
+    for some in in_turns([*registry.absent()], COMPARED):
+        found += [entry for entry in some if matcher.matches(candidate_of(entry))]
+        await asyncio.sleep(0)
     return sorted(found, key=lambda entry: entry.last, reverse=True)
 
 
