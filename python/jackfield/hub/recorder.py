@@ -24,9 +24,9 @@ from ..recording.tape import CHUNK, LIMIT, Chunk, Tape
 from .client import Client
 from .journal import Event
 from .part import Part
-from .roster import endpoint_text, peer_text, version
+from .roster import endpoint_text, version
 from .sending import in_turns
-from .target import Candidate, Matcher
+from .target import Matcher
 
 if TYPE_CHECKING:
     from .server import Hub
@@ -211,7 +211,8 @@ class Recorder(Part):
     def _means(self, client: Client) -> bool:
         if self._matcher is None:
             return True
-        return self._matcher.matches(Candidate(client.id, client.name, peer_text(client.member)))
+        assert self._hub is not None
+        return self._matcher.matches(self._hub.candidate(client.member))
 
     def _introduction(self, now: int, client: Client, ref: int, *, earlier: bool) -> Recorded:
         assert self._hub is not None

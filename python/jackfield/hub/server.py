@@ -377,7 +377,8 @@ class Hub:
         return [self._client(each) for each in self.group.members() if holds(each.listener_id, each.id)]
 
     def _client(self, member: Member) -> Client:
-        return Client(self._number(member), self._name(member), member)
+        number = self._number(member)
+        return Client(number, self.identities.registry.name_of(number, member.protocol), member)
 
     def candidate(self, member: Member) -> Candidate:
         """What a TARGET can name this client by."""

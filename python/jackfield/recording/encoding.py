@@ -39,6 +39,9 @@ COVERED: Final = struct.Struct("<BBHI")  # what the CRC covers of a record's hea
 TIME: Final = struct.Struct("<q")
 DATA_HEAD: Final = struct.Struct("<qIB")
 
+_CHECKED: Final = struct.Struct("<BBHIqIB")  # COVERED and DATA_HEAD
+_DATA_RECORD: Final = struct.Struct("<4sBBHIIqIB")  # HEADER and DATA_HEAD
+
 KINDS: Final[dict[type, int]] = {Opened: 1, Client: 2, Data: 3, Left: 4, Lost: 5, Happened: 6, Closed: 7}
 DATA: Final = KINDS[Data]
 OUT: Final = 1  # flags of data
@@ -82,9 +85,13 @@ class Encoder:
         self, time: int, ref: int, out: bool, piece: bytes, by: str = "", *, more: bool = False
     ) -> bytes:
         """A record of at most `PIECE` bytes: the fast way, without an object."""
+        flags = (OUT if out else 0) | (MORE if more else 0)
         who = by.encode("utf-8", "backslashreplace")[:255] if by else b""
-        body = DATA_HEAD.pack(time, ref, len(who)) + who + piece
-        return self._record(DATA, (OUT if out else 0) | (MORE if more else 0), body)
+        length = DATA_HEAD.size + len(who) + len(piece)
+        check = crc32(_CHECKED.pack(DATA, flags, 0, length, time, ref, len(who)))
+        check = crc32(piece, crc32(who, check) if who else check)
+        head = _DATA_RECORD.pack(self._marker, DATA, flags, 0, length, check, time, ref, len(who))
+        return head + who + piece if who else head + piece
 
     def _record(self, kind: int, flags: int, body: bytes) -> bytes:
         length = len(body)
