@@ -22,6 +22,8 @@ An application: it uses only the public `jackfield` library. Its modules, from p
     state       what outlives a restart, in one SQLite file
     sending     one send on its way to many clients, each at its own pace, and what became of it
     watcher     what an operator who watches is told next, in bounded memory
+    recorder    what clients say and are told, as the bytes of a recording, at the pace of who writes it
+    log_directory  all of it in a directory, in bounded space
     snippets    messages that operators keep under names
     reply_rules automatic replies as rules: what is answered, how often, and how loops end
     autoreply   those rules at work
