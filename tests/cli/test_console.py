@@ -290,6 +290,19 @@ def test_a_client_that_comes_back_is_talked_to_as_before(start_hub: StartHub, te
     terminal.shows("ended:0")
 
 
+def test_watching_shows_absent_clients_too(start_hub: StartHub, terminals: Open) -> None:
+    hub = start_hub("tcp://127.0.0.1:0", "--identify", r"id=(\w+)\n")
+    with connect(hub.port()) as device:
+        device.sendall(b"id=gate\n")
+        hub.seen(rb" identified id=1 name=gate ")
+    hub.seen(rb" left id=1 ")
+    terminal = terminals(hub.control)
+    terminal.run(JACKFIELD, "clients", "--watch")
+    terminal.until(lambda s: re.search(r"gate +absent ", s), "the absent client")
+    terminal.press("C-c")
+    terminal.shows("ended:130")
+
+
 def test_a_second_ctrl_c_does_not_wait(terminals: Open, directory: Path) -> None:
     """A client that does not read holds up the end for 0.6 seconds; the second time nobody waits."""
     terminal = terminals(directory / "hub.sock")

@@ -29,7 +29,7 @@ class Row:
 
     @property
     def id(self) -> int:
-        return int(self.view["id"])
+        return int(self.view["id"] or -1)
 
     @property
     def name(self) -> str:
