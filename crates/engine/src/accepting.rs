@@ -1,7 +1,8 @@
 //! What a listener gives: connections, those that are refused, and the peers of datagram listeners.
 
+use crate::host::Host;
 use crate::keepalive;
-use crate::link::{Host, Kind, Link, LinkId, flag};
+use crate::link::{Kind, Link, LinkId, flag};
 use crate::opening::kind_of;
 use crate::reactor::{Reactor, Side};
 use crate::sys::address::SocketAddress;

@@ -6,7 +6,8 @@
 //! only that it did so is remembered. What a message brought is closed when it is claimed without asking, and a peer
 //! can make a link hold [`HELD`] of them at most.
 
-use crate::link::{Fault, Host, Kind, Link, LinkId, flag};
+use crate::host::Host;
+use crate::link::{Fault, Kind, Link, LinkId, flag};
 use crate::queue::{Attachment, OutQueue};
 use crate::reactor::Reactor;
 use crate::receive::Take;

@@ -5,9 +5,11 @@
 //! be divided again; what is queued goes message by message as it is on the wire. Nothing is lost, doubled or reordered:
 //! from [`Reactor::hand_over`] on the link reads and writes no more.
 
+use crate::counters::Counters;
 use crate::datagrams::PACKET_OVERHEAD;
 use crate::handover::DetachError;
-use crate::link::{Body, Counters, Front, Host, Kind, Link, LinkId, Packet, flag};
+use crate::host::{Body, Host};
+use crate::link::{Front, Kind, Link, LinkId, Packet, flag};
 use crate::opening::kind_of;
 use crate::reactor::Reactor;
 use crate::sys::address::SocketAddress;

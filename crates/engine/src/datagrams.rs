@@ -7,7 +7,8 @@
 
 use crate::beside;
 use crate::frame::FrameError;
-use crate::link::{Fault, Front, Host, Kind, LinkId, Packet, Packets, flag};
+use crate::host::Host;
+use crate::link::{Fault, Front, Kind, LinkId, Packet, Packets, flag};
 use crate::reactor::{PARKED_CAP, Reactor};
 use crate::receive::Take;
 use crate::segments::Rest;

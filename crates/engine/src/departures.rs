@@ -1,7 +1,8 @@
 //! Datagrams that leave: many with one system call, and runs of equal ones as one message where the kernel divides it.
 
 use crate::beside;
-use crate::link::{Fault, Host, Kind, LinkId, flag};
+use crate::host::Host;
+use crate::link::{Fault, Kind, LinkId, flag};
 use crate::queue::OutQueue;
 use crate::reactor::Reactor;
 use crate::segments::{Run, next_run};

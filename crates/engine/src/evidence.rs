@@ -3,7 +3,8 @@
 //! The bytes of a broken frame stay unclaimed, so they can be shown to whoever has to find out what the peer speaks.
 
 use crate::frame::FrameError;
-use crate::link::{Fault, Host, LinkId};
+use crate::host::Host;
+use crate::link::{Fault, LinkId};
 use crate::reactor::Reactor;
 
 /// Bytes of a broken frame that are shown.

@@ -1,6 +1,7 @@
 //! What there is to know when somebody asks why nothing moves.
 
-use crate::link::{Fault, Host, Kind, LinkId, flag, want};
+use crate::host::Host;
+use crate::link::{Fault, Kind, LinkId, flag, want};
 use crate::reactor::Reactor;
 use crate::supervise::{self, Stall};
 use crate::sys::socket;

@@ -1,7 +1,9 @@
 //! What is known of a link, read and never changed; and its framer, which can be swapped.
 
+use crate::counters::Counters;
+use crate::host::Host;
 use crate::lifecycle::{Ending, ending_of};
-use crate::link::{Config, Counters, Fault, Host, Kind, LinkId, flag};
+use crate::link::{Config, Fault, Kind, LinkId, flag};
 use crate::reactor::Reactor;
 use crate::sys::address::SocketAddress;
 use crate::sys::socket::{self, Credentials};

@@ -3,7 +3,8 @@
 //! What differs from a socket: other system calls, no half-close, and a close that waits until the line has sent what the
 //! kernel has taken, since a close(2) would wait for that itself, and block.
 
-use crate::link::{Config, Host, Kind, Link, LinkId, flag};
+use crate::host::Host;
+use crate::link::{Config, Kind, Link, LinkId, flag};
 use crate::queue::OutQueue;
 use crate::reactor::{Reactor, Side};
 use crate::sys::address::SocketAddress;

@@ -5,7 +5,8 @@
 //! that was broadcast meanwhile is one shared buffer, of which each member's queue holds a reference.
 
 use crate::frame::{FrameError, Framer};
-use crate::link::{Body, Fault, Host, Kind, LinkId, flag};
+use crate::host::{Body, Host};
+use crate::link::{Fault, Kind, LinkId, flag};
 use crate::queue::{Burst, WhenFull};
 use crate::reactor::{Event, Reactor, due};
 use crate::receive::Take;

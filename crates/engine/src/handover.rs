@@ -1,6 +1,7 @@
 //! Sockets from elsewhere and to elsewhere: taken over, given away whole or not at all, their options read and set.
 
-use crate::link::{Config, Fault, Host, Kind, LinkId, flag};
+use crate::host::Host;
+use crate::link::{Config, Fault, Kind, LinkId, flag};
 use crate::opening::kind_of;
 use crate::reactor::Reactor;
 use crate::sys::{Errno, Result, socket};

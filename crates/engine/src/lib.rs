@@ -5,6 +5,7 @@
 //! | [`frame`] | how a stream's bytes are divided into messages; pure |
 //! | [`queue`] | what one link still has to send; pure |
 //! | [`link`] | the data of one end of a conversation |
+//! | `host`, `counters` | what the owner provides; what passed through a link |
 //! | [`reactor`] | the links, epoll, deadlines, and the order in which things happen |
 //! | [`clock`], `wait` | time that passes or steps, and waiting for it |
 //! | [`busy_poll`] | whether to poll before sleeping; pure |
@@ -25,6 +26,7 @@ pub mod blocking;
 pub mod busy_poll;
 mod carry;
 pub mod clock;
+mod counters;
 mod datagrams;
 mod departures;
 mod evidence;
@@ -34,6 +36,7 @@ mod files;
 pub mod frame;
 pub mod group;
 mod handover;
+mod host;
 mod keepalive;
 mod lifecycle;
 pub mod link;
@@ -53,12 +56,14 @@ mod wait;
 pub use beside::Urgent;
 pub use carry::Carried;
 pub use clock::Clock;
+pub use counters::Counters;
 pub use datagrams::Origin;
 pub use evidence::Garbage;
 pub use explain::Pulse;
 pub use handover::{DetachError, Opened};
+pub use host::{Body, Host, Plain, PlainBody};
 pub use lifecycle::Ending;
-pub use link::{Body, Config, Counters, Fault, Host, Kind, LinkId, Plain, PlainBody, want};
+pub use link::{Config, Fault, Kind, LinkId, want};
 pub use opening::{OpenOptions, SocketOption};
 pub use queue::WhenFull;
 pub use reached::Passed;

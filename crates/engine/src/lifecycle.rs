@@ -4,7 +4,9 @@
 //! [`crate::Event::Gone`] was taken, so that no waiter is forgotten.
 
 use crate::accepting::spare_descriptor;
-use crate::link::{Counters, Fault, Host, Kind, Link, LinkId, flag};
+use crate::counters::Counters;
+use crate::host::Host;
+use crate::link::{Fault, Kind, Link, LinkId, flag};
 use crate::opening::events_of;
 use crate::reactor::{Reactor, Side};
 use crate::supervise::Stall;

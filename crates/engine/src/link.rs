@@ -4,8 +4,10 @@
 //! an idle one is all that a silent client costs: no buffer, no queue, no object of the caller's.
 
 use crate::beside::Beside;
+use crate::counters::Counters;
 use crate::frame::{FrameError, Framer};
 use crate::group::Membership;
+use crate::host::Host;
 use crate::pacing::Pacing;
 use crate::queue::{OutQueue, WhenFull};
 use crate::revive::Lasting;
@@ -16,7 +18,6 @@ use crate::sys::file::Restore;
 use crate::sys::icmp::{self, IcmpError};
 use crate::sys::{Errno, batch, socket};
 use std::collections::{HashMap, VecDeque};
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 
@@ -41,93 +42,6 @@ impl LinkId {
     #[inline]
     pub(crate) fn generation(self) -> u32 {
         (self.0 >> 32) as u32
-    }
-}
-
-/// What the caller's side provides: its own message objects, filled in place, and payloads that it lends.
-pub trait Host {
-    /// A large message under construction.
-    type Body: Body;
-    /// A payload that is sent from where it lies.
-    type Loan: AsRef<[u8]>;
-}
-
-/// A message that is received straight into its final object.
-pub trait Body: Sized {
-    /// Room for `capacity` bytes, none filled.
-    fn with_capacity(capacity: usize) -> Self;
-    /// The part not filled yet.
-    fn spare(&mut self) -> &mut [MaybeUninit<u8>];
-    /// `count` bytes of the spare part were filled.
-    fn advance(&mut self, count: usize);
-    /// Room for `capacity` bytes in all; what is filled stays.
-    fn grow(&mut self, capacity: usize);
-    /// Bytes filled.
-    fn len(&self) -> usize;
-    /// What is filled.
-    fn filled(&self) -> &[u8];
-    /// Nothing filled.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Fills from `bytes`, which fit into the spare part.
-    fn extend(&mut self, bytes: &[u8]) {
-        let spare = &mut self.spare()[..bytes.len()];
-        for (to, from) in spare.iter_mut().zip(bytes) {
-            to.write(*from);
-        }
-        self.advance(bytes.len());
-    }
-}
-
-/// A host without objects of its own: plain vectors.
-#[derive(Debug)]
-pub struct Plain;
-
-impl Host for Plain {
-    type Body = PlainBody;
-    type Loan = Vec<u8>;
-}
-
-/// The body of [`Plain`].
-#[derive(Debug)]
-pub struct PlainBody {
-    bytes: Vec<u8>,
-    filled: usize,
-}
-
-impl PlainBody {
-    /// The message.
-    pub fn into_vec(mut self) -> Vec<u8> {
-        self.bytes.truncate(self.filled);
-        self.bytes
-    }
-}
-
-impl Body for PlainBody {
-    fn with_capacity(capacity: usize) -> Self {
-        PlainBody { bytes: vec![0; capacity], filled: 0 }
-    }
-
-    fn spare(&mut self) -> &mut [MaybeUninit<u8>] {
-        crate::sys::io::uninit(&mut self.bytes[self.filled..])
-    }
-
-    fn advance(&mut self, count: usize) {
-        self.filled += count;
-    }
-
-    fn grow(&mut self, capacity: usize) {
-        self.bytes.resize(capacity, 0);
-    }
-
-    fn len(&self) -> usize {
-        self.filled
-    }
-
-    fn filled(&self) -> &[u8] {
-        &self.bytes[..self.filled]
     }
 }
 
@@ -305,52 +219,6 @@ pub(crate) struct Packet {
     pub bytes: Box<[u8]>,
     pub from: SocketAddress,
     pub to: Option<Destination>,
-}
-
-/// What passed through a link.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Counters {
-    /// Bytes received.
-    pub bytes_in: u64,
-    /// Bytes that the kernel took.
-    pub bytes_out: u64,
-    /// Messages handed out.
-    pub messages_in: u64,
-    /// Messages that the kernel took whole.
-    pub messages_out: u64,
-    /// Messages dropped on their way out because the queue was full, or unsent at the end. Stops at its maximum.
-    pub dropped_out: u32,
-    /// Packets dropped on their way in because the owner was slow. Stops at its maximum.
-    pub dropped_in: u32,
-    /// Packets that the kernel dropped because the socket's receive buffer was full; starts again behind its maximum.
-    pub kernel_dropped: u32,
-    /// Broken frames that a framing skipped, which can begin anew behind them. Stops at its maximum.
-    pub broken_in: u32,
-    /// When something last arrived, in monotonic nanoseconds; 0 is never.
-    pub last_in: u64,
-    /// When something last left.
-    pub last_out: u64,
-}
-
-/// So many broken frames before the first whole one: then the peer speaks something else.
-const NEVER_WHOLE: u32 = 64;
-
-impl Counters {
-    /// A part of the stream is skipped, which `broken` is wrong with. An error: so much of it was, and nothing else came,
-    /// that there is nothing to wait for.
-    pub(crate) fn skip(&mut self, broken: Option<FrameError>) -> Result<(), FrameError> {
-        let Some(error) = broken else { return Ok(()) };
-        self.broken_in = self.broken_in.saturating_add(1);
-        if self.messages_in == 0 && self.broken_in >= NEVER_WHOLE { Err(error) } else { Ok(()) }
-    }
-
-    pub(crate) fn drop_out(&mut self, messages: usize) {
-        self.dropped_out = self.dropped_out.saturating_add(u32::try_from(messages).unwrap_or(u32::MAX));
-    }
-
-    pub(crate) fn drop_in(&mut self, messages: usize) {
-        self.dropped_in = self.dropped_in.saturating_add(u32::try_from(messages).unwrap_or(u32::MAX));
-    }
 }
 
 /// Why a link carries no more.

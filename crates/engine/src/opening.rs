@@ -1,8 +1,9 @@
 //! How links are opened: connect, listen, bind, adopt, pair.
 
 use crate::accepting::spare_descriptor;
+use crate::host::Host;
 use crate::keepalive;
-use crate::link::{Config, Fault, Host, Kind, Link, LinkId, flag};
+use crate::link::{Config, Fault, Kind, Link, LinkId, flag};
 use crate::reactor::{Reactor, Slot};
 use crate::sys::address::SocketAddress;
 use crate::sys::epoll::{EDGE, IN, OUT, PRI, RDHUP};

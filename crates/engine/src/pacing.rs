@@ -6,7 +6,8 @@
 
 use crate::beside;
 use crate::frame::{Silences, Step};
-use crate::link::{Fault, Front, Host, Kind, Link, LinkId, flag};
+use crate::host::Host;
+use crate::link::{Fault, Front, Kind, Link, LinkId, flag};
 use crate::queue::OutQueue;
 use crate::reactor::{Reactor, Side};
 use crate::sys::{Errno, file, io};

@@ -3,7 +3,8 @@
 //! A wait is for a position: so many bytes of the link must have left, or be acknowledged (SIOCOUTQ). The nearest position of
 //! each kind stands in the link's watch; for acknowledgements it is looked at after a round trip, then ever more seldom.
 
-use crate::link::{Host, Kind, LinkId, want};
+use crate::host::Host;
+use crate::link::{Kind, LinkId, want};
 use crate::reactor::{Reactor, Side};
 use crate::supervise::{FIRST_STEP_NS, IDLE_LOOK_NS, LONGEST_STEP_NS, unacknowledged};
 use crate::sys::tcp_info::TcpInfo;

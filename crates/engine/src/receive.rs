@@ -7,7 +7,8 @@
 
 use crate::beside;
 use crate::frame::{FrameError, Known, Step};
-use crate::link::{Body, Fault, Front, Host, Large, LinkId, flag};
+use crate::host::{Body, Host};
+use crate::link::{Fault, Front, Large, LinkId, flag};
 use crate::reactor::{PARKED_CAP, RECEIVE_BUFFER, RECEIVE_SIZE, Reactor};
 use crate::supervise;
 use crate::sys::{Errno, io};

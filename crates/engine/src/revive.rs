@@ -6,7 +6,8 @@
 //! acknowledged is counted as unknown and never sent again, for then it might arrive twice.
 
 use crate::frame::{FrameError, Step};
-use crate::link::{Body, Fault, Host, Kind, Link, LinkId, flag};
+use crate::host::{Body, Host};
+use crate::link::{Fault, Kind, Link, LinkId, flag};
 use crate::reached::Passed;
 use crate::reactor::{Event, Reactor, Side};
 use crate::supervise::Loss;

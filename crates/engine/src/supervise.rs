@@ -7,7 +7,8 @@
 //! out meanwhile. One that lives and does not read answers these probes with its closed window, and so is
 //! never taken for dead, however long it does not read (RFC 9293, 3.8.6.1).
 
-use crate::link::{Fault, Host, Kind, Link, LinkId, flag, want};
+use crate::host::Host;
+use crate::link::{Fault, Kind, Link, LinkId, flag, want};
 use crate::reactor::{Reactor, Side};
 use crate::sys::tcp_info::TcpInfo;
 use crate::sys::{Errno, socket};

@@ -6,7 +6,8 @@
 
 use crate::beside;
 use crate::frame::FrameError;
-use crate::link::{Fault, Host, Kind, Link, LinkId, flag, want};
+use crate::host::Host;
+use crate::link::{Fault, Kind, Link, LinkId, flag, want};
 use crate::queue::{Attachment, Burst, OutQueue, WhenFull};
 use crate::reactor::Reactor;
 use crate::supervise;

@@ -2,7 +2,8 @@
 
 use crate::busy_poll::{BusyPoll, BusyPollStatistics, Spin};
 use crate::clock::Clock;
-use crate::link::{Host, flag};
+use crate::host::Host;
+use crate::link::flag;
 use crate::reactor::Reactor;
 use crate::sys::epoll::{Epoll, Report};
 use crate::sys::{Errno, Result, monotonic_ns};

@@ -1,9 +1,11 @@
 //! The receiving half: from the kernel to a claimed message.
 
 use super::Health;
+use crate::counters::Counters;
 use crate::evidence::Garbage;
 use crate::frame::{FrameError, Framer, Known, Silences, Step};
-use crate::link::{Body, Counters, Fault, Kind, Large};
+use crate::host::Body;
+use crate::link::{Fault, Kind, Large};
 use crate::reactor::RECEIVE_BUFFER;
 use crate::receive::{LARGE, Take};
 use crate::sys::{Errno, Result, file, io, wait};

@@ -1,8 +1,9 @@
 //! The sending half: from a message to the kernel.
 
 use super::Health;
+use crate::counters::Counters;
 use crate::frame::{FrameError, Framer};
-use crate::link::{Config, Counters, Fault, Kind};
+use crate::link::{Config, Fault, Kind};
 use crate::queue::{OutQueue, WhenFull};
 use crate::sys::address::SocketAddress;
 use crate::sys::{Errno, Result, file, socket, wait};
