@@ -85,7 +85,7 @@ class Conversation:
     @property
     def in_lines(self) -> bool:
         """Whether the client's bytes are to be cut into lines here: unframed streams."""
-        return self.view["framing"] == "none" and self.view["protocol"] in ("tcp", "unix")
+        return self.view["framing"] == "none" and self.view["protocol"] in ("tcp", "unix", "serial")
 
     async def receive(self) -> tuple[bytes, bool] | None:
         """What the client says next and whether it said it before we came; None once it has left."""

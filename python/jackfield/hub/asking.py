@@ -72,7 +72,6 @@ class _Asked:
 
     id: int
     name: str
-    in_messages: bool
     end_talk: Callable[[], None]
     expecting: Expecting | None = None
     sent_at: float = 0.0
@@ -171,10 +170,6 @@ class Asking:
         if client is None:
             self._tell(Result(client_id, str(client_id), GONE, detail="it left before it was sent to"))
             return
-        stream = self.hub.plan_of(client.member).framing == "none" and client.member.protocol in (
-            "tcp",
-            "unix",
-        )
 
         def heard(data: bytes) -> None:
             self._heard(asked, data)
@@ -183,14 +178,14 @@ class Asking:
             self._left(asked, reason)
 
         end_talk = self.hub.talk(client_id, Talker(heard, left))
-        asked = _Asked(client_id, client.name, not stream, end_talk)
+        asked = _Asked(client_id, client.name, end_talk)
         self._asked[client_id] = self._by_member[client.member.id] = asked
 
     def _queued(self, recipient: Recipient) -> None:
         asked = self._by_member.get(recipient.member.id)
         if asked is not None and asked.expecting is None and self.question.pattern is not None:
             asked.expecting = Expecting(
-                self.question.pattern, in_messages=asked.in_messages, binary=self.question.binary
+                self.question.pattern, in_messages=not recipient.in_pieces, binary=self.question.binary
             )
 
     def _sent(self, recipient: Recipient) -> None:

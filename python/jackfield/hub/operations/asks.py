@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .. import protocol
 from ..asking import Asking, Question, Result
+from ..identities import candidate_of
 from ..patterns import Pattern
 from ..protocol import BAD_REQUEST, Request, RequestError, encode_data
 from ..sending import in_turns
 from ..target import select_in_turns
 from ..text import LINE_ENDINGS, TextError
 from ..waves import halt_count
+from .clients import absent_of
 from .replies import with_snippet
 
 if TYPE_CHECKING:
@@ -57,8 +59,10 @@ async def _ask(
                 (id_, client.name if client else "") for id_ in some for client in [session.hub.client(id_)]
             ]
             await session.reply(protocol.event(request_id, {"asking": clients, "total": len(asking.ids)}))
-        if absent := await _absent(session, target):
-            await session.reply(protocol.event(request_id, {"absent": absent}))
+        if target != "all" and not again:
+            absent = [candidate_of(entry).name for entry in await absent_of(session.hub, target)]
+            for names in in_turns(absent, PAGE):
+                await session.reply(protocol.event(request_id, {"absent": list(names)}))
         async with aclosing(asking.run()) as news:
             async for some_news in news:
                 results = [each for each in some_news if isinstance(each, Result)]
@@ -81,15 +85,6 @@ async def _ask(
         "halted": asking.waves.halted and bool(not_sent),
         "not_sent": not_sent,
     }
-
-
-async def _absent(session: Session, target: str) -> list[str]:
-    """The names of those that are known, meant by a part of the target, and not there."""
-    found: dict[str, None] = {}
-    for part in filter(None, map(str.strip, target.split(","))):
-        found |= dict.fromkeys(each.name for each in session.hub.absent(part))
-        await asyncio.sleep(0)
-    return list(found)[:PAGE]
 
 
 def _log(session: Session, target: str, asking: Asking, outcomes: dict[str, int]) -> None:

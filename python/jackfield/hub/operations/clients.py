@@ -33,7 +33,7 @@ async def clients(session: Session, request: Request) -> dict[str, Any]:
     if state not in STATES:
         raise RequestError(BAD_REQUEST, f"unknown state {state!r}; known are {', '.join(STATES)}")
     wanted = _filter(request)
-    absent = [] if state == "connected" else await _absent(hub, target)
+    absent = [] if state == "connected" else await absent_of(hub, target)
     ids: list[int] = []
     try:
         ids = await select_in_turns(target, hub)
@@ -54,7 +54,7 @@ async def clients(session: Session, request: Request) -> dict[str, Any]:
     return {"count": count}
 
 
-async def _absent(hub: Hub, target: str) -> list[Entry]:
+async def absent_of(hub: Hub, target: str) -> list[Entry]:
     """Who of the absent ones is meant, whoever left last first."""
     registry = hub.identities.registry
     named = registry.known_as(target)
