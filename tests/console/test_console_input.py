@@ -14,7 +14,7 @@ from jackfield.console.completing import MOST, Offer, offers
 from jackfield.console.conversation import BYTES, MESSAGES, Conversation, Said, mixed
 from jackfield.console.history import KEPT, LineHistory, history_path
 from jackfield.console.lines import text_of
-from jackfield.console.pace import CALM, SLOWEST, SOON, Pace
+from jackfield.console.pace import CALM, SLOWEST, SLOWEST_SOON, SOON, Pace
 from jackfield.console.roster import SORT_KEYS, Order
 from jackfield.console.state import CONVERSATIONS, ConsoleState
 
@@ -349,6 +349,12 @@ def test_the_pace_of_drawing() -> None:
     assert pace.wait(100.4, urgent=False) == pytest.approx(CALM - 0.4)
     assert pace.wait(105.0, urgent=False) == 0.0
     pace.drawn(200.0, 0.1)
-    assert pace.wait(200.0, urgent=True) == pytest.approx(2.0), "a slow terminal is drawn on seldom"
+    assert pace.wait(200.0, urgent=False) == pytest.approx(2.0), "a slow terminal is drawn on seldom"
+    assert pace.wait(200.0, urgent=True) == pytest.approx(SLOWEST_SOON)
     pace.drawn(300.0, 10.0)
-    assert pace.wait(300.0, urgent=True) == pytest.approx(SLOWEST)
+    assert pace.wait(300.0, urgent=False) == pytest.approx(SLOWEST)
+    for drawing in range(100):
+        pace.drawn(400.0 + drawing, 0.001)
+        if drawing == 3:
+            assert pace.wait(403.0, urgent=False) == pytest.approx(SLOWEST), "a full buffer is remembered"
+    assert pace.wait(499.0, urgent=False) == pytest.approx(CALM), "and forgotten"

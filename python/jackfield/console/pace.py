@@ -1,7 +1,8 @@
 """When a screen is drawn again: at once for what an operator waits for, seldom for counters, never in vain.
 
-Pure: times come in. Over a slow line a drawing takes long, because the terminal takes its bytes slowly: the
-next one then waits twenty times as long, so that keys have their turn.
+Pure: times come in. Over a slow line some drawings take long, once the buffers before it are full: the next
+ones then wait twenty times as long, so that the line is free when a key is pressed. That is forgotten slowly,
+because a drawing that finds room in those buffers takes no time and says nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from typing import Final
 SOON: Final = 0.1  # seconds between drawings of what an operator waits for
 CALM: Final = 1.0  # seconds between drawings of everything else
 SHARE: Final = 20
-SLOWEST: Final = 3.0
+SLOWEST: Final = 3.0  # seconds between two drawings at most
+SLOWEST_SOON: Final = 0.5  # of what an operator waits for
+FORGET: Final = 0.8  # of what the last drawing but one took
 
 
 class Pace:
@@ -24,9 +27,10 @@ class Pace:
     def drawn(self, now: float, took: float) -> None:
         """A drawing ended that took so many seconds."""
         self._drawn = now
-        self._took = took
+        self._took = max(took, FORGET * self._took)
 
     def wait(self, now: float, *, urgent: bool) -> float:
         """Seconds until the next drawing."""
-        least = max(SOON if urgent else CALM, min(SLOWEST, SHARE * self._took))
+        slow = SHARE * self._took
+        least = max(SOON, min(SLOWEST_SOON, slow)) if urgent else max(CALM, min(SLOWEST, slow))
         return max(0.0, self._drawn + least - now)
