@@ -13,6 +13,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from devices import byte_by_byte, devices, hangs_up, hostile, silent, version
@@ -237,6 +238,8 @@ def test_ctrl_c_tells_what_was_done(hub: HubProcess, spawn: Spawn) -> None:
         asking = spawn(JACKFIELD, "send", "all", *words, environment=hub.environment)
         wait_for(lambda: hub.clients("1")[0]["bytes_in"] > 0, "the first answer")
         wait_for(lambda: hub.clients("2")[0]["bytes_out"] > 0, "the second to be asked")
+        hub.clients()  # by then the hub has told of the answer, and
+        wait_for(lambda: asleep(asking.pid), "the command to have read it")
         asking.popen.send_signal(signal.SIGINT)
         assert asking.wait() == 130
         assert rows_of(asking.out) == [
@@ -247,6 +250,11 @@ def test_ctrl_c_tells_what_was_done(hub: HubProcess, spawn: Spawn) -> None:
         ]
         wait_for(lambda: b" asked " in hub.out, "the log")
         assert hub.do("send", "3", "version?", "--expect", "version") == b"version 1.4.2\n"
+
+
+def asleep(pid: int) -> bool:
+    """Whether a process waits, and so has read what there was."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
 
 
 def rows_of(out: bytes | bytearray) -> list[str]:
