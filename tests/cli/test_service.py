@@ -142,3 +142,16 @@ def test_sockets_of_the_manager_outlive_a_reload(directory: Path) -> None:
             subprocess.run([JACKFIELD, "stop"], timeout=60, env=environment, capture_output=True, check=False)
             hub.wait(30)
             hub.stdout.close()  # type: ignore[union-attr]
+
+
+def test_the_log_has_the_form_that_was_asked_for(directory: Path) -> None:
+    environment = {**os.environ, "JACKFIELD_CONTROL": str(directory / "hub.sock")}
+    command = [JACKFIELD, "serve", "--log-format", "journald", "tcp://127.0.0.1:0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as hub:
+        assert hub.stdout is not None
+        assert hub.stdout.readline().startswith(b"<6>ready pid=")
+        hub.terminate()
+        assert b"<6>stopping reason=SIGTERM\n" in hub.stdout.read()
+    wrong = subprocess.run([*command[:3], "yaml", "7000"], capture_output=True, timeout=60, env=environment)
+    assert wrong.returncode == 2
+    assert b"known are text, json, logfmt, journald" in wrong.stderr

@@ -69,7 +69,8 @@ def _example(setting: Setting) -> str:
         # What stands for None is said at the end of the option's help.
         match = re.search(r"\(([0-9A-Za-z,]+)\)\.?$", setting.help)
         if match is None:
-            return f'"{setting.metavar}"  # not set'
+            such = re.search(r"such as (\S+?)\.?$", setting.help)
+            return f'"{such[1] if such else setting.metavar}"  # not set'
         default = int(match[1]) if setting.kind is int else match[1]
     return json.dumps(default)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import json
 import os
 import queue
 import shlex
@@ -29,8 +28,8 @@ from ..hub.assembly import parts_of
 from ..hub.control import choose_path, option_text
 from ..hub.dial_plan import plan_dial
 from ..hub.identify import parse_rule
-from ..hub.journal import Event
 from ..hub.log_directory import parse_keep
+from ..hub.log_format import FORMATS, line
 from ..hub.notify import Notifier
 from ..hub.operators import Operators
 from ..hub.plan import Limits, PlanError, banner, plan_listeners
@@ -51,15 +50,20 @@ _reloading: set[asyncio.Future[None]] = set()  # asyncio itself holds tasks weak
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def serve(addresses: list[str], *, plain: bool, as_json: bool, **options: Any) -> None:
+def serve(
+    addresses: list[str], *, plain: bool, as_json: bool, log_format: str | None, **options: Any
+) -> None:
+    form = "json" if as_json else log_format or "text"
+    if form not in FORMATS:
+        raise TextError(f"unknown log format {form!r}; known are {', '.join(FORMATS)}")
     if trying.get():
         settings_of(addresses, **options)
         return
     handed = inherited_socket(os.environ)
     with told(handed):
         settings = settings_of(addresses, **options)
-    live = not plain and not as_json and has_terminal(os.environ)
-    successor = jackfield.run(lambda: _main(settings, handed, live=live, as_json=as_json))
+    live = not plain and not as_json and log_format is None and has_terminal(os.environ)
+    successor = jackfield.run(lambda: _main(settings, handed, live=live, form=form))
     if successor and not os.environ.get("NOTIFY_SOCKET"):
         keep(successor)
 
@@ -143,7 +147,7 @@ def _keep(directory: str | None, keep: str | None) -> Keep:
     return kept
 
 
-async def _main(settings: Settings, handed: int | None, *, live: bool, as_json: bool) -> int:
+async def _main(settings: Settings, handed: int | None, *, live: bool, form: str) -> int:
     """Serve until the end; the pid of the successor, if there is one."""
     succession = None
     if handed is not None:
@@ -158,13 +162,13 @@ async def _main(settings: Settings, handed: int | None, *, live: bool, as_json: 
     writer = Writer()
     window = HubWindow(settings.control) if live else None
     if window is None:
-        _write_log(hub, writer, as_json=as_json)
+        _write_log(hub, writer, form)
     if succession is None:
         await operators.claim()
     try:
         await _open(hub, operators, succession)
         try:
-            await _serve(hub, writer, window, succession, as_json=as_json)
+            await _serve(hub, writer, window, succession, form)
         finally:
             if window is not None:
                 window.terminate()
@@ -229,7 +233,7 @@ def _reload(hub: Hub) -> None:
 
 
 async def _serve(
-    hub: Hub, writer: Writer, window: HubWindow | None, succession: Succession | None, *, as_json: bool
+    hub: Hub, writer: Writer, window: HubWindow | None, succession: Succession | None, form: str
 ) -> None:
     _handle_signals(hub)
     bound = [(listener.address, plan) for listener, plan in hub.listeners]
@@ -237,7 +241,7 @@ async def _serve(
     colour = window is not None and "NO_COLOR" not in os.environ
     lines = banner(bound, control_option=option, program=_program(), colour=colour)
     if succession is None:
-        writer.put("".join(f"{line}\n" for line in lines), to_stderr=as_json)
+        writer.put("".join(f"{line}\n" for line in lines), to_stderr=form != "text")
     listening = ",".join(str(address.without_options()) for address, _ in bound)
     more: dict[str, Any] = {}
     if hub.settings.config is not None:
@@ -278,12 +282,12 @@ async def _show(hub: Hub, writer: Writer, window: HubWindow | None, succession: 
 
 def _without_window(hub: Hub, writer: Writer) -> None:
     """The window is gone before the hub: what happens is shown as lines."""
-    _write_log(hub, writer, as_json=False)
+    _write_log(hub, writer, "text")
     hub.log("window_ended", hint="jackfield console opens another one")
 
 
-def _write_log(hub: Hub, writer: Writer, *, as_json: bool) -> None:
-    hub.journal.follow(lambda event: writer.put(_line(event, as_json=as_json)))
+def _write_log(hub: Hub, writer: Writer, form: str) -> None:
+    hub.journal.follow(lambda event: writer.put(line(event, form) + "\n"))
 
 
 def _program() -> str:
@@ -293,10 +297,6 @@ def _program() -> str:
     if Path(sys.argv[0]).name == "__main__.py":
         return f"{shlex.quote(sys.executable)} -m jackfield.cli"
     return shlex.quote(sys.argv[0])
-
-
-def _line(event: Event, *, as_json: bool) -> str:
-    return (json.dumps(event.to_json()) if as_json else event.line()) + "\n"
 
 
 class Writer:

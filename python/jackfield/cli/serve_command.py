@@ -65,6 +65,12 @@ def serve(
         str | None,
         typer.Option("--log-keep", metavar="WHAT", help="Of --log-dir, an age, a size or both (7d,1G)."),
     ] = None,
+    log_format: Annotated[
+        str | None,
+        typer.Option(
+            "--log-format", metavar="FORM", help="Log lines as json, logfmt or journald, or as (text)."
+        ),
+    ] = None,
     metrics: Annotated[
         str | None,
         typer.Option(
@@ -118,6 +124,7 @@ def serve(
         addresses or [],
         config=config,
         metrics=metrics,
+        log_format=log_format,
         framing=framing,
         eol=eol,
         max_clients=max_clients,

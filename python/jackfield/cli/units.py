@@ -21,7 +21,7 @@ After=network.target
 Type=notify
 NotifyAccess=main
 WatchdogSec=60s
-ExecStart={program} --control {control} serve --plain --config {config} --state {state}
+ExecStart={program} --control {control} serve --log-format journald --config {config} --state {state}
 # Clients and listeners are kept; the new process is the service's main process then.
 ExecReload={program} --control {control} reload
 Restart=on-failure
