@@ -104,7 +104,7 @@ fn a_spin_sees_what_comes_while_it_polls() {
 fn expire(stepper: &mut Stepper, id: LinkId) {
     for _ in 0..10 {
         stepper.reactor.wait(None, |wait| wait()).expect("the wait succeeds");
-        while let Some(event) = stepper.reactor.next_event() {
+        if let Some(event) = stepper.reactor.next_event() {
             assert_eq!(event, Event::Expired(id, Side::Receive));
             return;
         }
