@@ -56,9 +56,8 @@ class Devices:
 
 @pytest.fixture
 def hub(start_hub: StartHub) -> HubProcess:
-    return start_hub(
-        "tcp://127.0.0.1:0,framing=line", "udp://127.0.0.1:0,conflict=newer", "--identify", r"^id=(\w+)"
-    )
+    addresses = ("tcp://127.0.0.1:0,framing=line", "udp://127.0.0.1:0,conflict=newer,idle_timeout=1h")
+    return start_hub(*addresses, "--identify", r"^id=(\w+)")
 
 
 @pytest.fixture
