@@ -535,6 +535,8 @@ def test_the_causes_are_listed() -> None:
     ("words", "says"),
     [
         (["pair:"], "cannot be checked"),
+        (["serial:///dev/nothing"], "cannot be checked"),
+        (["/dev/ttyUSB0"], "cannot be checked"),
         (["h:1,nodelay=perhaps"], "nodelay"),
         (["nonsense://x"], "nonsense"),
         (["h:1", "--timeout", "5"], "250ms, 5s"),
