@@ -15,6 +15,7 @@ from typing import Any
 from ..hub.display import hexdump, safe_text
 from ..hub.encodings import UTF8, Encoding
 from ..hub.operator import Operator
+from ..hub.plan import comes_in_pieces
 from ..hub.protocol import NO_SUCH_CLIENT, RequestError, decode_data, encode_data
 from ..hub.text import TextError, parse_duration
 from . import failures
@@ -85,7 +86,7 @@ class Conversation:
     @property
     def in_lines(self) -> bool:
         """Whether the client's bytes are to be cut into lines here: unframed streams."""
-        return self.view["framing"] == "none" and self.view["protocol"] in ("tcp", "unix", "serial")
+        return comes_in_pieces(self.view["framing"], self.view["protocol"])
 
     async def receive(self) -> tuple[bytes, bool] | None:
         """What the client says next and whether it said it before we came; None once it has left."""

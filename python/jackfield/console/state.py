@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from ..hub.display import safe_text
 from ..hub.journal import line_of
+from ..hub.plan import comes_in_pieces
 from ..hub.protocol import decode_data
 from .conversation import Conversation, Said, clock
 from .roster import Filter, Order, Row
@@ -296,7 +297,7 @@ class ConsoleState:
         self.left = ""
         self.scroll = 0
         self._open_identity = row.identity
-        in_pieces = row.view.get("framing") == "none" and row.view.get("protocol") in ("tcp", "unix")
+        in_pieces = comes_in_pieces(str(row.view.get("framing")), str(row.view.get("protocol")))
         conversation = self.conversations.pop(client_id, None) or Conversation(in_pieces=in_pieces)
         self.conversations[client_id] = conversation
         for forgotten in list(self.conversations)[:-CONVERSATIONS]:

@@ -14,6 +14,7 @@ import jackfield
 from .client import Client
 from .journal import Throttle
 from .part import Part
+from .plan import comes_in_pieces
 from .reply_rules import Bucket, LoopGuard, Rule, Stream
 from .state_file import StateError
 from .target import Matcher
@@ -123,9 +124,9 @@ class Autoreply(Part):
 
     def _remember(self, client: Client) -> _Remembered:
         plan = self._hub.plan_of(client.member)
-        unframed = plan.framing == "none" and client.member.protocol in ("tcp", "unix", "serial")
+        in_pieces = comes_in_pieces(plan.framing, client.member.protocol)
         loop = LoopGuard() if client.member.protocol in DATAGRAMS else None
-        remembered = self._clients[client.id] = _Remembered(Stream() if unframed else None, loop)
+        remembered = self._clients[client.id] = _Remembered(Stream() if in_pieces else None, loop)
         return remembered
 
     @staticmethod

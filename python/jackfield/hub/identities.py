@@ -16,6 +16,7 @@ from jackfield import Member
 from .identify import Beginnings, identity_of
 from .identity import Claimed, Entry, Registry
 from .journal import Field, Throttle
+from .plan import comes_in_pieces
 from .roster import peer_text, timestamp
 from .state_file import DAMAGED, StateError
 from .target import Absent, Candidate, Matcher, NoSuchClient, select_in_turns, select_one_in_turns
@@ -99,7 +100,7 @@ class Identities:
             return
         if not self._hub.admission.holds(member.listener_id, member.id):
             return  # it was kicked, and is not gone yet
-        whole = plan.framing != "none" or member.protocol not in ("tcp", "unix")
+        whole = not comes_in_pieces(plan.framing, member.protocol)
         found = self._beginnings.heard(now, client_id, plan.identify, data, whole=whole)
         if found is not None:
             self._said(now, client_id, member, found)

@@ -21,6 +21,7 @@ MAX_QUEUE: Final = 1024 * 1024
 MAX_MESSAGE: Final = 1024 * 1024
 MAX_OPERATORS: Final = 64
 SCHEMES: Final = ("tcp", "udp", "unix", "unix+dgram", "unix+seqpacket", "fd")
+_STREAMS_OF_BYTES: Final = ("tcp", "unix", "serial")
 _LOOPBACK: Final = ("localhost", "::1")
 
 
@@ -69,6 +70,11 @@ class ListenerPlan:
         """Keyword options for `jackfield.listen`; what the address itself says stays as it is."""
         defaults = {"framing": self.framing, "max_message": limits.max_message, "high_water": limits.queue}
         return {name: value for name, value in defaults.items() if self.address.option(name) is None}
+
+
+def comes_in_pieces(framing: str, protocol: str) -> bool:
+    """Whether what a client says comes in chunks, cut anywhere: a stream without framing."""
+    return framing == "none" and protocol in _STREAMS_OF_BYTES
 
 
 def plan_listeners(

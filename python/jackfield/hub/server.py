@@ -27,7 +27,7 @@ from .display import preview
 from .identities import Identities
 from .journal import Event, Field, Journal, Memory, Throttle
 from .part import P, Part, Parts
-from .plan import SCHEMES, ListenerPlan
+from .plan import SCHEMES, ListenerPlan, comes_in_pieces
 from .roster import client_view, endpoint_text, peer_text, short_protocol
 from .sending import Recipient, Sending, in_turns
 from .settings import Settings as Settings
@@ -488,7 +488,7 @@ class Hub:
                         member,
                         str(self.candidate(member)),
                         plan.ending_bytes if ending is None else ending,
-                        plan.framing == "none" and member.protocol in ("tcp", "unix", "serial"),
+                        comes_in_pieces(plan.framing, member.protocol),
                     )
                 )
             await asyncio.sleep(0)
