@@ -97,18 +97,18 @@ impl<H: Host> Reactor<H> {
     /// Goes on with a connection as if the listener had accepted it, whatever its limit of clients. On an error the
     /// caller has it back: it is not of the listener's kind (EINVAL), there already (EEXIST), or the kernel cannot watch
     /// it.
-    pub fn take_in(&mut self, listener: LinkId, mut carried: Carried) -> Result<LinkId, (Errno, Option<Carried>)> {
+    pub fn take_in(&mut self, listener: LinkId, mut carried: Carried) -> Result<LinkId, (Errno, Option<Box<Carried>>)> {
         let parent = self.get(listener).filter(|link| link.kind.is_listener());
-        let Some(parent) = parent else { return Err((Errno(libc::EBADF), Some(carried))) };
+        let Some(parent) = parent else { return Err((Errno(libc::EBADF), Some(Box::new(carried)))) };
         let config = parent.config.clone();
         let of_datagrams = parent.kind == Kind::DatagramListener;
         if of_datagrams != carried.fd.is_none() {
-            return Err((Errno(libc::EINVAL), Some(carried)));
+            return Err((Errno(libc::EINVAL), Some(Box::new(carried))));
         }
         let id = match carried.fd.take() {
             None => match self.new_peer(listener, &carried.peer) {
                 Ok(id) => id,
-                Err(error) => return Err((error, Some(carried))),
+                Err(error) => return Err((error, Some(Box::new(carried)))),
             },
             Some(fd) => {
                 let same = |option| {
@@ -118,13 +118,13 @@ impl<H: Host> Reactor<H> {
                 };
                 let (Some(family), Some(kind)) = (same(libc::SO_DOMAIN), same(libc::SO_TYPE)) else {
                     carried.fd = Some(fd);
-                    return Err((Errno(libc::EINVAL), Some(carried)));
+                    return Err((Errno(libc::EINVAL), Some(Box::new(carried))));
                 };
                 // Whatever can be refused is refused here, before the link owns the descriptor.
                 let watched = self.epoll.add(fd.as_raw_fd(), 0, 0).and_then(|()| self.epoll.remove(fd.as_raw_fd()));
                 if let Err(error) = watched {
                     carried.fd = Some(fd);
-                    return Err((error, Some(carried)));
+                    return Err((error, Some(Box::new(carried))));
                 }
                 let kind = kind_of(family, kind);
                 if kind == Kind::Seqpacket {
