@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ from ..hub.control import choose_path
 from ..hub.journal import line_of
 from ..hub.operator import Operator, operate
 from ..hub.protocol import NO_SUCH_CLIENT, RELOADED, RequestError
+from ..hub.roster import timestamp
 from ..hub.roster import version as installed_version
 from .loop import run
 from .views import clients_table, counted, nobody, status_lines
@@ -137,16 +139,20 @@ def kick(target: str, *, reset: bool, as_json: bool, control: str | None) -> Non
 
 
 def logs(*, follow: bool, last: int, as_json: bool, control: str | None) -> None:
-    shown = ""  # the time of the last event that was printed
+    began = timestamp(time.time())
+    shown: deque[dict[str, Any]] = deque(maxlen=_CAUGHT_UP)
+    first = True
 
     async def work(operator: Operator) -> None:
-        nonlocal shown
-        since = shown  # of a successor, which knows what its predecessor logged
-        async for part in operator.stream("logs", last=_CAUGHT_UP if since else last, follow=follow):
+        nonlocal first
+        # A successor knows what its predecessor logged, and both log at the moment of the reload.
+        before, first = (None, False) if first else (list(shown), False)
+        async for part in operator.stream("logs", last=last if before is None else _CAUGHT_UP, follow=follow):
             event = part.get("log")
-            if event is not None and str(event.get("time", "")) > since:
-                print(json.dumps(event) if as_json else line_of(event), flush=follow)
-                shown = max(shown, str(event.get("time", "")))
+            if event is None or (before is not None and (event in before or event["time"] < began)):
+                continue
+            print(json.dumps(event) if as_json else line_of(event), flush=follow)
+            shown.append(event)
 
     with_hub(control, work, again=True)
 
