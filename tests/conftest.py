@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
+import hypothesis
 import namespaces
 import pytest
 import support
@@ -21,6 +22,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # Some tests hold a thousand sockets, whatever limit the shell came with.
 _, _most = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (min(_most, 20_000) if _most > 0 else 20_000, _most))
+
+# A loaded machine makes an example slow, never wrong: pytest's own time limit ends what hangs.
+hypothesis.settings.register_profile(
+    "jackfield", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("jackfield")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

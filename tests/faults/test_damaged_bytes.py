@@ -56,7 +56,7 @@ def damaged(draw: st.DrawFn, whole: bytes) -> tuple[int, bytes]:
 
 @pytest.mark.parametrize("framing", FRAMINGS)
 def test_what_was_whole_before_the_damage_is_received(framing: str) -> None:
-    @settings(max_examples=40, deadline=None, database=None)
+    @settings(max_examples=40, database=None)
     @given(st.data())
     def check(data: st.DataObject) -> None:
         sizes = data.draw(st.lists(st.sampled_from(SIZES), min_size=1, max_size=5))

@@ -224,13 +224,13 @@ def _check_outcome(outcome: Address | InvalidAddress, text: str) -> None:
         assert str(Address.parse(str(outcome))) == str(outcome)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(_TEXTS)
 def test_any_text_is_an_address_or_an_error_in_it(text: str) -> None:
     _check_outcome(_outcome(lambda: Address.parse(text)), text)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.lists(_TEXTS, max_size=3))
 def test_any_words_are_an_address_or_an_error_in_them(words: list[str]) -> None:
     _check_outcome(_outcome(lambda: Address.from_command_line(*words)), " ".join(words))
@@ -254,7 +254,7 @@ _OPTIONS = st.dictionaries(st.from_regex(r"[a-z][a-z_]{0,9}", fullmatch=True), _
 _PATHS = st.binary(min_size=1, max_size=50).map(lambda raw: raw.replace(b"\0", b"x").rstrip(b"/") + b"x")
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(_HOSTS, st.integers(0, 65535), _OPTIONS)
 def test_fields_come_back_from_host_and_port(
     host: str | None, port: int, options: tuple[tuple[str, str], ...]
@@ -265,7 +265,7 @@ def test_fields_come_back_from_host_and_port(
     assert Address.from_command_line(str(address)) == address
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.sampled_from(["/", "@"]), _PATHS, _OPTIONS)
 def test_fields_come_back_from_paths(start: str, raw: bytes, options: tuple[tuple[str, str], ...]) -> None:
     path = start + raw.decode("utf-8", "surrogateescape")

@@ -260,7 +260,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(STEPS)
 def test_whatever_happens_no_two_have_one_name(steps: list[tuple[str, int, str]]) -> None:
     hub = Hub(known_at_most=3)

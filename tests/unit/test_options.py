@@ -210,13 +210,13 @@ def test_bind_addresses() -> None:
     assert str(bind_address("unix+dgram", "/tmp/a b")) == "unix+dgram:///tmp/a%20b"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(0, 2**50))
 def test_bytes_come_back(size: int) -> None:
     assert read_bytes(format_bytes(size)) == size
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.one_of(
         st.floats(1e-6, 1e6), st.integers(0, 10**6).map(float), st.integers(0, 10**6).map(lambda n: n / 1000)
@@ -226,7 +226,7 @@ def test_seconds_come_back(seconds: float) -> None:
     assert read_seconds(format_seconds(seconds)) == pytest.approx(seconds, rel=1e-9)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(sorted(KINDS)), st.text(max_size=12))
 def test_any_text_is_a_value_or_an_error(name: str, text: str) -> None:
     options = None

@@ -192,13 +192,13 @@ records = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(records, max_size=6), st.integers(1, 200))
 def test_anything_that_is_written_is_read(written: list[Record], step: int) -> None:
     assert decoded(encoded(written), step) == written
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(records, max_size=5), st.data())
 def test_any_damage_is_told_and_never_raises(written: list[Record], data: st.DataObject) -> None:
     whole = bytearray(encoded(written))
@@ -217,7 +217,7 @@ def test_any_damage_is_told_and_never_raises(written: list[Record], data: st.Dat
     assert all(record in rest for record in kept), "what is read was written, in this order"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=400))
 def test_garbage_behind_a_header_is_damage(garbage: bytes) -> None:
     found = decoded(Encoder(MARKER).header() + garbage)

@@ -210,7 +210,7 @@ def test_a_capture_cut_anywhere_is_read_up_to_there() -> None:
         assert all(isinstance(record, Damaged) and record.truncated for record in rest)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_damaged_captures_never_raise_anything_else(data: st.DataObject) -> None:
     whole = bytearray(b"".join(capture(iter([OPENED, *conversation(TCP4), *conversation(UDP6)]))))
