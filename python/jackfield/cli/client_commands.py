@@ -18,9 +18,7 @@ Known = Annotated[
 
 def clients(
     context: typer.Context,
-    target: Annotated[
-        str, typer.Argument(metavar="[TARGET]", help="Only these.", show_default=False)
-    ] = "all",
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="Only these.", show_default=False)] = "all",
     absent: Annotated[bool, typer.Option("--absent", help="Only those who are known and not there.")] = False,
     connected: Annotated[bool, typer.Option("--connected", help="Only those who are there.")] = False,
     tag: Annotated[str | None, typer.Option("--tag", metavar="TAG", help="Only with this tag.")] = None,
@@ -93,7 +91,7 @@ def tag(
     context: typer.Context,
     target: Target,
     tags: Annotated[
-        list[str] | None, typer.Argument(metavar="[TAG]...", help="Tags to add.", show_default=False)
+        list[str] | None, typer.Argument(metavar="TAG", help="Tags to add.", show_default=False)
     ] = None,
     remove: Annotated[
         list[str] | None,

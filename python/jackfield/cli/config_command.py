@@ -9,7 +9,7 @@ import typer
 from .parameters import Json
 
 config = typer.Typer(
-    help="The configuration file of 'jackfield serve'.",
+    help="Make configuration files and systemd units for `jackfield serve`.",
     no_args_is_help=True,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -17,7 +17,7 @@ config = typer.Typer(
 
 _File = Annotated[
     str | None,
-    typer.Argument(metavar="[FILE]", help="Which; else the one that serve would read.", show_default=False),
+    typer.Argument(metavar="FILE", help="Which; else the one that serve would read.", show_default=False),
 ]
 
 
@@ -26,12 +26,12 @@ def init(
     file: Annotated[
         str | None,
         typer.Argument(
-            metavar="[FILE]",
+            metavar="FILE",
             help="Where to; - for standard output. Else where serve looks.",
             show_default=False,
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it is there.")] = False,
 ) -> None:
     """Write a configuration with every key, its meaning and its default, all commented out.
 

@@ -55,7 +55,7 @@ def dial(
 
 def undial(
     context: typer.Context,
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Whom.", show_default=False)],
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Whom.", show_default=False)],
     as_json: Json = False,
     control: Control = None,
 ) -> None:

@@ -34,7 +34,7 @@ File = Annotated[
 ]
 Snippet = Annotated[
     str | None,
-    typer.Option("--snippet", metavar="NAME", help="Send what is kept under a name (see 'snippet')."),
+    typer.Option("--snippet", metavar="NAME", help="Send what is kept under a name (see `snippet`)."),
 ]
 Escapes = Annotated[
     bool, typer.Option("--escapes", "-e", help=r"DATA has escapes: \n \r \t \0 \e \xHH \uHHHH.")
@@ -45,9 +45,7 @@ Encoded = Annotated[
 ]
 Crc = Annotated[
     str | None,
-    typer.Option(
-        "--crc", metavar="NAME", help="Append a checksum: modbus, crc32, xor8:hex ... (see 'jackfield crc')."
-    ),
+    typer.Option("--crc", metavar="NAME", help="Append a checksum: modbus, crc32, xor8:hex ... (see `crc`)."),
 ]
 Expect = Annotated[
     str | None,

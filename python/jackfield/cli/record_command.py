@@ -12,7 +12,7 @@ from .parameters import Control, Json, chosen_control
 def record(
     context: typer.Context,
     target: Annotated[
-        str, typer.Argument(metavar="[TARGET]", help="Only these clients.", show_default=False)
+        str, typer.Argument(metavar="TARGET", help="Only these clients.", show_default=False)
     ] = "all",
     output: Annotated[
         str | None,

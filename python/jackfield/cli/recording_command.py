@@ -16,7 +16,7 @@ recording = typer.Typer(
 )
 
 Files = Annotated[
-    list[str], typer.Argument(metavar="FILE...", help="Recordings, or captures of them.", show_default=False)
+    list[str], typer.Argument(metavar="FILE", help="Recordings, or captures of them.", show_default=False)
 ]
 File = Annotated[
     str, typer.Argument(metavar="FILE", help="A recording, or a capture of one.", show_default=False)

@@ -66,7 +66,7 @@ def send(
     as they are. --eol overrides both. DATA is dropped (and counted) when a client's queue is full.
 
     --crc appends a checksum of everything but the line ending, in the byte order that its protocols
-    use: 'jackfield crc' lists them. NAME:le and NAME:be choose the order, NAME:hex appends digits.
+    use: `jackfield crc` lists them. NAME:le and NAME:be choose the order, NAME:hex appends digits.
 
     Files and standard input wait for room in a full queue: a client that makes none within --wait
     gets no more, and is told of with the bytes it got. Standard input goes out as it comes, 64K at

@@ -55,7 +55,7 @@ def serve(
     ] = None,
     script: Annotated[
         list[str] | None,
-        typer.Option("--script", metavar="FILE", help="Call the hooks of a Python file (see 'script add')."),
+        typer.Option("--script", metavar="FILE", help="Call the hooks of a Python file (see `script add`)."),
     ] = None,
     log_dir: Annotated[
         str | None,
@@ -83,13 +83,13 @@ def serve(
     ] = None,
     dial: Annotated[
         list[str] | None,
-        typer.Option("--dial", metavar="ADDRESS", help="Connect out, too: ADDRESS,name=NAME (see 'dial')."),
+        typer.Option("--dial", metavar="ADDRESS", help="Connect out, too: ADDRESS,name=NAME (see `dial`)."),
     ] = None,
     control: Control = None,
 ) -> None:
     """Start a hub that listens on every ADDRESS and holds every client that comes.
 
-    On a terminal it shows a live table of the clients, otherwise one log line per event.
+    On a terminal it is the one window of `jackfield console`, otherwise one log line per event.
     Ctrl-C or SIGTERM ends it, after delivering what is queued.
 
     Senders of datagrams (UDP) get at most half of the --max-clients places where other listeners

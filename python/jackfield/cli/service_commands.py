@@ -38,7 +38,7 @@ def reload(
 def backup(
     context: typer.Context,
     file: Annotated[str, typer.Argument(metavar="FILE", help="Such as hub.tar.gz.", show_default=False)],
-    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it is there.")] = False,
     as_json: Json = False,
     control: Control = None,
 ) -> None:
