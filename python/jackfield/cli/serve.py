@@ -34,7 +34,7 @@ from ..hub.notify import Notifier
 from ..hub.operators import Operators
 from ..hub.plan import Limits, PlanError, banner, plan_listeners
 from ..hub.protocol import RequestError
-from ..hub.reload import Reloader
+from ..hub.reload import LOG_PATIENCE, Reloader
 from ..hub.server import Hub, Settings
 from ..hub.settings import KEEP
 from ..hub.state import choose_path as choose_state
@@ -160,6 +160,7 @@ async def _main(settings: Settings, handed: int | None, *, live: bool, form: str
     operators = Operators(hub)
     reloader = hub.reloader = Reloader(hub, operators, command(), os.environ)
     writer = Writer()
+    reloader.log_written = writer.written
     window = HubWindow(settings.control) if live else None
     if window is None:
         _write_log(hub, writer, form)
@@ -179,7 +180,7 @@ async def _main(settings: Settings, handed: int | None, *, live: bool, form: str
             if hub.successor:
                 if window is not None:
                     await window.close()
-                writer.close()
+                writer.close(patience=LOG_PATIENCE)
                 reloader.part()
                 await asyncio.sleep(max(0.0, hub.delivering_until - time.monotonic()))
     finally:

@@ -15,7 +15,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import jackfield
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 DESCRIPTOR: Final = "JACKFIELD_HANDOVER"  # in the successor's environment: the socket to its predecessor
 PATIENCE: Final = 30.0  # seconds that the successor has, from its start until it serves
+LOG_PATIENCE: Final = 2.0  # seconds that a slow reader of the log may take
 QUIET: Final = 2.0  # seconds that operators' requests under way may take before
 GOES_ON: Final = "the hub goes on as before"
 
@@ -51,6 +52,7 @@ class Reloader:
         self._notifier = Notifier(environment)
         self._task: asyncio.Task[dict[str, Any]] | None = None
         self._channel: Channel | None = None
+        self.log_written: Callable[[], Awaitable[None]] = _nothing
         self.successor: subprocess.Popen[bytes] | None = None
 
     async def reload(self, *, by: str, timeout: float = PATIENCE) -> dict[str, Any]:
@@ -132,6 +134,10 @@ class Reloader:
             began = time.monotonic()
             held, parts = await _freeze(hub)
             try:
+                # What is logged so far stands before what the successor will log.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LOG_PATIENCE):
+                        await self.log_written()
                 with contextlib.ExitStack() as stack:
                     await _send(channel, held, self._operators.lend(stack))
                 answer = await _answer(channel, "serving")
@@ -153,6 +159,10 @@ class Reloader:
         end = time.monotonic() + QUIET
         while self._operators.working > 0 and time.monotonic() < end:  # noqa: ASYNC110 - as seldom as short
             await asyncio.sleep(0.01)
+
+
+async def _nothing() -> None:
+    """Nobody writes the log."""
 
 
 async def _freeze(hub: Hub) -> tuple[Inheritance, list[Part]]:
