@@ -97,6 +97,31 @@ def test_a_pattern_of_nothing_answers_each_chunk_once() -> None:
         assert answers(Rule("r", pattern=pattern, reply=b""), [b"hello", b"abc", b"x"]) == 3, pattern
 
 
+@pytest.mark.parametrize(
+    ("chunks", "count"),
+    [
+        ([b"id=dev1\n", b"ping\n", b"ping\n"], 2),
+        ([b"id=dev1\nping\nping"], 2),
+        ([b"id=dev1\np", b"ing\n"], 1),
+        ([b"x", b"ping\n"], 0),
+        ([b"pingping\n", b"ping ping\n"], 0),
+        ([b"." * (2 * WINDOW), b"ping\n"], 0),
+        ([b"." * (2 * WINDOW) + b"\n", b"ping\n"], 1),
+    ],
+)
+def test_a_stream_is_looked_at_in_lines(chunks: list[bytes], count: int) -> None:
+    assert answers(Rule("r", pattern="^ping$", reply=b""), chunks) == count
+
+
+def test_the_edge_of_the_window_begins_no_line() -> None:
+    assert answers(Rule("r", pattern="^p", reply=b""), [b"x" + b"p" * (WINDOW + 1), b"p"]) == 0
+
+
+def test_a_refused_pattern_is_told_as_it_was_typed() -> None:
+    with pytest.raises(TextError, match=r"^the pattern '\(' cannot be used: missing \): \(; "):
+        Rule("r", pattern="(", reply=b"").compile()
+
+
 def test_memory_is_the_window() -> None:
     stream, pattern = Stream(), Pattern("begin.*end")
     for chunk in (b"begin", b"." * (2 * WINDOW), b"." * WINDOW, b"end"):

@@ -46,7 +46,8 @@ def add(
 
     Where the client has a framing, and with packets, PATTERN is looked for in each message; otherwise in
     what comes, also across chunks. Every rule that matches answers. Rules last over restarts; one of
-    the same name is replaced. The syntax of PATTERN is RE2's.
+    the same name is replaced. ^ and $ are ends of lines (before CRLF write \\r?$), $ also the end of
+    what came so far. The syntax of PATTERN is RE2's.
 
     Beyond --rate nothing is answered, and counted. To senders of datagrams a reply is withheld
     now and then when each message comes at once after a reply, so that two programs that answer

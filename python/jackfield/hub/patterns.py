@@ -15,15 +15,19 @@ import re2
 from .text import TextError
 
 LONGEST: Final = 1024  # characters of a pattern
+_LINES: Final = b"(?m)"
 MEMORY: Final = 1024 * 1024  # bytes that one compiled pattern may take
 
 
 class Pattern:
-    """A regular expression. Raises `TextError` for one that cannot be used, saying why."""
+    """A regular expression. Raises `TextError` for one that cannot be used, saying why.
+
+    With `lines` its `^` and `$` are the ends of lines, too.
+    """
 
     __slots__ = ("_compiled", "text")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, lines: bool = False) -> None:
         if len(text) > LONGEST:
             raise TextError(f"a pattern of {len(text)} characters is too long: at most {LONGEST}")
         options = re2.Options()
@@ -32,9 +36,11 @@ class Pattern:
         options.max_mem = MEMORY
         self.text = text
         try:
-            self._compiled = re2.compile(text.encode("utf-8", "surrogateescape"), options)
+            encoded = text.encode("utf-8", "surrogateescape")
+            self._compiled = re2.compile(_LINES + encoded if lines else encoded, options)
         except re2.error as problem:
             reason = problem.args[0].decode("utf-8", "replace") if problem.args else "it cannot be read"
+            reason = reason.replace(_LINES.decode(), "", 1) if lines else reason
             raise TextError(f"the pattern {text!r} cannot be used: {reason}; see RE2's syntax") from None
 
     @property

@@ -46,8 +46,8 @@ class Rate:
 class Rule:
     """What is answered: `reply` to whoever `to` means and says something that matches.
 
-    `pattern` is a regular expression, or with `exact` the hex of bytes that must be in it. `ending` is a line
-    ending's name, or "default" for that of the client's listener.
+    `pattern` is a regular expression, where `^` and `$` are ends of lines, or with `exact` the hex of bytes
+    that must be in it. `ending` is a line ending's name, or "default" for that of the client's listener.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Rule:
         """The pattern, ready to search. Raises `TextError`."""
         if self.exact:
             return Pattern("".join(f"\\x{byte:02x}" for byte in bytes.fromhex(self.pattern)))
-        return Pattern(self.pattern)
+        return Pattern(self.pattern, lines=True)
 
     def to_json(self) -> dict[str, Any]:
         """The rule as the state keeps it."""
@@ -172,16 +172,15 @@ class Stream:
 
     def add(self, data: bytes) -> None:
         """More was said. What is searched next is what was kept, and all of `data`."""
-        kept = self._tail[-WINDOW:]
+        kept = self._tail[-WINDOW - 1 :]
         self._base = self.end - len(kept)
         self._tail = kept + data
 
     def matches(self, pattern: Pattern, after: int) -> tuple[int, int]:
         """How often it matches behind position `after`, and where the next search begins."""
-        position, count = max(0, after - self._base), 0
-        # A slice, so that ^ is where the search begins and not in the middle of what was answered.
-        text = self._tail[position:] if position else self._tail
-        start = 0
+        text, count = self._tail, 0
+        # The byte before the window is only looked at by ^: whether a line begins behind it.
+        start = max(1 if self._base else 0, after - self._base)
         while count < MOST_AT_ONCE and (found := pattern.search(text, start)) is not None:
             if found.end == found.start:  # a match of nothing answers what came at once, and once
                 count, start = max(count, 1), len(text)
@@ -189,4 +188,4 @@ class Stream:
             count, start = count + 1, found.end
         if count == MOST_AT_ONCE:
             start = len(text)
-        return count, self._base + position + start
+        return count, self._base + start
