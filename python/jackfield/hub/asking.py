@@ -20,7 +20,7 @@ from .expecting import Answer, Expecting
 from .outcomes import ANSWERED, GONE, NO_MATCH, QUEUE_FULL, REFUSED, SENT, SILENT, WELL
 from .patterns import Pattern
 from .sending import FULL, LEFT, Recipient, Unsendable
-from .server import Talker
+from .talkers import Talker
 from .waves import Waves
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ class Asking:
         def left(reason: str) -> None:
             self._left(asked, reason)
 
-        end_talk = self.hub.talk(client_id, Talker(heard, left))
+        end_talk = self.hub.talkers.add(client_id, Talker(heard, left))
         asked = _Asked(client_id, client.name, end_talk)
         self._asked[client_id] = self._by_member[client.member.id] = asked
 

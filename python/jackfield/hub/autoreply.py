@@ -7,7 +7,7 @@ left, the end of its stream, whether it might be a loop. A client that left is f
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import jackfield
 
@@ -117,7 +117,7 @@ class Autoreply(Part):
             active.counts.matched += count
             if why:
                 active.counts.withheld += count
-                self._log(now, "autoreply_withheld", client, active.rule.name, why)
+                self._log("autoreply_withheld", client, active.rule.name, why)
                 continue
             for _ in range(count):
                 self._answer(now, client, active, remembered)
@@ -145,7 +145,7 @@ class Autoreply(Part):
         bucket = remembered.buckets.setdefault(rule.name, Bucket(rule.rate))
         if not bucket.take(now):
             counts.limited += 1
-            self._log(now, "autoreply_limited", client, rule.name, f"more than {rule.rate}")
+            self._log("autoreply_limited", client, rule.name, f"more than {rule.rate}")
             return
         try:
             sent = self._hub.tell(client.id, rule.reply, by=f"autoreply:{rule.name}", ending=active.ending)
@@ -154,19 +154,15 @@ class Autoreply(Part):
             sent, why = False, str(problem)
         if not sent:
             counts.dropped += 1
-            self._log(now, "autoreply_dropped", client, rule.name, why)
+            self._log("autoreply_dropped", client, rule.name, why)
             return
         counts.sent += 1
         if remembered.loop is not None:
             ending = self._hub.plan_of(client.member).ending_bytes if active.ending is None else active.ending
             remembered.loop.replied(now, rule.reply + ending)
 
-    def _log(self, now: float, kind: str, client: Client, rule: str, reason: str) -> None:
-        """What a client can cause often is written seldom, and the rest counted."""
-        write, left_out = self._throttle.allow(now)
-        if write:
-            more: dict[str, Any] = {"more_before": left_out} if left_out else {}
-            self._hub.log(kind, rule=rule, id=client.id, name=client.name, reason=reason, **more)
+    def _log(self, kind: str, client: Client, rule: str, reason: str) -> None:
+        self._hub.log_seldom(self._throttle, kind, rule=rule, id=client.id, name=client.name, reason=reason)
 
     def went(self, now: float, client: Client, reason: str) -> None:
         self._clients.pop(client.id, None)

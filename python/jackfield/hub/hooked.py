@@ -52,25 +52,22 @@ class Answers:
             loop = self._loops.setdefault(client_id, LoopGuard())
             why = loop.withhold(now, heard)
             if why:
-                self.log(now, "script_withheld", id=client_id, reason=why)
+                self.log("script_withheld", id=client_id, reason=why)
                 return
             plan = self._hub.plan_of(client.member)
             loop.replied(now, data if isinstance(data, bytes) else data.encode() + plan.ending_bytes)
         if not self.send(client_id, data):
-            self.log(now, "script_dropped", id=client_id, reason="it left, or its queue is full")
+            self.log("script_dropped", id=client_id, reason="it left, or its queue is full")
 
     def forget(self, client_id: int) -> None:
         self._loops.pop(client_id, None)
 
-    def failed(self, now: float, problem: BaseException, **facts: str) -> None:
+    def failed(self, problem: BaseException, **facts: str) -> None:
         """A hook raised: say where, in one line."""
-        self.log(now, "script_failed", by=self._by, **facts, error=where(problem))
+        self.log("script_failed", by=self._by, **facts, error=where(problem))
 
-    def log(self, now: float, kind: str, **facts: Any) -> None:
-        """What clients can cause often is written seldom, and the rest counted."""
-        write, left_out = self._throttle.allow(now)
-        if write:
-            self._hub.log(kind, **facts, **({"more_before": left_out} if left_out else {}))
+    def log(self, kind: str, **facts: Any) -> None:
+        self._hub.log_seldom(self._throttle, kind, **facts)
 
 
 class Hooked(Part):
@@ -87,7 +84,7 @@ class Hooked(Part):
             try:
                 self._hooks.on_join(self._of(client))
             except Exception as problem:
-                self._answers.failed(now, problem)
+                self._answers.failed(problem)
 
     def heard(self, now: float, client: Client, data: bytes) -> None:
         if self._hooks.on_message is not None:
@@ -95,7 +92,7 @@ class Hooked(Part):
                 answer = self._hooks.on_message(self._of(client), data)
                 self._answers.answer(now, client.id, data, answer)
             except Exception as problem:
-                self._answers.failed(now, problem)
+                self._answers.failed(problem)
 
     def went(self, now: float, client: Client, reason: str) -> None:
         self._answers.forget(client.id)
@@ -103,7 +100,7 @@ class Hooked(Part):
             try:
                 self._hooks.on_leave(self._of(client), reason)
             except Exception as problem:
-                self._answers.failed(now, problem)
+                self._answers.failed(problem)
 
     def _of(self, client: Client) -> HookClient:
         return HookClient(

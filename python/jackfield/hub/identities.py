@@ -160,9 +160,7 @@ class Identities:
         )
 
     def _log(self, kind: str, **facts: Field) -> None:
-        write, left_out = self._throttle.allow(self._hub.clock())
-        if write:
-            self._hub.log(kind, **facts, **({"more_before": left_out} if left_out else {}))
+        self._hub.log_seldom(self._throttle, kind, **facts)
 
     def _wake(self, now: float) -> None:
         """Look again when somebody has been quiet for long enough."""

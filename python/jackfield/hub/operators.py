@@ -1,4 +1,4 @@
-"""The control socket's side of the hub: who may ask, and what each request does.
+"""The control socket's side of the hub: who may ask.
 
 Owns the control socket and who is heard on it: only this user and root (peer credentials). Each
 connection is a `Session` in a task of its own; `operations/` is what can be asked for.

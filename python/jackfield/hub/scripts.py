@@ -122,9 +122,7 @@ class Script:
 
     def _drop(self) -> None:
         self.counts.dropped += 1
-        self._answers.log(
-            self._hub.clock(), "script_slow", script=str(self.path), dropped=self.counts.dropped
-        )
+        self._answers.log("script_slow", script=str(self.path), dropped=self.counts.dropped)
 
     def forget(self, client_id: int) -> None:
         self._answers.forget(client_id)
@@ -156,7 +154,7 @@ class Script:
                     self._in_loop(self._answers.answer, self._hub.clock(), client.id, facts[0], answer)
             except BaseException as problem:
                 self.counts.failed += 1
-                self._post(self._answers.failed, self._hub.clock(), problem, hook=hook)
+                self._post(self._answers.failed, problem, hook=hook)
 
     def _look(self) -> None:
         """Load the file anew when it is another one."""

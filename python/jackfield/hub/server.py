@@ -33,6 +33,7 @@ from .sending import Recipient, Sending, in_turns
 from .settings import Settings as Settings
 from .state import State
 from .state_file import StateUnavailable
+from .talkers import Talkers
 from .target import Absent, Candidate
 
 if TYPE_CHECKING:
@@ -45,16 +46,6 @@ DATAGRAMS = ("udp", "unix+dgram")
 REFUSALS_EVERY = 1.0  # seconds between two looks at how many the engine turned away
 KICK_PATIENCE = 10.0  # seconds that what is queued for a kicked client may take
 STREAMS = ("tcp", "unix", "unix+seqpacket")
-
-
-class Talker:
-    """Whoever wants each message of one client, and to know when it left."""
-
-    __slots__ = ("left", "message")
-
-    def __init__(self, message: Callable[[bytes], None], left: Callable[[str], None]) -> None:
-        self.message = message
-        self.left = left
 
 
 class Hub:
@@ -80,14 +71,12 @@ class Hub:
         self.joined = 0
         self.refused = 0
         self.admission = Admission(settings.limits.max_clients)
-        self._talkers: dict[int, list[Talker]] = {}
+        self.talkers = Talkers()
         self._plans: dict[int, ListenerPlan] = {}  # by the listener's id
         self.dialled: dict[int, ListenerPlan] = {}  # by member id: of connections that this side made
         self._gone: dict[int, int] = {}  # member id -> client id, of those whose end is in the batch at hand
         self._refusals = Throttle()
-        self._throttles = {
-            kind: Throttle(burst=LOGGED_AT_MOST, period=LOGGED_EVERY) for kind in ("joined", "left")
-        }
+        self._joins, self._leaves = (Throttle(burst=LOGGED_AT_MOST, period=LOGGED_EVERY) for _ in range(2))
         self._state_problem = ""  # of the state, as the log knows it
         self._stopping = asyncio.Event()
         self._hurried = False
@@ -278,14 +267,13 @@ class Hub:
         elif isinstance(event, Left):
             self._went(now, event.member, event.reason)
         else:
-            self._throttled("accept_failed", reason=str(event.error))
+            self.log_seldom(self._refusals, "accept_failed", reason=str(event.error))
 
     def _said(self, now: float, member: Member, data: bytes) -> None:
         client_id = self._number(member)
         self.memory.add(now, client_id, data)
         self.identities.heard(now, client_id, member, data)
-        for talker in tuple(self._talkers.get(client_id, ())):
-            talker.message(data)
+        self.talkers.heard(client_id, data)
         if self.parts.wants("heard"):
             self.parts.show("heard", now, self._client(member), data)
         if self.settings.log_messages:
@@ -297,12 +285,15 @@ class Hub:
         reason = self.admission.refusal(member.listener_id)
         if reason and member.is_connected:  # one that left by itself already is told of as any other
             self.refused += 1
-            self._throttled("refused", protocol=member.protocol, peer=peer_text(member), reason=reason)
+            self.log_seldom(
+                self._refusals, "refused", protocol=member.protocol, peer=peer_text(member), reason=reason
+            )
             member.abort()
             return
         self.admission.let_in(member.listener_id, member.id)
         self.joined += 1
-        self._log_unless_flood("joined", **self._facts(member), local=endpoint_text(member.local))
+        facts = self._facts(member)
+        self.log_seldom(self._joins, "joined", **facts, local=endpoint_text(member.local))
         self.identities.came(now, self._number(member), member)
         if self.parts.wants("came"):
             self.parts.show("came", now, self._client(member))
@@ -311,13 +302,12 @@ class Hub:
         self.admission.let_go(member.listener_id, member.id)
         if self._queued(member):
             self.delivering_until = time.monotonic() + KICK_PATIENCE
-        self._log_unless_flood("left", **self._facts(member), reason=reason)
+        self.log_seldom(self._leaves, "left", **self._facts(member), reason=reason)
         if self.parts.wants("went"):
             self.parts.show("went", now, self._client(member), reason)
         client_id = self._number(member)
         self.identities.went(now, client_id)
-        for talker in self._talkers.pop(client_id, ()):
-            talker.left(reason)
+        self.talkers.went(client_id, reason)
         self.dialled.pop(member.id, None)
 
     # ---------------------------------------------------------------- looking clients up
@@ -446,36 +436,20 @@ class Hub:
         self.log("fault", event=what, error=f"{type(problem).__name__}: {problem}")
 
     def log(self, kind: str, **facts: Field) -> None:
+        """Write into the hub's log what happened."""
         self.journal.write(Event(self.clock(), kind, tuple(facts.items())))
 
-    def _throttled(self, kind: str, **facts: Field) -> None:
-        write, left_out = self._refusals.allow(self.clock())
-        if write:
-            self.log(kind, **facts, **({"more_before": left_out} if left_out else {}))
-
-    def _log_unless_flood(self, kind: str, **facts: Field) -> None:
-        write, left_out = self._throttles[kind].allow(self.clock())
+    def log_seldom(self, throttle: Throttle, kind: str, /, **facts: Field) -> None:
+        """Log what clients can cause often: as much as `throttle` allows; `more_before` counts the rest."""
+        write, left_out = throttle.allow(self.clock())
         if write:
             self.log(kind, **facts, **({"more_before": left_out} if left_out else {}))
 
     def _tell_left_out(self, *, at_end: bool = False) -> None:
-        for kind, throttle in self._throttles.items():
+        for kind, throttle in (("joined", self._joins), ("left", self._leaves)):
             left_out = throttle.take_left_out(float("inf") if at_end else self.clock())
             if left_out:
                 self.log("not_logged", **{kind: left_out})
-
-    def talk(self, client_id: int, talker: Talker) -> Callable[[], None]:
-        """Hand each message of a client to `talker`; the result ends that, and may be called twice."""
-        talkers = self._talkers.setdefault(client_id, [])
-        talkers.append(talker)
-
-        def end() -> None:
-            if talker in talkers:
-                talkers.remove(talker)
-            if not talkers and self._talkers.get(client_id) is talkers:
-                del self._talkers[client_id]
-
-        return end
 
     async def sending(self, ids: Sequence[int], ending: bytes | None, *, wait: float, by: str) -> Sending:
         """A send to these clients, to be passed its data; `ending` None is that of each one's listener."""

@@ -14,6 +14,7 @@ from . import (
     asks,
     clients,
     dials,
+    following,
     naming,
     recording,
     reloading,
@@ -21,7 +22,6 @@ from . import (
     scripts,
     sends,
     watch,
-    watching,
 )
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ OPERATIONS: Final[dict[str, Operation]] = {
     **asks.OPERATIONS,
     **clients.OPERATIONS,
     **dials.OPERATIONS,
+    **following.OPERATIONS,
     **naming.OPERATIONS,
     **recording.OPERATIONS,
     **reloading.OPERATIONS,
@@ -42,5 +43,4 @@ OPERATIONS: Final[dict[str, Operation]] = {
     **scripts.OPERATIONS,
     **sends.OPERATIONS,
     **watch.OPERATIONS,
-    **watching.OPERATIONS,
 }

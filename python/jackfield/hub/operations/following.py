@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .. import protocol
 from ..protocol import Request
-from ..server import Talker
+from ..talkers import Talker
 from ..target import NoSuchClient, select_one_in_turns
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ async def talk(session: Session, request: Request) -> None:
     session.push(protocol.event(request.id, attached))
     for when, data in earlier:
         said(data, earlier=when)
-    session.subscribe(request.id, hub.talk(client_id, Talker(said, left)))
+    session.subscribe(request.id, hub.talkers.add(client_id, Talker(said, left)))
     hub.log("attached", id=client_id, name=view["name"], by=session.who)
 
 
