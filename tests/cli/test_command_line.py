@@ -7,15 +7,34 @@ import os
 import re
 import resource
 import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from programs import JACKFIELD
 from support import quick_enough
+from typer.testing import CliRunner
 
-COMMANDS = [
-    "serve", "status", "stop", "logs", "clients", "talk", "send", "broadcast", "rename", "kick",
-    "connect", "listen", "options", "check", "crc", "version", "ls", "attach",
-]  # fmt: skip
+from jackfield.cli import failures
+from jackfield.cli.app import app
+
+ROOT = Path(__file__).parents[2]
+
+
+def command_lines(command: Any = None, *words: str) -> Iterator[tuple[str, ...]]:
+    """The words of every command that does something, hidden ones too: ("kick",), ("snippet", "add") ..."""
+    command = command or typer.main.get_command(app)
+    if not hasattr(command, "commands"):
+        yield words
+        return
+    for name, inner in command.commands.items():
+        yield from command_lines(inner, *words, name)
+
+
+COMMANDS = list(command_lines())
+VISIBLE = {words[0] for words in COMMANDS} - {"ls", "attach"}
 
 
 def run(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -32,19 +51,32 @@ def run(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
 def test_help_names_every_command_and_the_exit_codes() -> None:
     done = run("--help")
     assert done.returncode == 0
-    for command in COMMANDS[:-2]:
+    for command in VISIBLE:
         assert re.search(rf"^  {command} ", done.stdout, re.MULTILINE), command
     assert "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no hub answers, 4 no such" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert "\x1b" not in done.stdout
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_each_help_has_an_example(command: str) -> None:
-    done = run(command, "--help")
-    assert done.returncode == 0
-    assert re.search(r"Examples?:\n\s+(\S.* \| )?jackfield ", done.stdout), done.stdout
-    assert "\\b" not in done.stdout
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_each_help_has_an_example(words: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(app, [*words, "--help"], prog_name="jackfield")
+    assert done.exit_code == 0
+    assert re.search(r"Examples?:\n\s+(\S.* \| )?jackfield ", done.output), done.output
+    assert "\\b" not in done.output
+
+
+def test_the_document_has_every_command_and_every_exit_code() -> None:
+    document = (ROOT / "docs" / "commands.md").read_text()
+    table = document.partition("## Targets")[0]
+    first_cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    named = {word for cell in first_cells for span in re.findall(r"`([^`]+)`", cell) for word in span.split()}
+    assert VISIBLE - named - {"undial"} == set()
+    assert "`undial NAME`" in table
+    codes = [value for value in vars(failures).values() if type(value) is int]
+    assert len(set(codes)) == len(codes)
+    assert [int(code) for code in re.findall(r"^\| (\d+) \|", document, re.MULTILINE)] == sorted(codes)
+    assert [int(code) for code in re.findall(r"\b(\d+) [a-zC]", failures.EXIT_CODES)] == sorted(codes)
 
 
 @pytest.mark.parametrize(
