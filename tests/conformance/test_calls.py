@@ -51,14 +51,14 @@ def test_timeouts(run: Runner, transport: Transport, directory: Path) -> None:
             await client.send(b"x")
             await client.flush(5.0)
             await turns()
-            assert await server.receive(timeout=0.5) == b"x"
+            assert await server.receive(timeout=5.0) == b"x"
             # A deadline that was met does not strike later.
-            waiting = asyncio.create_task(server.receive(timeout=0.03))
+            waiting = asyncio.create_task(server.receive(timeout=0.5))
             await turns()
             await client.send(b"y")
             assert await waiting == b"y"
-            waiting = asyncio.create_task(server.receive(timeout=5.0))
-            await asyncio.sleep(0.05)
+            waiting = asyncio.create_task(server.receive(timeout=30.0))
+            await asyncio.sleep(0.6)  # past that deadline
             assert not waiting.done()
             await client.send(b"z")
             assert await waiting == b"z"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from jackfield.hub.journal import Event, Journal, Memory, Throttle, line_of
 
 NOON = 1795176000.5
@@ -16,11 +18,6 @@ def test_an_event_is_one_safe_line() -> None:
     line = event.line()
     assert line == r'2026-11-20T12:00:00.500Z left id=3 name=tcp-3 reason="it \\e[31m said\\nbye" reset=yes'
     assert line_of(json.loads(json.dumps(event.to_json()))) == line
-
-
-def test_the_brief_form_leaves_out_what_a_table_shows() -> None:
-    facts = (("id", 1), ("protocol", "tcp"), ("peer", "127.0.0.1:7"), ("local", "127.0.0.1:8"))
-    assert Event(NOON, "joined", facts).brief() == "12:00:00 joined id=1 peer=127.0.0.1:7"
 
 
 def test_an_empty_value_is_visible() -> None:
@@ -43,14 +40,15 @@ def test_the_journal_keeps_the_last_and_tells_followers() -> None:
     assert journal.last(0) == []
 
 
-def test_a_flood_of_clients_leaves_what_operators_did() -> None:
+@pytest.mark.parametrize("kind", ["joined", "conflict", "autoreply_limited", "script_says", "dial_failed"])
+def test_a_flood_of_clients_leaves_what_operators_did(kind: str) -> None:
     journal = Journal(keep=3)
     journal.write(Event(NOON, "renamed"))
     for _ in range(10):
-        journal.write(Event(NOON, "joined"))
+        journal.write(Event(NOON, kind))
     journal.write(Event(NOON, "kicked"))
-    assert [event.kind for event in journal.last(100)] == ["renamed", "joined", "joined", "joined", "kicked"]
-    assert [event.kind for event in journal.last(2)] == ["joined", "kicked"]
+    assert [event.kind for event in journal.last(100)] == ["renamed", kind, kind, kind, "kicked"]
+    assert [event.kind for event in journal.last(2)] == [kind, "kicked"]
 
 
 def test_a_follower_may_end_itself_while_told() -> None:

@@ -20,11 +20,11 @@ from .roster import timestamp
 
 _PLAIN: Final = re.compile(r"[^\s\"=\\]+")
 
-_NOT_BRIEF: Final = frozenset({"protocol", "local", "control", "listening", "pid"})
-
 _BY_CLIENTS: Final = frozenset(
     {"joined", "left", "refused", "message", "accept_failed", "not_logged"}
-    | {"identified", "not_identified", "conflict"}
+    | {"identified", "not_identified", "conflict", "dial_failed", "fault"}
+    | {"autoreply_dropped", "autoreply_limited", "autoreply_withheld"}
+    | {"script_dropped", "script_failed", "script_says", "script_slow", "script_withheld"}
 )
 
 Field = str | int | float | bool
@@ -42,11 +42,6 @@ class Event:
         """`2026-11-20T14:00:00.000Z joined id=1 name=tcp-1 peer=127.0.0.1:40122`, safe on a terminal."""
         words = [timestamp(self.time), self.kind, *(f"{name}={_value(value)}" for name, value in self.facts)]
         return " ".join(words)
-
-    def brief(self) -> str:
-        """The line for narrow places: `14:00:00 joined id=1 name=tcp-1 peer=127.0.0.1:40122`."""
-        facts = (f"{name}={_value(value)}" for name, value in self.facts if name not in _NOT_BRIEF)
-        return " ".join([timestamp(self.time)[11:19], self.kind, *facts])
 
     def to_json(self) -> dict[str, Any]:
         """The event as the control protocol and `logs --json` carry it."""
