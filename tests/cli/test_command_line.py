@@ -55,6 +55,7 @@ def test_help_names_every_command_and_the_exit_codes() -> None:
         assert re.search(rf"^  {command} ", done.stdout, re.MULTILINE), command
     assert "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no hub answers, 4 no such" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
+    assert not re.search(r"^  .*\.\.\.$", done.stdout, re.MULTILINE), "a summary is too long for 80 columns"
     assert "\x1b" not in done.stdout
 
 

@@ -101,7 +101,7 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it every second, until Ctrl-C.")] = False,
     control: Control = None,
 ) -> None:
-    """Show the hub: listeners, clients, limits, what passes through it and what it takes.
+    """Show the hub: listeners, clients, limits, traffic, resources.
 
     \b
     Examples:
@@ -142,7 +142,7 @@ def logs(
     as_json: Json = False,
     control: Control = None,
 ) -> None:
-    """Show what happened in the hub: who joined, who left and why, what operators did.
+    """Show who joined, who left and why, and what operators did.
 
     \b
     Examples:
@@ -175,9 +175,10 @@ def talk(
     ] = "2s",
     control: Control = None,
 ) -> None:
-    """Talk to one client: what you type goes out, what it says appears. (Also: attach)
+    """Talk to one client. (Also: attach)
 
-    Each line goes out with the listener's line ending. Ctrl-D leaves; the client stays connected.
+    What you type goes out, each line with the listener's line ending; what it says appears.
+    Ctrl-D leaves; the client stays connected.
     With a pipe as input its lines are sent, and answers are printed until --wait has passed.
 
     \b
@@ -260,8 +261,9 @@ def connect(
     record: Recorded = None,
     verbose: Verbose = False,
 ) -> None:
-    """Connect to ADDRESS: standard input goes there, what comes back goes to standard output.
+    """Connect to ADDRESS with standard input and output.
 
+    Input goes there, what comes back goes to the output.
     The end of the input is passed on (half-close), and answers are read until the peer ends.
     Datagrams have no end: there it ends when nothing came for --timeout (1s) after the input.
 
@@ -301,7 +303,7 @@ def listen(
     record: Recorded = None,
     verbose: Verbose = False,
 ) -> None:
-    """Wait at ADDRESS for one client, and be its other end on standard input and output.
+    """Wait at ADDRESS for one client, with standard input and output.
 
     \b
     Examples:
@@ -349,7 +351,7 @@ def version(as_json: Json = False) -> None:
 
 @app.command()
 def options(as_json: Json = False) -> None:
-    """List every option of addresses and channels: default, meaning, example.
+    """List every option of addresses and channels.
 
     \b
     Example:

@@ -34,7 +34,7 @@ def check(
     as_json: Json = False,
     causes: Annotated[bool, typer.Option("--causes", help="List the causes and their exit codes.")] = False,
 ) -> int | None:
-    """Say what is the matter with a connection: the cause, the evidence, and what to do next.
+    """Say what is the matter with a connection, and what to do next.
 
     Looks step by step: name, route, connection, TLS, first answer; for an address of this machine
     also at who listens there. Needs no privilege. Each cause has an exit code of its own: 0 is ok,

@@ -100,7 +100,7 @@ def tag(
     as_json: Json = False,
     control: Control = None,
 ) -> None:
-    """Add tags to clients and remove them; `tag:NAME` is a TARGET then.
+    """Add tags to clients or remove them; `tag:NAME` is a TARGET.
 
     \b
     Examples:

@@ -9,7 +9,7 @@ import typer
 from .parameters import Json
 
 config = typer.Typer(
-    help="Make configuration files and systemd units for `jackfield serve`.",
+    help="Make configuration files and systemd units for `serve`.",
     no_args_is_help=True,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -33,7 +33,9 @@ def init(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace FILE if it is there.")] = False,
 ) -> None:
-    """Write a configuration with every key, its meaning and its default, all commented out.
+    """Write a configuration with every key, all commented out.
+
+    Each has its meaning and its default beside it.
 
     \b
     Examples:
@@ -48,7 +50,7 @@ def init(
 
 @config.command()
 def check(file: _File = None, as_json: Json = False) -> None:
-    """Say everything that is wrong in a configuration, with file:line:column; nothing is started.
+    """Say what is wrong in a configuration, and at which line.
 
     \b
     Examples:
@@ -72,7 +74,7 @@ def systemd(
     ] = None,
     user: Annotated[bool, typer.Option("--user", help="For systemctl --user.")] = False,
 ) -> None:
-    """Make systemd units that run the hub as a service, and reload it with its clients.
+    """Make systemd units that run the hub as a service.
 
     \b
     Examples:

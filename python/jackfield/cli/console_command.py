@@ -14,7 +14,7 @@ def console(
     serving: Annotated[bool, typer.Option("--serving", hidden=True)] = False,
     control: Control = None,
 ) -> None:
-    """Open the one window of a running hub: its clients, a conversation, the log and a prompt.
+    """Open the window of a running hub: clients, conversation, log.
 
     The prompt takes every command of this command line behind a slash, such as /kick 3, and sends
     what else is typed to the open client. Ctrl-C leaves; the hub goes on. F1 shows the keys.

@@ -21,7 +21,7 @@ def crc(
     escapes: Escapes = False,
     as_json: Json = False,
 ) -> None:
-    """List the checksums that `send --crc` knows, or print the one of DATA as it goes out: in hex.
+    """List the checksums of `send --crc`, or print that of DATA.
 
     NAME alone shows its parameters. They are those of the catalogue of parametrised CRC algorithms;
     CHECK is the checksum of the nine characters 123456789. ORDER is the byte order on the wire,

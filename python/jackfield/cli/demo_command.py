@@ -26,7 +26,7 @@ def demo(
     ] = True,
     as_json: Json = False,
 ) -> None:
-    """Teach how sockets behave, with real ones: a lesson runs and explains what is seen, and why.
+    """Teach how sockets behave: each lesson runs, and explains.
 
     Without NAME the lessons are listed. Each one uses addresses of this machine alone, needs no
     privilege, and checks that what it says did happen; otherwise it fails with exit code 1.

@@ -27,12 +27,13 @@ def dial(
     as_json: Json = False,
     control: Control = None,
 ) -> None:
-    """Let the hub connect to ADDRESS, and keep it connected; without ADDRESS show who is dialled.
+    """Let the hub connect to ADDRESS and keep that up; or list all.
 
     The peer is a client like those that come in, under NAME, which stays the same over
     reconnections: send, talk, broadcast and autoreply work alike. When the connection is lost, or
     there is none yet, it is tried again after 0.1 s to 30 s, longer each time; meanwhile the peer
     is absent (`clients --absent`), with the reason. Dialling lasts over restarts of the hub.
+    Without ADDRESS it is shown who is dialled.
 
     `kick NAME` ends the connection, which is then made again; `undial NAME` ends both.
 
@@ -59,7 +60,7 @@ def undial(
     as_json: Json = False,
     control: Control = None,
 ) -> None:
-    """Dial somebody no more, for good: an open connection ends after what is queued for it.
+    """Dial NAME no more, and end the connection after what is queued.
 
     \b
     Examples:

@@ -40,7 +40,7 @@ def show(
         bool, typer.Option("--json", help="Print a JSON object per record; bytes are base64.")
     ] = False,
 ) -> None:
-    """Print what was said: `<` is what a client said, `>` what it was told.
+    """Print what clients said (`<`) and were told (`>`).
 
     \b
     Examples:
@@ -55,7 +55,7 @@ def show(
 
 @recording.command(no_args_is_help=True)
 def info(files: Files, as_json: Json = False) -> int:
-    """Say what is in a recording: when, which clients, how much each said, and whether it is whole.
+    """Say what is in a recording, and whether it is whole.
 
     Exit code 1 when something is missing or damaged.
 
@@ -77,7 +77,7 @@ def convert(
     client: Only = None,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it is there.")] = False,
 ) -> None:
-    """Make a capture for Wireshark of a recording, or a recording of such a capture.
+    """Make a Wireshark capture of a recording, or the other way round.
 
     \b
     Examples:

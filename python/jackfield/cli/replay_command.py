@@ -45,7 +45,7 @@ def replay(
     as_json: Json = False,
     control: Control = None,
 ) -> None:
-    """Say again what was recorded: to a client of the hub, to a server, or as a server.
+    """Say what was recorded again, to a client, a server, or as one.
 
     Messages keep their order and their gaps. With --check and --listen each waits until as much
     was answered as had been when it was recorded.

@@ -23,7 +23,7 @@ def add(
     as_json: Json = False,
     control: Control = None,
 ) -> None:
-    """Have the hub call the functions of FILE, until the hub ends or the script is removed.
+    """Have the hub call the functions of FILE, until `script rm`.
 
     \b
       def on_message(client, message):      message: bytes. What is returned is answered:
@@ -47,7 +47,7 @@ def add(
 
 @script.command("ls")
 def list_(context: typer.Context, as_json: Json = False, control: Control = None) -> None:
-    """List the scripts: what they hook, how often they were called and failed.
+    """List the scripts: hooks, calls and failures.
 
     \b
     Example:

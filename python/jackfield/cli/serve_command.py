@@ -87,7 +87,7 @@ def serve(
     ] = None,
     control: Control = None,
 ) -> None:
-    """Start a hub that listens on every ADDRESS and holds every client that comes.
+    """Start a hub that holds every client that comes to an ADDRESS.
 
     On a terminal it is the one window of `jackfield console`, otherwise one log line per event.
     Ctrl-C or SIGTERM ends it, after delivering what is queued.

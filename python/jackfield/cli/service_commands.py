@@ -17,13 +17,13 @@ def reload(
     as_json: Json = False,
     control: Control = None,
 ) -> None:
-    """Start the hub anew, with what is installed and configured now, and keep its clients.
+    """Start the hub anew and keep its clients.
 
-    The running hub starts its successor with the same command line and hands it the listening
-    sockets, so that no connect is refused, and every connection with what it had received and
-    what is queued. Clients keep their ids and names and notice a pause at most. Who cannot be
-    kept is named, with the reason. If the successor does not take over, nothing has changed.
-    A SIGHUP does the same to a hub that is attached to no terminal.
+    The running hub starts its successor, as installed and configured now, with the same command
+    line and hands it the listening sockets, so that no connect is refused, and every connection
+    with what it had received and what is queued. Clients keep their ids and names and notice a
+    pause at most. Who cannot be kept is named, with the reason. If the successor does not take
+    over, nothing has changed. A SIGHUP does the same to a hub that is attached to no terminal.
 
     \b
     Examples:
@@ -42,11 +42,12 @@ def backup(
     as_json: Json = False,
     control: Control = None,
 ) -> None:
-    """Keep what outlives the hub: its state (names, tags, rules ...) and its configuration.
+    """Keep in one file the hub's state and its configuration.
 
-    A running hub goes on meanwhile; without one the files at their usual places are taken. FILE is
-    a tar archive that only its owner can read: hub.db, jackfield.toml and backup.json, which says
-    where they were. To restore, end the hub, put them back there, and start it.
+    The state has names, tags, notes, rules and snippets. A running hub goes on meanwhile; without
+    one the files at their usual places are taken. FILE is a tar archive that only its owner can
+    read: hub.db, jackfield.toml and backup.json, which says where they were. To restore, end the
+    hub, put them back there, and start it.
 
     \b
     Examples:

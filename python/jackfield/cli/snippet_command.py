@@ -35,7 +35,9 @@ def add(
     as_json: Json = False,
     control: Control = None,
 ) -> None:
-    """Keep DATA as NAME, in place of the snippet of that name. It lasts over restarts of the hub.
+    """Keep DATA as NAME, in place of the snippet of that name.
+
+    It lasts over restarts of the hub.
 
     Text goes out with the line ending of each client's listener; hex, escapes and files go out as
     they are. --eol overrides both.
@@ -70,7 +72,7 @@ def list_(context: typer.Context, as_json: Json = False, control: Control = None
 
 @snippet.command(no_args_is_help=True)
 def show(context: typer.Context, name: Name, as_json: Json = False, control: Control = None) -> None:
-    """Print a snippet: its bytes as they are in a pipe, as a dump on a terminal.
+    """Print a snippet: its bytes in a pipe, a dump on a terminal.
 
     \b
     Example:
