@@ -114,6 +114,13 @@ def test_a_missing_file() -> None:
 
 def test_version() -> None:
     assert re.fullmatch(r"jackfield \d+\.\d+\S*\n", run("version").stdout)
+    assert run("--version").stdout == run("version").stdout
+
+
+def test_a_mistyped_command_is_told_with_the_one_that_is_near() -> None:
+    done = run("sned", "1")
+    assert done.returncode == 2
+    assert done.stderr == "jackfield: No such command 'sned'. Did you mean 'send'? (see jackfield --help)\n"
 
 
 def test_completion_names_commands_and_is_quick() -> None:

@@ -271,6 +271,7 @@ def test_the_list_can_be_searched(start_hub: StartHub) -> None:
         return {client["name"] for client in json.loads(hub.do("clients", *options, "--json"))}
 
     assert names("--tag", "floor*") == {"dev1"}
+    assert hub.do("clients", "--tag", "cellar") == b"No client is like that; 'jackfield clients' shows all.\n"
     assert names("--protocol", "udp", "--text", "dev2") == {"dev2"}
     assert names("--text", "cellar") == {"dev2"}
     assert names("--text", "nowhere") == set()

@@ -55,14 +55,17 @@ def terminal() -> Iterator[Terminal]:
 
 def test_a_recorder_says_how_much_it_has(hub: HubProcess, terminal: Terminal, directory: Path) -> None:
     recorder = terminal.start("record", "-o", str(directory / "x.jfrec"), environment=hub.environment)
-    wait_for(lambda: terminal.sees(rb"00:00:\d\d 1 record \(0\) of 0 clients; Ctrl-C ends it"), "the line")
+    wait_for(
+        lambda: terminal.sees(rb"00:00:\d\d 1 record \(0 bytes\) of 0 clients; Ctrl-C ends it"), "the line"
+    )
     with socket.create_connection(("127.0.0.1", hub.port())) as client:
         client.sendall(b"0123456789")
-        wait_for(lambda: terminal.sees(rb"3 records \(10\) of 1 client; "), "the count")
+        wait_for(lambda: terminal.sees(rb"3 records \(10 bytes\) of 1 client; "), "the count")
         recorder.send_signal(signal.SIGINT)
         assert recorder.wait(15) == 0
     wait_for(
-        lambda: terminal.sees(rb"\r\x1b\[Kjackfield: recorded 4 records \(10\) of 1 client in "), "the end"
+        lambda: terminal.sees(rb"\r\x1b\[Kjackfield: recorded 4 records \(10 bytes\) of 1 client in "),
+        "the end",
     )
 
 
@@ -77,6 +80,6 @@ def test_a_replay_says_how_far_it_is(hub: HubProcess, terminal: Terminal, direct
     path.write_bytes(encoder.header() + b"".join(map(encoder.encode, records)))
     words = ("replay", str(path), "--connect", hub.listening[0])
     replaying = terminal.start(*words, environment=hub.environment)
-    wait_for(lambda: terminal.sees(rb"1 of 2 messages \(7\), 1 of 1 client; Ctrl-C ends it"), "the line")
+    wait_for(lambda: terminal.sees(rb"1 of 2 messages \(7 bytes\), 1 of 1 client; Ctrl-C"), "the line")
     replaying.send_signal(signal.SIGINT)
     assert replaying.wait(15) == 130

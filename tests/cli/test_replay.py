@@ -85,7 +85,7 @@ def test_a_server_that_answers_as_it_did(shouting: str, directory: Path, form: s
     assert report["clients"][0]["answered_bytes"] == 19
     assert report["clients"][0]["difference"] is None
     assert (
-        "all answers are as recorded (19)"
+        "all answers are as recorded (19 bytes)"
         in run(path, "--connect", shouting, "--check", "--speed", "max").stderr
     )
 
@@ -194,7 +194,7 @@ def test_as_a_server_it_answers_as_was_recorded(spawn: Spawn, directory: Path) -
         peer.settimeout(10)
         assert exactly(peer, 14) == b"for the second"
     assert server.wait() == 0, server.err
-    assert b"said 4 messages (33) over 2 connections" in server.err
+    assert b"said 4 messages (33 bytes) over 2 connections" in server.err
 
 
 def test_to_a_client_of_the_hub(hub: HubProcess, directory: Path) -> None:

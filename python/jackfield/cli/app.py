@@ -82,8 +82,22 @@ app = typer.Typer(
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from .operate import version
+
+        version(as_json=False)
+        raise typer.Exit
+
+
 @app.callback()
-def _main(context: typer.Context, control: Control = None) -> None:
+def _main(
+    context: typer.Context,
+    control: Control = None,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
     context.obj = control
 
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..hub.display import human_size
+from ..hub.display import bytes_text
 from ..hub.operator import NoHub, Operator
 from ..hub.roster import version
 from ..hub.state import choose_path as choose_state
@@ -57,7 +57,7 @@ def backup(file: str, *, force: bool, as_json: bool, control: str | None) -> Non
         print_json({"file": str(target), "bytes": target.stat().st_size, **done})
     else:
         what = ", ".join(str(each) for each in (state, config) if each is not None)
-        print(f"{target}: {human_size(target.stat().st_size)} of {what}")
+        print(f"{target}: {bytes_text(target.stat().st_size)} of {what}")
 
 
 def _sources(control: str | None) -> tuple[Path | None, Path | None, bool]:

@@ -163,7 +163,10 @@ def _syntax(path: Path, text: str, problem: Exception) -> Problem:
     message = str(problem)
     match = re.search(r" \(at line (\d+), column (\d+)\)$", message)
     if match is not None:
-        return Problem(path, int(match[1]), int(match[2]), message[: match.start()])
+        said = message[: match.start()]
+        if said == r"Illegal character '\n'":
+            said = "the line ends within a text; close it with the quote that it begins with"
+        return Problem(path, int(match[1]), int(match[2]), said)
     lines = text.rstrip("\n").split("\n")
     return Problem(
         path, len(lines), len(lines[-1]) + 1, message.replace(" (at end of document)", " before the end")
@@ -223,7 +226,8 @@ def _try(path: Path, values: Mapping[str, Any], place: Place, before: str = "") 
 def _unknown(path: Path, key: str, given: Any, place: Place, known: list[str]) -> Problem:
     near = difflib.get_close_matches(key.replace("_", "-").lower(), known, n=1, cutoff=0.5)
     what = "table" if isinstance(given, dict) else "key"
-    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+    everything = f"known are {', '.join(known)}" if what == "key" else "keys stand alone, under no [heading]"
+    hint = f"did you mean {near[0]!r}?" if near else everything
     return Problem(path, place.line, place.column, f"unknown {what} {_shown(key)}", hint)
 
 

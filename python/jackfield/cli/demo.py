@@ -38,7 +38,7 @@ def demo(name: str, lang: str | None, *, source: bool, pause: bool, as_json: boo
     """Run one lesson, or print its code."""
     language, lesson = _chosen(lang), find(name)
     if lesson is None:
-        near = difflib.get_close_matches(name, [known.name for known in LESSONS], 1, 0.4)
+        near = difflib.get_close_matches(name, [known.name for known in LESSONS], 1, 0.6)
         hint = f"did you mean {near[0]}; " if near else ""
         raise Failure(f"there is no lesson {name!r}", f"{hint}jackfield demo lists them", code=USAGE)
     if source:

@@ -45,7 +45,8 @@ def one_line(message: str, hint: str = "") -> str:
 
     text = " ".join(message.split()).rstrip(".")
     if hint and hint not in message:
-        text = f"{text}; {' '.join(hint.split())}"
+        hint = " ".join(hint.split())
+        text = f"{text} ({hint})" if text.endswith("?") else f"{text}; {hint}"
     return "jackfield: " + safe_text(text)
 
 

@@ -16,7 +16,6 @@ from ..console.lines import text_of
 from ..console.roster import Row
 from ..console.table import table
 from ..hub.display import fit
-from .views import nobody
 
 
 class Screenful:
@@ -27,12 +26,12 @@ class Screenful:
         self._size = (0, 0)
         self._write("\x1b[?1049h\x1b[?25l")
 
-    def show(self, clients: Sequence[dict[str, Any]], *, heading: str) -> None:
-        """Draw the clients, and how many more there are than fit."""
+    def show(self, clients: Sequence[dict[str, Any]], *, heading: str, nothing: str) -> None:
+        """Draw the clients, and how many more there are than fit; `nothing` where there are none."""
         width, height = size = shutil.get_terminal_size()
         rows = [Row(view) for view in clients[: max(1, height - 3)]]
         shown = [text_of(line) for line in table(rows, width=width, now=time.time(), marks=False)]
-        lines = [fit(heading, width), *(shown if rows else [nobody()])]
+        lines = [fit(heading, width), *(shown if rows else [nothing])]
         if len(clients) > len(rows):
             lines.append(f"... and {len(clients) - len(rows)} more: jackfield clients")
         if size != self._size:

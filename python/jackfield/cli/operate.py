@@ -74,9 +74,12 @@ async def fetch_clients(operator: Operator, target: str = "all", **which: str | 
 
 
 def clients(target: str, *, as_json: bool, watch: bool, control: str | None, **which: str | None) -> None:
+    filtered = target != "all" or any(value for name, value in which.items() if name != "state")
+    nothing = nobody(state=which.get("state") or "connected", filtered=filtered)
+
     async def work(operator: Operator) -> None:
         if watch:
-            await _watch(operator, target, as_json=as_json, **which)
+            await _watch(operator, target, as_json=as_json, nothing=nothing, **which)
             return
         found = await fetch_clients(operator, target, **which)
         if as_json:
@@ -84,12 +87,14 @@ def clients(target: str, *, as_json: bool, watch: bool, control: str | None, **w
         elif found:
             print("\n".join(clients_table(found, now=time.time(), width=terminal_width())))
         else:
-            print(nobody(state=which.get("state") or "connected"))
+            print(nothing)
 
     with_hub(control, work, again=True)
 
 
-async def _watch(operator: Operator, target: str, *, as_json: bool, **which: str | None) -> None:
+async def _watch(
+    operator: Operator, target: str, *, as_json: bool, nothing: str, **which: str | None
+) -> None:
     from .live import Screenful
 
     screen = Screenful() if sys.stdout.isatty() and not as_json else None
@@ -103,11 +108,11 @@ async def _watch(operator: Operator, target: str, *, as_json: bool, **which: str
                     raise
                 found = []
             if screen is not None:
-                screen.show(found, heading=f"{counted(len(found))}; Ctrl-C ends the view")
+                screen.show(found, heading=f"{counted(len(found))}; Ctrl-C ends the view", nothing=nothing)
             elif as_json:
                 print(json.dumps(found), flush=True)
             else:
-                lines = clients_table(found, now=time.time(), width=None) if found else [nobody()]
+                lines = clients_table(found, now=time.time(), width=None) if found else [nothing]
                 if lines != shown:
                     print("\n".join([*lines, ""]), flush=True)
                 shown = lines

@@ -12,7 +12,7 @@ import signal
 import time
 from typing import Any
 
-from ..hub.display import human_size, safe_text
+from ..hub.display import bytes_text, safe_text
 from ..hub.operator import NoHub, Operator
 from ..hub.protocol import decode_data
 from ..hub.text import TextError, parse_duration, parse_size
@@ -62,7 +62,7 @@ def record(
 
 
 def _summary(report: dict[str, Any]) -> str:
-    size = human_size(report["bytes"])
+    size = bytes_text(report["bytes"])
     return f"{counted(report['records'], 'record')} ({size}) of {counted(report['clients'])}"
 
 

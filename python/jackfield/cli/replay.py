@@ -15,7 +15,7 @@ from typing import Any
 import jackfield
 from jackfield import Address, Channel
 
-from ..hub.display import hexdump, human_size, safe_text
+from ..hub.display import bytes_text, hexdump, safe_text
 from ..hub.operator import Operator
 from ..hub.protocol import decode_data, encode_data
 from ..hub.target import Candidate, Matcher
@@ -255,7 +255,7 @@ class Replaying:
             while True:
                 said = sum(player.said for player in self._players)
                 there = f"{len(self._players)} of {counted(len(self._tracks))}"
-                size = human_size(sum(player.said_bytes for player in self._players))
+                size = bytes_text(sum(player.said_bytes for player in self._players))
                 text = f"{said} of {self._messages} messages ({size}), {there}; Ctrl-C ends it"
                 self._progress.show(text, at_once=True)
                 await asyncio.sleep(0.25)
@@ -277,7 +277,7 @@ class Replaying:
             found = [_as_json(player) for player in self._players]
             print_json({"messages": said, "bytes": size, "seconds": round(seconds, 3), "clients": found})
         else:
-            what = f"{counted(said, 'message')} ({human_size(size)})"
+            what = f"{counted(said, 'message')} ({bytes_text(size)})"
             each = counted(len(self._players), "connection")
             say(f"jackfield: said {what} over {each} in {seconds:.1f} s")
         if self._problems:
@@ -298,7 +298,7 @@ class Replaying:
             raise Failure(f"the answers to {name} differ: {first_one.difference}{more}", code=DIFFERS)
         if self._how.check and not as_json:
             answered = sum(player.answered_bytes for player in self._players)
-            say(f"jackfield: all answers are as recorded ({human_size(answered)})")
+            say(f"jackfield: all answers are as recorded ({bytes_text(answered)})")
 
 
 def context(difference: Difference) -> list[str]:

@@ -50,7 +50,7 @@ def serve(
         typer.Option(
             "--state",
             metavar="PATH",
-            help="File of what lasts: names, tags, notes; 'none' keeps nothing. Default: see below.",
+            help="File of what lasts: names, tags, notes; 'none' keeps nothing. Default: see `status`.",
         ),
     ] = None,
     script: Annotated[
@@ -79,7 +79,7 @@ def serve(
     ] = None,
     config: Annotated[
         str | None,
-        typer.Option("--config", metavar="FILE", help="Configuration file; 'none' for none. See below."),
+        typer.Option("--config", metavar="FILE", help="Configuration file; 'none' for none. Else see above."),
     ] = None,
     dial: Annotated[
         list[str] | None,

@@ -29,6 +29,6 @@ def reload(*, timeout: str, as_json: bool, control: str | None) -> None:
     )
     lost = done["not_kept"]
     for each in lost[:NOT_KEPT_SHOWN]:
-        print(f"not kept: {each['id']} {safe_text(each['name'])}: {safe_text(each['reason'])}")
+        print(f"not kept: {safe_text(each['name'])} ({each['id']}): {safe_text(each['reason'])}")
     if len(lost) > NOT_KEPT_SHOWN:
         print(f"and {len(lost) - NOT_KEPT_SHOWN} more: see 'jackfield logs'")

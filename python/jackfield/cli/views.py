@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from ..hub.checksums import Checksum
-from ..hub.display import Column, human_age, human_size, safe_text, table, width_of
+from ..hub.display import Column, bytes_text, human_age, human_size, safe_text, table, width_of
 from ..hub.roster import short_protocol
 
 _NO_CUT: Final = 1_000_000
@@ -132,8 +132,10 @@ def checksum_lines(checksum: Checksum) -> list[str]:
     ]
 
 
-def nobody(how: str = "", *, state: str = "connected") -> str:
-    """What stands where a list of clients would, while there is none."""
+def nobody(how: str = "", *, state: str = "connected", filtered: bool = False) -> str:
+    """What stands where a list of clients would, while there is none, or with `filtered` none like that."""
+    if filtered:
+        return "No client is like that; 'jackfield clients' shows all."
     return ("No client is absent." if state == "absent" else "No client is connected.") + (
         f" Join with: {how}" if how else ""
     )
@@ -173,8 +175,8 @@ def _health_lines(status: dict[str, Any]) -> list[str]:
     ]
     if rates := status["rates"]:
         lines.append(
-            f"in {human_size(int(rates['bytes_in']))}/s ({rates['messages_in']:.0f} messages), "
-            f"out {human_size(int(rates['bytes_out']))}/s ({rates['messages_out']:.0f} messages); "
+            f"in {bytes_text(int(rates['bytes_in']))}/s ({rates['messages_in']:.0f} messages), "
+            f"out {bytes_text(int(rates['bytes_out']))}/s ({rates['messages_out']:.0f} messages); "
             f"dropped {status['dropped']}"
         )
     if status["config"]:

@@ -75,6 +75,13 @@ def human_size(count: int) -> str:
     raise AssertionError("unreachable")
 
 
+def bytes_text(count: int) -> str:
+    """A byte count within a sentence: `1 byte`, `206 bytes`, `4.0K`."""
+    if count >= 1024:
+        return human_size(count)
+    return "1 byte" if count == 1 else f"{count} bytes"
+
+
 def human_age(seconds: float) -> str:
     """A length of time in at most six characters: `4s`, `3m12s`, `5h04m`, `12d`."""
     whole = max(0, int(seconds))

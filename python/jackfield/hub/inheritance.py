@@ -103,7 +103,7 @@ def take_out(hub: Hub) -> Inheritance:
         place = places.get(member.listener_id)
         try:
             if place is None:
-                raise jackfield.ChannelBusy("the hub had connected to it itself")
+                raise jackfield.ChannelBusy("the hub had connected to it itself, and does so again")
             detached = hub.group.detach(member)
         except (jackfield.JackfieldError, OSError) as problem:
             held.not_kept.append(NotKept(number, name, str(problem)))
