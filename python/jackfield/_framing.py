@@ -40,6 +40,8 @@ class Framing:
 def _canonical(text: str) -> str:
     try:
         return _engine.check_framing(text)
+    except UnicodeEncodeError as error:
+        raise InvalidFraming(text, error.start, "not text: a lone surrogate", _HINT) from None
     except ValueError as error:
         message, position = error.args
         raise InvalidFraming(text, position, message, _HINT) from None

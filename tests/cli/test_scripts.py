@@ -88,6 +88,8 @@ def test_a_file_that_changes_is_loaded_anew_and_a_broken_one_changes_nothing(
         assert read_line(client) == b"two\n"
         assert "SyntaxError" in scripts(hub)[0]["problem"]
         assert b"not loaded anew" in hub.do("script", "ls")
+        write(path, "raise KeyboardInterrupt\n")
+        hub.seen(rb" script_not_loaded reason=\"\S+hooks.py: KeyboardInterrupt: +\(\S+hooks.py:1\)\"")
         write(path, "answers = 0\ndef on_message(client, message):\n    return 1 / answers\n")
         hub.seen(rb"(?s)script_not_loaded.*script_loaded")
         client.sendall(b"?")
@@ -146,6 +148,8 @@ def test_what_cannot_be_loaded_says_where(hub: HubProcess, spawn: Spawn, directo
         ("import nothing_of_that_name\n", b"ModuleNotFoundError"),
         ("x = 1\ny = 1 / 0\n", b"hooks.py:2"),
         ("raise SystemExit(3)\n", b"it ended itself (3)"),
+        ("raise KeyboardInterrupt\n", b"KeyboardInterrupt"),
+        ("class Untold(BaseException):\n    __str__ = None\nraise Untold\n", b"it cannot be told"),
     ):
         path = write(directory / "hooks.py", text)
         done = hub.run("script", "add", str(path))
@@ -158,4 +162,4 @@ def test_what_cannot_be_loaded_says_where(hub: HubProcess, spawn: Spawn, directo
         JACKFIELD, "serve", "tcp://127.0.0.1:0", "--script", path, "--control", directory / "other.sock"
     )
     assert starting.wait() == 1
-    assert b"it ended itself" in starting.err
+    assert b"it cannot be told" in starting.err

@@ -150,6 +150,8 @@ def test_bad_framing_names_the_address() -> None:
     assert caught.value.address == Address.parse("tcp://:7000?framing=u33")
     with pytest.raises(InvalidOption, match="write framing=u32"):
         _from("framing")
+    with pytest.raises(InvalidFraming, match="lone surrogate"):
+        Options().merge(framing="line\ud800")
 
 
 def test_numbers_and_text_in_code() -> None:

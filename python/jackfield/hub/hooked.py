@@ -115,4 +115,11 @@ def where(problem: BaseException) -> str:
     ours = __file__.rpartition("/")[0]
     frames = [f for f in traceback.extract_tb(problem.__traceback__) if not f.filename.startswith(ours)]
     place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
-    return f"{type(problem).__name__}: {problem}{place}"
+    return f"{type(problem).__name__}: {_told(problem)}{place}"
+
+
+def _told(problem: BaseException) -> str:
+    try:
+        return str(problem)
+    except BaseException:
+        return "(it cannot be told)"

@@ -61,10 +61,10 @@ def load(path: Path, log: Callable[[str], None]) -> Hooks:
         raise ScriptError(f"{path}: {problem.strerror}") from problem
     except ValueError as problem:
         raise ScriptError(f"{path}: {problem}") from problem
-    except Exception as problem:
-        raise ScriptError(f"{path}: {where(problem)}") from problem
     except SystemExit as problem:
         raise ScriptError(f"{path}: it ended itself ({problem.code})") from problem
+    except BaseException as problem:  # a KeyboardInterrupt of a script's own must end neither thread nor hub
+        raise ScriptError(f"{path}: {where(problem)}") from problem
 
 
 def _printing(log: Callable[[str], None]) -> Callable[..., None]:
