@@ -100,6 +100,21 @@ def test_a_client_that_reconnects_is_itself(start_hub: StartHub) -> None:
     assert [client["name"] for client in hub.clients("tag:spare")] == ["dev2"]
 
 
+def test_who_says_a_host_does_not_get_what_is_meant_for_it(start_hub: StartHub) -> None:
+    """Names win over hosts as a TARGET: such a name would turn messages for a host to one client alone."""
+    hub = start_hub("tcp://127.0.0.1:0,framing=line,identify=^id=(.*)")
+    honest = Device(hub, b"id=honest\n")
+    view(hub, "honest", peer=honest.peer)
+    liars = [Device(hub, b"id=" + said + b"\n") for said in (b"127.0.0.1", b"localhost")]
+    for said, liar in zip(("127.0.0.1", "localhost"), liars, strict=True):
+        found = wait_for(lambda said=said: [c for c in known(hub) if c.get("identity") == f"said:{said}"])
+        assert found[0]["name"] == f"tcp-{found[0]['id']}"
+        hub.do("send", said, "all of you")
+        for each in (honest, *liars):
+            assert each.hears(b"all of you\n"), (said, liar)
+    hub.do("rename", "tcp-2", "10.0.0.5")  # an operator may
+
+
 def test_by_host(start_hub: StartHub) -> None:
     hub = start_hub("tcp://127.0.0.1:0,identify=host,conflict=newer")
     device = Device(hub)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from .roster import NameRefused, check_name, check_tag, default_name, parse_default_name
+from .roster import NameRefused, check_name, check_tag, default_name, means_host, parse_default_name
 
 KNOWN_AT_MOST: Final = (
     50_000  # identities; the one that is absent longest, and that nobody named or tagged, goes
@@ -396,7 +396,12 @@ class Registry:
     # ---------------------------------------------------------------- names
 
     def _take_name(self, entry: Entry, name: str) -> None:
-        """Call it that, unless the name is taken or cannot be one."""
+        """Call it that, unless the name is taken or cannot be one.
+
+        What a client merely says must not get it what is meant for a host.
+        """
+        if means_host(name) and entry.identity.startswith("said:") and not entry.named:
+            return
         try:
             check_name(name)
         except NameRefused:

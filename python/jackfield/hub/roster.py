@@ -6,6 +6,7 @@ name (`tcp-1`) follows from protocol and id, and its counters live in the engine
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -42,6 +43,17 @@ def check_name(name: str) -> None:
         raise NameRefused(
             f"{name[:80]!r} is not a name: up to 64 letters, digits and . _ @ + -, a letter or digit first"
         )
+
+
+def means_host(name: str) -> bool:
+    """Whether a TARGET of this text means everyone at a host (IPv6 has colons, which no name has)."""
+    if name == "localhost":
+        return True
+    try:
+        ipaddress.IPv4Address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def check_tag(tag: str) -> None:
