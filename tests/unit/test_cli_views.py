@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from jackfield.cli.views import clients_table, counted, status_lines
+from jackfield.cli.views import checksums_table, clients_table, counted, status_lines
+from jackfield.hub.checksums import CATALOGUE
 from jackfield.hub.display import width_of
 
 NOW = 1795176000.0
@@ -130,3 +131,9 @@ def test_status() -> None:
 
 def test_counting() -> None:
     assert [counted(n) for n in (0, 1, 2)] == ["0 clients", "1 client", "2 clients"]
+
+
+def test_the_catalogue_of_checksums_fits_a_terminal() -> None:
+    whole, fitted = checksums_table(CATALOGUE), checksums_table(CATALOGUE, width=80)
+    assert max(map(len, whole)) > 80 >= max(map(len, fitted))
+    assert [line.split()[:2] for line in fitted] == [line.split()[:2] for line in whole]

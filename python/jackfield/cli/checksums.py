@@ -9,7 +9,7 @@ from ..hub.checksums import CATALOGUE, Checksum, parse_trailer
 from . import failures
 from .failures import Failure
 from .notation import Notation
-from .operate import print_json
+from .operate import print_json, terminal_width
 from .views import checksum_lines, checksums_table
 
 PIECE = 1024 * 1024  # bytes of standard input that are summed up at a time
@@ -22,7 +22,7 @@ def crc(name: str | None, words: list[str], *, as_hex: bool, escapes: bool, as_j
         if as_json:
             print_json([_view(each) for each in CATALOGUE])
         else:
-            print("\n".join(checksums_table(CATALOGUE)))
+            print("\n".join(checksums_table(CATALOGUE, width=terminal_width())))
         return
     trailer = parse_trailer(name)
     if not words:

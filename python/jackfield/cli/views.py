@@ -95,18 +95,18 @@ def _least(cell: _Cell, texts: Sequence[str]) -> int:
     return widest if cell.column.least is None else min(widest, cell.column.least)
 
 
-def checksums_table(checksums: Sequence[Checksum]) -> list[str]:
-    """The catalogue that `jackfield crc` prints."""
+def checksums_table(checksums: Sequence[Checksum], *, width: int | None = None) -> list[str]:
+    """The catalogue that `jackfield crc` prints, in at most `width` columns."""
     columns = [
         Column("NAME"), Column("BYTES", right=True), Column("ORDER"), Column("CHECK", right=True),
-        Column("USED BY"), Column("ALSO CALLED"),
+        Column("USED BY", least=12), Column("ALSO CALLED", least=12),
     ]  # fmt: skip
     rows = []
     for each in checksums:
         order = "" if each.bytes == 1 else each.order
         check = f"{each.check:0{2 * each.bytes}x}"
         rows.append([each.name, str(each.bytes), order, check, each.about, " ".join(each.aliases)])
-    return table(columns, rows, _NO_CUT)
+    return table(columns, rows, width or _NO_CUT)
 
 
 def checksum_lines(checksum: Checksum) -> list[str]:
