@@ -69,6 +69,17 @@ def test_hooks_see_a_client_from_its_coming_to_its_going(start_hub: StartHub, di
     hub.seen(rb' text="leave 1 kicked by script:hooks.py"')
 
 
+def test_a_file_that_never_ends_does_not_hold_up_the_end(
+    hub: HubProcess, spawn: Spawn, directory: Path
+) -> None:
+    text = "import time\nprint('begun')\nwhile True:\n    time.sleep(0.1)\n"
+    path = write(directory / "hooks.py", text)
+    spawn(JACKFIELD, "script", "add", path, environment=hub.environment)
+    hub.seen(rb"script_says .*begun")
+    assert hub.terminate() == 0
+    assert b" fault " not in hub.out
+
+
 def test_a_file_that_changes_is_loaded_anew_and_a_broken_one_changes_nothing(
     start_hub: StartHub, directory: Path
 ) -> None:

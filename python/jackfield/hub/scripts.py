@@ -97,10 +97,33 @@ class Script:
     async def begin(self) -> None:
         """Load the file, and call its hooks from now on. Raises `ScriptError`."""
         self._seen, self._looked = _identity(self.path), time.monotonic()
-        self.hooks = await asyncio.to_thread(load, self.path, self._log_printed)
+        self.hooks = await self._load_first()
         self.counts.loads = 1
         sys.setswitchinterval(TURN)
         self._thread.start()
+
+    async def _load_first(self) -> Hooks:
+        """The file's hooks, of a daemon thread: a file that never ends must not hold up the hub's end."""
+        loaded: asyncio.Future[Hooks] = self._loop.create_future()
+
+        def settle(hooks: Hooks | None, problem: ScriptError | None) -> None:
+            if loaded.done():
+                return  # nobody waits any more
+            if hooks is not None:
+                loaded.set_result(hooks)
+            elif problem is not None:
+                loaded.set_exception(problem)
+
+        def run() -> None:
+            try:
+                hooks = load(self.path, self._log_printed)
+            except ScriptError as problem:
+                self._post(settle, None, problem)
+            else:
+                self._post(settle, hooks, None)
+
+        threading.Thread(target=run, name=f"jackfield-load-{self.path.name}", daemon=True).start()
+        return await loaded
 
     # ---------------------------------------------------------------- in the hub's loop
 
@@ -249,7 +272,7 @@ class Scripts(Part):
         try:
             await script.begin()
         except BaseException:
-            del self._scripts[path]
+            self._scripts.pop(path, None)
             raise
         self._hub.log("script_loaded", script=str(path), hooks=",".join(script.hooks.names))
         return script
