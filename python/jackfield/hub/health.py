@@ -113,14 +113,21 @@ class Health(Part):
 
 
 def resident_bytes() -> int:
-    """Memory of this process that is in RAM (proc_pid_statm(5))."""
-    with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    """Memory of this process in RAM (proc_pid_statm(5)); the most so far, where no descriptor is free."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def descriptors() -> tuple[int, int]:
     """How many are open, and how many may be."""
-    return len(os.listdir("/proc/self/fd")) - 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    try:
+        return len(os.listdir("/proc/self/fd")) - 1, most
+    except OSError:  # counting them takes one, and none is free
+        return most, most
 
 
 async def measure(hub: Hub, health: Health) -> list[Metric]:
