@@ -44,8 +44,21 @@ def _canonical(text: str) -> str:
         raise InvalidFraming(text, error.start, "not text: a lone surrogate", _HINT) from None
     except ValueError as error:
         message, position = error.args
-        raise InvalidFraming(text, position, message, _HINT) from None
+        # The engine names all of them; the hint does that better, or names the one that is meant.
+        raise InvalidFraming(text, position, message.partition("; there are ")[0], _advice(text)) from None
 
+
+def _advice(text: str) -> str:
+    from difflib import get_close_matches  # only who mistypes needs it
+
+    meant = get_close_matches(text.partition(":")[0].strip().lower(), _NAMES, n=1)
+    return f"did you mean {meant[0]}? {_HINT}" if meant and meant[0] != text.partition(":")[0] else _HINT
+
+
+_NAMES = (
+    "none", "line", "delimiter", "fixed", "u8", "u16", "u16le", "u32", "u32le", "u64", "u64le", "varint",
+    "netstring", "length", "cobs", "slip", "gap",
+)  # fmt: skip
 
 _HINT = (
     "the framings are none, line, line:crlf, delimiter:END, delimiter:0x0d0a, fixed:16, u8, u16, u32, u64 "

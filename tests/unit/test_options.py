@@ -237,3 +237,13 @@ def test_any_text_is_a_value_or_an_error(name: str, text: str) -> None:
     if options is not None:
         query = options.to_query()
         assert (_from(query) if query else Options()) == options
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"), [("lines", "line"), ("LINE", "line"), ("delimeter:END", "delimiter")]
+)
+def test_a_framing_that_is_mistyped_is_guessed(text: str, meant: str) -> None:
+    with pytest.raises(InvalidFraming) as caught:
+        Framing(text)
+    assert f"did you mean {meant}?" in str(caught.value)
+    assert str(caught.value).count("netstring") == 1, "the framings are named once"
