@@ -1,6 +1,7 @@
 """Ids and names of clients, and the view of one client that operators are given.
 
-Owns naming. A client costs nothing here until it is renamed: its id is its number in the group, its default
+Owns default names and what a name may be; names that were given and names that last are in `identity.py`. A
+client costs nothing here: its id is its number in the group, its default
 name (`tcp-1`) follows from protocol and id, and its counters live in the engine. Pure.
 """
 
