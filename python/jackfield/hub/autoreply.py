@@ -14,7 +14,7 @@ import jackfield
 from .client import Client
 from .journal import Throttle
 from .part import Part
-from .plan import comes_in_pieces
+from .plan import DATAGRAMS, comes_in_pieces
 from .reply_rules import Bucket, LoopGuard, Rule, Stream
 from .state_file import StateError
 from .target import Matcher
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 KIND: Final = "autoreply"  # of documents in the state
 MOST_RULES: Final = 100
-DATAGRAMS: Final = ("udp", "unix+dgram")
 
 
 @dataclass(slots=True)

@@ -7,19 +7,18 @@ share with it. A hook that raises is logged, with its place, and is called again
 from __future__ import annotations
 
 import traceback
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from .client import Client
 from .hooks import HookClient, Hooks, checked
 from .journal import Throttle
 from .part import Part
+from .plan import DATAGRAMS
 from .reply_rules import LoopGuard
 from .roster import peer_text
 
 if TYPE_CHECKING:
     from .server import Hub
-
-DATAGRAMS: Final = ("udp", "unix+dgram")
 
 
 class Answers:

@@ -21,6 +21,7 @@ MAX_QUEUE: Final = 1024 * 1024
 MAX_MESSAGE: Final = 1024 * 1024
 MAX_OPERATORS: Final = 64
 SCHEMES: Final = ("tcp", "udp", "unix", "unix+dgram", "unix+seqpacket", "fd")
+DATAGRAMS: Final = ("udp", "unix+dgram")
 _STREAMS_OF_BYTES: Final = ("tcp", "unix", "serial")
 _LOOPBACK: Final = ("localhost", "::1")
 

@@ -27,7 +27,7 @@ from .display import preview
 from .identities import Identities
 from .journal import Event, Field, Journal, Memory, Throttle
 from .part import P, Part, Parts
-from .plan import SCHEMES, ListenerPlan, comes_in_pieces
+from .plan import DATAGRAMS, SCHEMES, ListenerPlan, comes_in_pieces
 from .roster import client_view, endpoint_text, peer_text, short_protocol
 from .sending import Recipient, Sending, in_turns
 from .settings import Settings as Settings
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 LOGGED_AT_MOST = 2000  # of joins, and of leaves, in LOGGED_EVERY seconds; a flood is counted instead
 LOGGED_EVERY = 60.0
-DATAGRAMS = ("udp", "unix+dgram")
 REFUSALS_EVERY = 1.0  # seconds between two looks at how many the engine turned away
 KICK_PATIENCE = 10.0  # seconds that what is queued for a kicked client may take
 STREAMS = ("tcp", "unix", "unix+seqpacket")
