@@ -5,6 +5,7 @@ PYTHON ?= python3
 ADDRESSES ?= tcp://127.0.0.1:7000 udp://127.0.0.1:7000 unix:///tmp/jackfield.sock
 SERVE ?=
 PYTEST ?=
+WORKERS ?= $(shell n=$$(nproc); echo $$((n < 8 ? n + 1 : 8)))
 BENCH ?=
 SOAK ?=
 
@@ -23,13 +24,13 @@ run: .venv/installed  ## set up and start the hub: ADDRESSES="..." says where it
 
 setup: .venv/installed .venv/tools .venv/peers  ## install everything for development into .venv
 
-test: setup test-rust test-python  ## set up and run all tests
+test: setup test-rust test-python  ## set up and run all tests: WORKERS=1 runs them one after the other
 
 test-rust: .venv/tools
 	cargo test --quiet --package jackfield-engine
 
 test-python: .venv/installed .venv/tools .venv/peers
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST)
 
 check: setup  ## lint, types and documentation checks
 	cargo fmt --check
