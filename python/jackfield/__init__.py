@@ -132,7 +132,7 @@ _HOMES = {
 
 _MODULES = {name: module for module, names in _HOMES.items() for name in names.split()}
 
-_SUBMODULES = ("sync",)
+_SUBMODULES = ("netlink", "sync")
 """Public modules of their own, there after ``import jackfield`` alone."""
 
 __all__ = sorted(_MODULES)

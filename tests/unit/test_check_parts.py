@@ -16,14 +16,13 @@ from typing import NoReturn
 import pytest
 
 import jackfield
+from jackfield import netlink
 from jackfield.cli.check_view import heading, step_lines, verdict_lines
-from jackfield.diagnosis import netlink
 from jackfield.diagnosis.causes import CAUSES
 from jackfield.diagnosis.certificate import read_certificate
 from jackfield.diagnosis.conversation import http_request
 from jackfield.diagnosis.listeners import listen_overflows, look_at_name, look_at_port, read_table, would_get
 from jackfield.diagnosis.names import asked_for, is_number
-from jackfield.diagnosis.netlink import InetSocket
 from jackfield.diagnosis.observations import Listener, LocalView, Observations, Process, Resolution
 from jackfield.diagnosis.processes import describe, holders_of
 from jackfield.diagnosis.report import Report
@@ -31,6 +30,7 @@ from jackfield.diagnosis.routes import look_up_route
 from jackfield.diagnosis.steps import Step, listener_steps, resolution_step
 from jackfield.diagnosis.target import targets
 from jackfield.diagnosis.verdict import Verdict
+from jackfield.netlink import InetSocket
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,10 +12,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from jackfield import Address
+from jackfield import Address, netlink
 
-from . import netlink
-from .netlink import CLOSE, LISTEN, InetSocket
 from .observations import Listener, LocalView, Process, UnixFile
 from .processes import holders_of, user_name
 
@@ -58,7 +56,7 @@ def look_at_name(path: str) -> LocalView:
         found = [one for one in netlink.unix_sockets() if _is_named(one, path)]
     except OSError:
         return LocalView()
-    bound = [one for one in found if one.state == LISTEN or one.kind == socket.SOCK_DGRAM]
+    bound = [one for one in found if one.state == netlink.LISTEN or one.kind == socket.SOCK_DGRAM]
     holders = holders_of({one.inode for one in bound})
     return LocalView(
         tuple(
@@ -66,7 +64,7 @@ def look_at_name(path: str) -> LocalView:
                 path,
                 _UNIX_KINDS.get(one.kind, "unix"),
                 waiting=one.received,
-                limit=one.sent if one.state == LISTEN else None,
+                limit=one.sent if one.state == netlink.LISTEN else None,
                 holders=holders.get(one.inode, ()),
                 user="" if one.uid is None else user_name(one.uid),
             )
@@ -95,16 +93,18 @@ def look_at_file(path: str) -> UnixFile | None:
 # TCP and UDP --------------------------------------------------------------------------------------
 
 
-def _inet_sockets(scheme: str) -> list[InetSocket]:
-    protocol, states = (socket.IPPROTO_UDP, (CLOSE,)) if scheme == "udp" else (socket.IPPROTO_TCP, (LISTEN,))
+def _inet_sockets(scheme: str) -> list[netlink.InetSocket]:
+    protocol, state = socket.IPPROTO_TCP, netlink.LISTEN
+    if scheme == "udp":
+        protocol, state = socket.IPPROTO_UDP, netlink.CLOSE
     try:
-        return list(netlink.inet_sockets(protocol, states))
+        return list(netlink.inet_sockets(protocol, (state,)))
     except OSError:
         tables = (_PROC_NET / scheme, _PROC_NET / f"{scheme}6")
-        return [one for table in tables for one in read_table(table) if one.state in states]
+        return [one for table in tables for one in read_table(table) if one.state == state]
 
 
-def read_table(table: Path) -> Iterator[InetSocket]:
+def read_table(table: Path) -> Iterator[netlink.InetSocket]:
     """The sockets in one of /proc/net/{tcp,tcp6,udp,udp6}; the limit of an accept queue is not in there."""
     try:
         lines = table.read_text().splitlines()[1:]
@@ -122,11 +122,11 @@ def read_table(table: Path) -> Iterator[InetSocket]:
         )
         host = socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
         state, received = int(columns[3], 16), int(columns[4].partition(":")[2], 16)
-        yield InetSocket(host, int(port, 16), state, received, -1, int(columns[7]), int(columns[9]))
+        yield netlink.InetSocket(host, int(port, 16), state, received, -1, int(columns[7]), int(columns[9]))
 
 
 def _listener(
-    scheme: str, one: InetSocket, hosts: tuple[str, ...], holders: dict[int, tuple[Process, ...]]
+    scheme: str, one: netlink.InetSocket, hosts: tuple[str, ...], holders: dict[int, tuple[Process, ...]]
 ) -> Listener:
     bound = f"[{one.host}]:{one.port}" if ":" in one.host else f"{one.host}:{one.port}"
     interface = None
@@ -147,7 +147,7 @@ def _listener(
     )
 
 
-def would_get(one: InetSocket, host: str) -> bool:
+def would_get(one: netlink.InetSocket, host: str) -> bool:
     """Whether a socket gets what is sent to a local address."""
     host = host.partition("%")[0]
     if one.host == host:
@@ -157,7 +157,7 @@ def would_get(one: InetSocket, host: str) -> bool:
     return one.host == "0.0.0.0" and ":" not in host
 
 
-def _other_side(ends: tuple[tuple[str, int], tuple[str, int]]) -> InetSocket | None:
+def _other_side(ends: tuple[tuple[str, int], tuple[str, int]]) -> netlink.InetSocket | None:
     own, peer = ends
     try:
         return netlink.tcp_socket(peer, own)

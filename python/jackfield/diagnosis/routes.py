@@ -6,7 +6,8 @@ import errno
 import socket
 import time
 
-from . import netlink
+from jackfield import netlink
+
 from .observations import Neighbour, Route
 
 _NO_ROUTE = {

@@ -1,7 +1,8 @@
 """Asking the kernel over netlink: routes, neighbours and sockets. None of it needs a privilege.
 
-``routes`` and ``listeners`` make sense of the answers; here is only the wire form (netlink(7), rtnetlink(7),
-sock_diag(7)). Every function raises ``OSError`` where the kernel says no or does not know the question.
+Here is only the wire form (netlink(7), rtnetlink(7), sock_diag(7)): what the answers mean is for those who
+ask. Every function raises ``OSError`` where the kernel says no or does not know the question, and blocks for
+as long as the kernel takes, which answers at once.
 """
 
 from __future__ import annotations
@@ -12,6 +13,20 @@ import socket
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+__all__ = [  # noqa: RUF022 - sorted as every other module's
+    "CLOSE",
+    "InetSocket",
+    "LISTEN",
+    "RouteAnswer",
+    "UnixSocket",
+    "inet_sockets",
+    "neighbour",
+    "neighbours",
+    "route_to",
+    "tcp_socket",
+    "unix_sockets",
+]
 
 _ROUTE, _SOCK_DIAG = 0, 4
 _REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
@@ -36,10 +51,13 @@ LISTEN, CLOSE = 10, 7
 
 @dataclass(frozen=True)
 class RouteAnswer:
+    """A route: what it does ("unicast", "local", "unreachable" ...), from where, and over what."""
+
     kind: str
     source: str | None
     interface: str | None
     gateway: str | None
+    """The router that packets go to first; None on the local link."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +77,8 @@ class InetSocket:
 
 @dataclass(frozen=True)
 class UnixSocket:
+    """A Unix socket of sock_diag that has a name."""
+
     name: bytes
     """As bound: a path, or ``\\0`` and an abstract name."""
     kind: int
@@ -95,15 +115,27 @@ def route_to(host: str) -> RouteAnswer:
 
 
 def neighbours() -> dict[str, str]:
-    """The state of every host on the local links that the kernel knows."""
+    """The state of every host on the local links that the kernel knows: "reachable", "failed" and so on."""
     found: dict[str, str] = {}
     for kind, data in _ask(_ROUTE, _GETNEIGH, _REQUEST | _DUMP, struct.pack("=BxxxiHBB", 0, 0, 0, 0, 0)):
-        if kind == _NEWNEIGH:
-            (state,) = struct.unpack_from("=H", data, 8)
-            host = _readable(_attributes(data[12:]).get(1))
-            if host is not None:
-                found[host] = _NEIGHBOUR_STATES.get(state, "unknown")
+        host = _readable(_attributes(data[12:]).get(1)) if kind == _NEWNEIGH else None
+        if host is not None:
+            found[host] = _neighbour_state(data)
     return found
+
+
+def neighbour(host: str, interface: str) -> str | None:
+    """The state of one host (a number) on an interface's link; None for one that was never asked for."""
+    family, packed = _packed(host)
+    index = socket.if_nametoindex(interface)
+    body = struct.pack("=BxxxiHBB", family, index, 0, 0, 0) + _attribute(1, packed)
+    try:
+        for kind, data in _ask(_ROUTE, _GETNEIGH, _REQUEST, body):
+            if kind == _NEWNEIGH:
+                return _neighbour_state(data)
+    except FileNotFoundError:
+        pass
+    return None
 
 
 def inet_sockets(protocol: int, states: tuple[int, ...]) -> Iterator[InetSocket]:
@@ -205,6 +237,10 @@ def _inet_socket(data: bytes) -> InetSocket:
     _, received, sent, uid, inode = struct.unpack_from("=IIIII", data, 52)
     v6only = _attributes(data[72:]).get(11, b"\0") != b"\0"
     return InetSocket(host or "", port, state, received, sent, uid, inode, v6only, interface)
+
+
+def _neighbour_state(data: bytes) -> str:
+    return _NEIGHBOUR_STATES.get(struct.unpack_from("=H", data, 8)[0], "unknown")
 
 
 def _packed(host: str) -> tuple[int, bytes]:
