@@ -11,17 +11,16 @@ import os
 import pwd
 import socket
 import stat
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from jackfield import netlink
 from jackfield._address import Address
 
 _PROC = Path("/proc")
 _DESCRIPTORS_MAX = 200_000
 """Descriptors looked at before giving up: an error message is worth some milliseconds, not minutes."""
-_LISTENING = "0A"
 _UNIX_TYPES = {"0001": "unix", "0002": "unix+dgram", "0005": "unix+seqpacket"}
 
 
@@ -184,22 +183,11 @@ def _lines(table: Path) -> list[str]:
 
 
 def _inet_sockets(table: Path) -> Iterator[tuple[str, int, _Socket]]:
-    """Host, port and line of every socket; the table prints hosts as 32-bit numbers of this machine."""
-    datagram = table.name.startswith("udp")
-    for line in _lines(table):
-        columns = line.split()
-        if len(columns) < 10:
-            continue
-        address, _, port_digits = columns[1].partition(":")
-        words = bytes.fromhex(address)
-        native = b"".join(
-            int.from_bytes(words[start : start + 4], "big").to_bytes(4, sys.byteorder)
-            for start in range(0, len(words), 4)
-        )
-        host, port = _readable(native), int(port_digits, 16)
-        listening = columns[3] == _LISTENING or (datagram and columns[3] == "07")
-        local = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        yield host, port, _Socket(local, int(columns[9]), int(columns[7]), listening)
+    """Host, port and line of every socket."""
+    states = {netlink.LISTEN, netlink.CLOSE} if table.name.startswith("udp") else {netlink.LISTEN}
+    for found in netlink.read_table(table):
+        local = f"[{found.host}]:{found.port}" if ":" in found.host else f"{found.host}:{found.port}"
+        yield found.host, found.port, _Socket(local, found.inode, found.uid, found.state in states)
 
 
 def _unix_sockets(proc: Path) -> Iterator[_Socket]:

@@ -11,8 +11,10 @@ import errno
 import os
 import socket
 import struct
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 __all__ = [  # noqa: RUF022 - sorted as every other module's
     "CLOSE",
@@ -23,6 +25,7 @@ __all__ = [  # noqa: RUF022 - sorted as every other module's
     "inet_sockets",
     "neighbour",
     "neighbours",
+    "read_table",
     "route_to",
     "tcp_socket",
     "unix_sockets",
@@ -160,6 +163,30 @@ def tcp_socket(local: tuple[str, int], peer: tuple[str, int]) -> InetSocket | No
         return None
     found = [_inet_socket(data) for kind, data in answers if kind == _BY_FAMILY]
     return next((one for one in found if one.state != LISTEN), None)
+
+
+def read_table(table: Path) -> Iterator[InetSocket]:
+    """The sockets in one of /proc/net/{tcp,tcp6,udp,udp6} (proc(5)), where the kernel has no sock_diag.
+
+    How many connections an accept queue holds is in there, its limit is not: ``sent`` is -1.
+    """
+    try:
+        lines = table.read_text().splitlines()[1:]
+    except OSError:
+        return
+    for line in lines:
+        columns = line.split()
+        if len(columns) < 10:
+            continue
+        digits, _, port = columns[1].partition(":")
+        words = bytes.fromhex(digits)  # hosts are printed as 32-bit numbers of this machine
+        packed = b"".join(
+            int.from_bytes(words[start : start + 4], "big").to_bytes(4, sys.byteorder)
+            for start in range(0, len(words), 4)
+        )
+        state, received = int(columns[3], 16), int(columns[4].partition(":")[2], 16)
+        host = _readable(packed) or ""
+        yield InetSocket(host, int(port, 16), state, received, -1, int(columns[7]), int(columns[9]))
 
 
 def unix_sockets() -> Iterator[UnixSocket]:

@@ -21,7 +21,7 @@ from jackfield.cli.check_view import heading, step_lines, verdict_lines
 from jackfield.diagnosis.causes import CAUSES
 from jackfield.diagnosis.certificate import read_certificate
 from jackfield.diagnosis.conversation import http_request
-from jackfield.diagnosis.listeners import listen_overflows, look_at_name, look_at_port, read_table, would_get
+from jackfield.diagnosis.listeners import listen_overflows, look_at_name, look_at_port, would_get
 from jackfield.diagnosis.names import asked_for, is_number
 from jackfield.diagnosis.observations import Listener, LocalView, Observations, Process, Resolution
 from jackfield.diagnosis.processes import describe, holders_of
@@ -169,7 +169,9 @@ def test_the_table_in_proc_tells_the_same_without_the_limit() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         client = socket.create_connection(("127.0.0.1", port))
-        found = [one for one in read_table(Path("/proc/net/tcp")) if one.port == port and one.state == 10]
+        found = [
+            one for one in netlink.read_table(Path("/proc/net/tcp")) if one.port == port and one.state == 10
+        ]
         client.close()
     assert [(one.host, one.received, one.sent) for one in found] == [("127.0.0.1", 1, -1)]
     assert holders_of({found[0].inode}) == {}, "it is closed by now"

@@ -8,8 +8,6 @@ from __future__ import annotations
 import os
 import socket
 import stat
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from jackfield import Address, netlink
@@ -101,28 +99,7 @@ def _inet_sockets(scheme: str) -> list[netlink.InetSocket]:
         return list(netlink.inet_sockets(protocol, (state,)))
     except OSError:
         tables = (_PROC_NET / scheme, _PROC_NET / f"{scheme}6")
-        return [one for table in tables for one in read_table(table) if one.state == state]
-
-
-def read_table(table: Path) -> Iterator[netlink.InetSocket]:
-    """The sockets in one of /proc/net/{tcp,tcp6,udp,udp6}; the limit of an accept queue is not in there."""
-    try:
-        lines = table.read_text().splitlines()[1:]
-    except OSError:
-        return
-    for line in lines:
-        columns = line.split()
-        if len(columns) < 10:
-            continue
-        digits, _, port = columns[1].partition(":")
-        words = bytes.fromhex(digits)
-        packed = b"".join(
-            int.from_bytes(words[start : start + 4], "big").to_bytes(4, sys.byteorder)
-            for start in range(0, len(words), 4)
-        )
-        host = socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
-        state, received = int(columns[3], 16), int(columns[4].partition(":")[2], 16)
-        yield netlink.InetSocket(host, int(port, 16), state, received, -1, int(columns[7]), int(columns[9]))
+        return [one for table in tables for one in netlink.read_table(table) if one.state == state]
 
 
 def _listener(
