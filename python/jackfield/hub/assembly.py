@@ -7,6 +7,7 @@ from .dialling import Dialling
 from .health import Health
 from .log_directory import LogDirectory
 from .metrics_server import Metrics
+from .native import Native
 from .part import Part
 from .scripts import Scripts
 from .server import Settings
@@ -20,4 +21,4 @@ def parts_of(settings: Settings) -> list[Part]:
         parts.append(LogDirectory(settings.log_directory, settings.log_keep))
     if settings.metrics is not None:
         parts.append(Metrics(settings.metrics))
-    return [Health(), *parts, Dialling(settings.dials)]
+    return [Health(), Native(), *parts, Dialling(settings.dials)]

@@ -113,15 +113,23 @@ class Identities:
         if entry is None:
             return
         self.save(entry)
+        native = self._hub.native
+        newest = None if native is None else native.newest(entry.identity)
+        heir = heir if newest is None else newest.client_id
         member = self._hub.member(heir) if heir else None
         if member is not None:
             self.recognise(now, heir, member, entry.identity)
 
-    def recognise(self, now: float, client_id: int, member: Member, identity: str) -> Claimed:
-        """A client claims an identity; what became of that. Its listener says whether the newer one wins."""
+    def recognise(
+        self, now: float, client_id: int, member: Member, identity: str, *, newer: bool = False
+    ) -> Claimed:
+        """A client claims an identity; what became of that.
+
+        The newer one wins where its listener says so, and with `newer`.
+        """
         registry = self.registry
         before = registry.name_of(client_id, member.protocol)
-        newer, peer = self._hub.plan_of(member).newer_wins, peer_text(member)
+        newer, peer = newer or self._hub.plan_of(member).newer_wins, peer_text(member)
         claimed = registry.claim(now, client_id, identity, protocol=member.protocol, peer=peer, newer=newer)
         if claimed.forgotten is not None:
             self._hub.state.delete(KIND, claimed.forgotten.identity)
@@ -176,6 +184,11 @@ class Identities:
             if member is not None:
                 self._said(now, client_id, member, found)
         self._wake(now)
+
+    def part_with(self, now: float, client_id: int) -> None:
+        """A client is not who it was taken for: what is known of that one is absent, or another's."""
+        if self.registry.is_settled(client_id):
+            self.went(now, client_id)
 
     # ---------------------------------------------------------------- a reload
 

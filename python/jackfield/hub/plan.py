@@ -20,6 +20,7 @@ MAX_CLIENTS: Final = 50_000
 MAX_QUEUE: Final = 1024 * 1024
 MAX_MESSAGE: Final = 1024 * 1024
 MAX_OPERATORS: Final = 64
+NATIVE_SCHEMES: Final = ("tcp", "unix", "unix+seqpacket")
 SCHEMES: Final = ("tcp", "udp", "unix", "unix+dgram", "unix+seqpacket", "fd")
 DATAGRAMS: Final = ("udp", "unix+dgram")
 _STREAMS_OF_BYTES: Final = ("tcp", "unix", "serial")
@@ -60,6 +61,7 @@ class ListenerPlan:
     max_clients: int | None = None
     identify: Rule = NO_RULE
     newer_wins: bool = False
+    native: str = "off"  # whether native clients come here: "off", "auto" (beside plain ones), "only"
     known_as: str = ""  # the identity of the one peer that there is, where this is no listener
 
     @property
@@ -111,12 +113,31 @@ def _plan(address: Address, framing: str, ending: str, identify: Rule) -> Listen
             identify = parse_rule(rule)
         except TextError as problem:
             raise PlanError(f"{address}: {problem}") from None
-    address = without(address, "identify", "conflict")
+    native = _native(address)
+    if native == "only":
+        framing, ending = "none" if address.scheme == "unix+seqpacket" else "u32", "none"
+    address = without(address, "identify", "conflict", "protocol")
     most = Options.from_address(without(address, "eol")).max_clients
     # A framing ends messages itself; unframed text needs its line ending.
     own_ending = own_ending or (ending if framing == "none" else "none")
     bare = without(address, "eol", "max_clients")
-    return ListenerPlan(bare, framing, own_ending.lower(), most, identify, newer_wins)
+    return ListenerPlan(bare, framing, own_ending.lower(), most, identify, newer_wins, native)
+
+
+def _native(address: Address) -> str:
+    """What `protocol=` says of native clients, in the engine's words."""
+    chosen = address.option("protocol") or "plain"
+    words = {"plain": "off", "native": "only"}
+    if chosen not in words:
+        raise PlanError(
+            f"{address}: protocol={chosen} means nothing", "write protocol=plain or protocol=native"
+        )
+    if words[chosen] != "off" and address.scheme not in NATIVE_SCHEMES:
+        raise PlanError(
+            f"{address}: native clients do not come over {address.scheme}:",
+            f"they come over {', '.join(NATIVE_SCHEMES)}",
+        )
+    return words[chosen]
 
 
 def _newer_wins(address: Address) -> bool:

@@ -37,6 +37,7 @@ from .talkers import Talkers
 from .target import Absent, Candidate
 
 if TYPE_CHECKING:
+    from .native import Native
     from .reload import Reloader
     from .successor import Succession
 
@@ -71,6 +72,7 @@ class Hub:
         self.refused = 0
         self.admission = Admission(settings.limits.max_clients)
         self.talkers = Talkers()
+        self.native: Native | None = None  # the part that speaks with native clients
         self._plans: dict[int, ListenerPlan] = {}  # by the listener's id
         self.dialled: dict[int, ListenerPlan] = {}  # by member id: of connections that this side made
         self._gone: dict[int, int] = {}  # member id -> client id, of those whose end is in the batch at hand
@@ -178,6 +180,8 @@ class Hub:
         """Take no more clients, deliver what is queued for at most `deadline` seconds, end the rest."""
         self.closing = True
         clients = len(self)
+        if self.native is not None:
+            self.native.going(back=bool(self.successor))
         # Peers of a datagram listener would end with it: those listeners stay until the end.
         self._close_listeners(STREAMS)
         undelivered = await self._deliver(deadline)
@@ -260,7 +264,10 @@ class Hub:
 
     def _handle(self, now: float, event: jackfield.Event) -> None:
         if isinstance(event, Message):
-            self._said(now, event.member, event.data)
+            if self.native is not None and self.native.takes(event.member.id):
+                self.native.received(event.member, event.data)
+            else:
+                self._said(now, event.member, event.data)
         elif isinstance(event, Joined):
             self._came(now, event.member)
         elif isinstance(event, Left):
@@ -294,16 +301,20 @@ class Hub:
         facts = self._facts(member)
         self.log_seldom(self._joins, "joined", **facts, local=endpoint_text(member.local))
         self.identities.came(now, self._number(member), member)
+        if self.native is not None and self.plan_of(member).native == "only":
+            self.native.recognised(member)
         if self.parts.wants("came"):
             self.parts.show("came", now, self._client(member))
 
-    def _went(self, now: float, member: Member, reason: str) -> None:
+    def _went(self, now: float, member: Member, reason: str, *, for_good: bool = False) -> None:
         self.admission.let_go(member.listener_id, member.id)
         if self._queued(member):
             self.delivering_until = time.monotonic() + KICK_PATIENCE
         self.log_seldom(self._leaves, "left", **self._facts(member), reason=reason)
         if self.parts.wants("went"):
             self.parts.show("went", now, self._client(member), reason)
+        if self.native is not None:
+            self.native.left(member, reason, for_good=for_good)
         client_id = self._number(member)
         self.identities.went(now, client_id)
         self.talkers.went(client_id, reason)
@@ -351,7 +362,8 @@ class Hub:
             statistics = self.group.statistics(member)
             explanation = str(self.group.explain(member))
             view = client_view(member, self._name(member), statistics, framing, explanation)
-            return view | self.identities.facts(client_id)
+            view |= self.identities.facts(client_id)
+            return view | (self.native.facts(client_id) if self.native is not None else {})
         except jackfield.ChannelClosed:
             return None
 
@@ -473,9 +485,15 @@ class Hub:
         member = self.member(client_id)
         if member is None or not self.admission.holds(member.listener_id, member.id):
             return  # its coming is not read yet
-        # The engine reports no end that we asked for.
-        self._went(self.clock(), member, f"{why} by {by}" + (" with a reset" if reset else ""))
-        if reset:
-            member.abort()
+        reason = f"{why} by {by}" + (" with a reset" if reset else "")
+        self.let_go(member, reason, 0.0 if reset else KICK_PATIENCE)
+
+    def let_go(self, member: Member, reason: str, patience: float) -> None:
+        """End a client for good: after what is queued for it, or at once with 0 seconds of patience."""
+        if self.admission.holds(member.listener_id, member.id):
+            # The engine reports no end that we asked for.
+            self._went(self.clock(), member, reason, for_good=True)
+        if patience:
+            member.close(patience)
         else:
-            member.close(KICK_PATIENCE)
+            member.abort()

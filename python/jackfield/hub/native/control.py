@@ -1,0 +1,97 @@
+"""What native clients can ask for: every CONTROL request, gathered from the modules that do them.
+
+A control is given the session that asked and the request. The dict it returns is the `ok`; None means that it
+has answered, or answers later, by itself (`NativeSession.answer`). It may raise `RequestError` or `Refused`,
+whose code the client is told. Requests of one client begin in the order in which they came; they may end in
+any order. A *note* is a message that nobody answers: it has no number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import jackfield
+
+from ..protocol import BAD_REQUEST, Request, RequestError
+from ..state_file import StateError
+from . import presence
+from .handshake import Refused, read_object
+
+if TYPE_CHECKING:
+    from .session import NativeSession
+
+ControlRequest = Request
+"""A request of a native client: `id` is its number ("n"), `op` its type, `arguments` all else."""
+
+Control = Callable[["NativeSession", ControlRequest], Awaitable[dict[str, Any] | None]]
+Note = Callable[["NativeSession", dict[str, Any]], None]
+
+CONTROLS: Final[dict[str, Control]] = {**presence.CONTROLS}
+NOTES: Final[dict[str, Note]] = {}
+
+MOST_PENDING: Final = 64  # requests of one client that are being done
+BURST: Final = 1000  # requests and notes of one client at once, and
+RATE: Final = 200.0  # per second after that; beyond it they are refused, and
+PATIENCE: Final = 1000  # refusals later the connection ends
+_tasks: set[asyncio.Task[None]] = set()  # asyncio itself holds tasks weakly
+
+
+def receive(session: NativeSession, payload: bytes) -> None:
+    """A client's CONTROL message. Raises `Refused` for what ends the connection."""
+    body = read_object(payload)
+    kind, number = body.pop("type", None), body.pop("n", None)
+    if number is not None and (type(number) is not int or not 0 <= number < 2**53):
+        raise Refused("bad_json", "'n' must be a whole number from 0 on")
+    problem = _refusal(session, kind, number)
+    if problem is not None:
+        session.push({"type": "error", **({} if number is None else {"n": number}), **problem.body()})
+    elif number is None:
+        NOTES[kind](session, body)
+    else:
+        task = asyncio.create_task(_do(session, Request(number, kind, body)))
+        _tasks.add(task)
+        task.add_done_callback(_tasks.discard)
+
+
+def _refusal(session: NativeSession, kind: Any, number: int | None) -> Refused | None:
+    """Why it is not done. Raises `Refused` where there have been too many of them."""
+    if not session.may_ask(session.native.now(), rate=RATE, burst=BURST):
+        if session.over > PATIENCE:
+            raise Refused("rate_limited", f"{session.over} messages beyond {RATE:g} a second")
+        return Refused("rate_limited", f"more than {RATE:g} messages a second", "ask more slowly")
+    known: Any = NOTES if number is None else CONTROLS
+    if not isinstance(kind, str) or kind not in known:
+        said = repr(kind)[:40] if isinstance(kind, str) else "no text"
+        without = " without 'n'" if number is None else ""
+        return Refused("unknown_type", f"no request of the type {said}{without} is known")
+    if number is not None and session.pending >= MOST_PENDING:
+        return Refused("overloaded", f"{MOST_PENDING} requests are being done already", "wait for answers")
+    return None
+
+
+async def _do(session: NativeSession, request: ControlRequest) -> None:
+    session.pending += 1
+    try:
+        await session.hub.gate.wait()  # a reload under way ends first
+        result = await CONTROLS[request.op](session, request)
+        if result is not None:
+            session.answer(request.id, result)
+    except (RequestError, Refused) as problem:
+        session.refuse(request.id, problem.code, problem.message, problem.hint)
+    except StateError as problem:
+        session.refuse(request.id, "failed", str(problem), problem.hint)
+    except jackfield.JackfieldError as problem:
+        session.refuse(request.id, "failed", str(problem))
+    except Exception as problem:  # a fault of ours ends neither the hub nor this client
+        fault = f"{type(problem).__name__}: {problem}"
+        session.hub.log("fault", id=session.client_id, request=request.op, error=fault)
+        session.refuse(request.id, "failed", "a fault of the hub; its log has it")
+    finally:
+        session.pending -= 1
+
+
+def bad_request(message: str, hint: str = "") -> RequestError:
+    """An argument that cannot be."""
+    return RequestError(BAD_REQUEST, message, hint=hint)

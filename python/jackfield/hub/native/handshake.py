@@ -1,0 +1,201 @@
+"""The first words of a native client and the hub's answer: read, checked, admitted or refused.
+
+Owns what may stand in a HELLO, which version both speak, who a client is (`Gate`), and the keys of sessions:
+the hub keeps their SHA-256 and compares it in constant time. Pure: keys and times come in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from ..roster import NameRefused, check_name, means_host
+
+if TYPE_CHECKING:
+    from jackfield import Address
+
+    from ..plan import ListenerPlan
+
+VERSIONS: Final = (1,)
+PATIENCE: Final = 10.0  # seconds from the connection to a whole HELLO
+MOST_SERVICES: Final = 32
+LONGEST_WORD: Final = 64  # characters of an instance, of a service, of a session's id
+LONGEST_AGENT: Final = 120
+LONGEST_KEY: Final = 128  # characters of a session's key, of a token
+SAID: Final = "said:"  # what begins an identity that a client merely claims
+
+
+class Refused(Exception):
+    """The hub says no: `code` is one of the protocol's; the connection ends, unless a request asked."""
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+
+    def body(self) -> dict[str, Any]:
+        """As the client is told it."""
+        return {"code": self.code, "message": self.message} | ({"hint": self.hint} if self.hint else {})
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The session that a client wants to go on with: so many of the hub's frames it had `received`."""
+
+    id: str
+    key: str
+    received: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """What a client says of itself; `body` is all of it, as it came."""
+
+    versions: Sequence[int]
+    name: str = ""
+    token: str = ""
+    instance: str = ""
+    agent: str = ""
+    services: tuple[str, ...] = ()
+    session: Earlier | None = None
+    body: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """Who a client is. An `identity` that is `proven` may have any number of sessions.
+
+    `new_token` is what the client is to use from now on, in place of the invitation that it redeemed.
+    """
+
+    identity: str = ""
+    role: str = "member"
+    token_id: str = ""
+    new_token: str = ""
+    proven: bool = False
+
+
+class Gate(Protocol):
+    """Who is let in, and as whom."""
+
+    def admit(
+        self, plan: ListenerPlan, peer: Address | None, hello: Mapping[str, Any], certificate: Any = None
+    ) -> Admitted:
+        """Who this is, coming through a listener with that plan. Raises `Refused`."""
+
+
+class OpenGate:
+    """Everybody is a member, and who they say they are."""
+
+    def admit(
+        self, plan: ListenerPlan, peer: Address | None, hello: Mapping[str, Any], certificate: Any = None
+    ) -> Admitted:
+        name = hello.get("name") or ""
+        return Admitted(f"{SAID}{name}" if name else "")
+
+
+def read_object(payload: bytes | memoryview) -> dict[str, Any]:
+    """The JSON object in a CONTROL or OPEN frame. Raises `Refused`."""
+    try:
+        value = json.loads(bytes(payload).decode())
+    except (ValueError, RecursionError):
+        raise Refused("bad_json", "not JSON in UTF-8") from None
+    if not isinstance(value, dict):
+        raise Refused("bad_json", "JSON, but not an object")
+    return value
+
+
+def write_object(value: Mapping[str, Any]) -> bytes:
+    """JSON as frames carry it; a lone surrogate stays valid UTF-8."""
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode("ascii")
+
+
+def read_hello(payload: bytes | memoryview) -> Hello:
+    """A client's HELLO. Raises `Refused`."""
+    body = read_object(payload)
+    if body.get("type") != "hello":
+        raise Refused("unknown_type", f"the first message is {_shown(body.get('type'))}, and must be a hello")
+    versions = body.get("versions")
+    if not isinstance(versions, list) or not all(type(each) is int for each in versions[:64]):
+        raise Refused("unsupported_version", "a hello needs 'versions', a list of numbers", _versions_hint())
+    name = _text(body, "name", LONGEST_WORD)
+    if name:
+        _check_name(name)
+    services = body.get("services", [])
+    if not isinstance(services, list) or len(services) > MOST_SERVICES:
+        raise Refused("bad_json", f"'services' must be a list of at most {MOST_SERVICES} texts")
+    words = tuple(dict.fromkeys(_word(each, "a service", LONGEST_WORD) for each in services))
+    return Hello(
+        versions[:64],
+        name,
+        _text(body, "token", LONGEST_KEY),
+        _text(body, "instance", LONGEST_WORD),
+        _text(body, "agent", LONGEST_AGENT),
+        words,
+        _earlier(body.get("session")),
+        body,
+    )
+
+
+def _earlier(value: Any) -> Earlier | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise Refused("bad_session", "'session' must be an object")
+    received = value.get("received")
+    if type(received) is not int or not 0 <= received < 2**63:
+        raise Refused("bad_session", "'session' needs 'received', a number of frames")
+    return Earlier(_text(value, "id", LONGEST_WORD), _text(value, "key", LONGEST_KEY), received)
+
+
+def _text(body: Mapping[str, Any], name: str, longest: int) -> str:
+    value = body.get(name)
+    return "" if value is None else _word(value, f"'{name}'", longest)
+
+
+def _word(value: Any, what: str, longest: int) -> str:
+    if not isinstance(value, str) or len(value) > longest or not value.isprintable():
+        raise Refused("bad_json", f"{what} must be a text of at most {longest} printable characters")
+    return value
+
+
+def _check_name(name: str) -> None:
+    """A client must not get by its own word what is meant for a host, for an id or for all."""
+    try:
+        check_name(name)
+    except NameRefused as problem:
+        raise Refused("name_taken", str(problem), "choose another name") from None
+    if means_host(name):
+        raise Refused("name_taken", f"{name!r} means a host as a target", "choose another name")
+
+
+def choose_version(theirs: Sequence[int], ours: Sequence[int] = VERSIONS) -> int:
+    """The highest version that both speak. Raises `Refused`."""
+    both = set(theirs) & set(ours)
+    if not both:
+        said = ", ".join(map(str, theirs[:8])) or "none"
+        raise Refused("unsupported_version", f"the client speaks versions {said}", _versions_hint(ours))
+    return max(both)
+
+
+def _versions_hint(ours: Sequence[int] = VERSIONS) -> str:
+    return f"this hub speaks {', '.join(map(str, ours))}"
+
+
+def key_digest(key: str) -> bytes:
+    """What the hub keeps of a session's key."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+
+
+def key_matches(key: str, digest: bytes) -> bool:
+    """Whether that is the key, found in a time that says nothing of it."""
+    return hmac.compare_digest(key_digest(key), digest)
+
+
+def _shown(value: Any) -> str:
+    return repr(value)[:40] if isinstance(value, str) else "no text"

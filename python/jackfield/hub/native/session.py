@@ -1,0 +1,182 @@
+"""One native client's session: who it is, what it may have, and the way to it.
+
+A session outlives its connection for a while (`held`) and goes on with the next one (`Native`). It costs this
+object and what the engine keeps for it: no task, no buffer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import jackfield
+
+from ..roster import default_name
+from . import frames
+from .handshake import Admitted, Hello, write_object
+
+if TYPE_CHECKING:
+    from jackfield import Member
+
+    from ..server import Hub
+    from .part import Native
+
+CONNECTED: Final = "connected"
+HELD: Final = "held"  # its connection is lost, and it may come back
+ENDED: Final = "ended"
+
+StreamHandler = Callable[["NativeSession", frames.Frame], None]
+"""Called with each frame that a client sends on a stream of the hub's own."""
+
+
+class NativeSession:
+    """What the hub knows of a native client. Made by `Native`; its identity is the same for all its life."""
+
+    __slots__ = (
+        "__weakref__", "_asked_at", "_left_to_ask", "_next_stream", "_streams", "agent", "client_id",
+        "digest", "extra", "held", "id", "identity", "instance", "member_id", "native", "over", "pending",
+        "protocol", "role", "services", "since", "state", "token_id", "until", "watching",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        native: Native,
+        member: Member,
+        hello: Hello,
+        admitted: Admitted,
+        *,
+        session_id: str,
+        digest: bytes,
+        now: float,
+    ) -> None:
+        self.native = native
+        self.id = session_id
+        self.digest = digest  # of its key
+        self.identity = admitted.identity
+        self.role = admitted.role
+        self.token_id = admitted.token_id
+        self.state = CONNECTED
+        self.since = now
+        self.until = 0.0  # while it is held: when it ends
+        self.held: Any = None  # what the engine keeps while it is held
+        self.watching = False
+        self.pending = 0  # requests that are being done
+        self.over = 0  # messages beyond the rate
+        self.extra: dict[str, Any] | None = None  # what other parts keep with a session, under their names
+        self._left_to_ask = 0.0
+        self._asked_at = 0.0
+        self._streams: dict[int, StreamHandler] | None = None
+        self._next_stream = 2
+        self.attach(member, hello)
+
+    def attach(self, member: Member, hello: Hello) -> None:
+        """Go on over this connection."""
+        self.member_id = member.id
+        self.client_id = member.number
+        self.protocol = member.protocol
+        self.instance = hello.instance
+        self.agent = hello.agent
+        self.services = hello.services
+        self.state = CONNECTED
+
+    # ---------------------------------------------------------------- who it is
+
+    @property
+    def hub(self) -> Hub:
+        return self.native.hub
+
+    @property
+    def member(self) -> Member | None:
+        """Its connection; None while it has none."""
+        return self.hub.group.member(self.member_id)
+
+    @property
+    def name(self) -> str:
+        """What others know it by: all sessions of one identity have the same name."""
+        registry = self.hub.identities.registry
+        entry = registry.known_as(self.identity) if self.identity else registry.entry_of(self.client_id)
+        own = "" if entry is None else entry.name
+        return own or default_name(self.client_id, self.protocol)
+
+    @property
+    def sender(self) -> str:
+        """Under what its numbered messages are known, for as long as anything of it can come again."""
+        return f"{self.identity or f'session:{self.id}'}/{self.instance}"
+
+    @property
+    def is_connected(self) -> bool:
+        return self.state == CONNECTED
+
+    # ---------------------------------------------------------------- to the client
+
+    def send(self, stream: int, kind: int, payload: bytes = b"", *, flags: int = 0) -> bool:
+        """Queue a frame; whether there was room for it, and a connection."""
+        if self.state != CONNECTED:
+            return False
+        try:
+            self.native.switch.send(self.member_id, stream, kind, payload, flags=flags)
+        except (jackfield.QueueFull, jackfield.ChannelClosed, KeyError):
+            return False
+        return True
+
+    def push(self, event: Mapping[str, Any]) -> bool:
+        """Queue a CONTROL message; whether there was room. Raises ValueError for one too long."""
+        payload = write_object(event)
+        if len(payload) > frames.LONGEST:
+            raise ValueError(f"a message of {len(payload)} bytes is too long: at most {frames.LONGEST}")
+        return self.send(0, frames.CONTROL, payload)
+
+    def send_control(self, payload: bytes) -> bool:
+        """Queue a CONTROL message that is encoded already; whether there was room."""
+        return self.send(0, frames.CONTROL, payload)
+
+    def answer(self, number: int, result: Mapping[str, Any]) -> None:
+        """Answer a request. A client that does not read its answers is let go."""
+        if not self.push({"type": "ok", "n": number, **result}) and self.state == CONNECTED:
+            self.native.end(self, "overloaded", "it does not read its answers")
+
+    def refuse(self, number: int, code: str, message: str, hint: str = "") -> None:
+        """Answer a request with an error."""
+        body = {"code": code, "message": message} | ({"hint": hint} if hint else {})
+        if not self.push({"type": "error", "n": number, **body}) and self.state == CONNECTED:
+            self.native.end(self, "overloaded", "it does not read its answers")
+
+    # ---------------------------------------------------------------- streams of the hub's own
+
+    def new_stream(self) -> int:
+        """A number for a stream that the hub opens to this client."""
+        number = self._next_stream
+        self._next_stream += 2
+        return number
+
+    def own(self, stream: int, handler: StreamHandler) -> None:
+        """Hand each frame that the client sends on that stream to `handler`."""
+        if self._streams is None:
+            self._streams = {}
+        self._streams[stream] = handler
+        self.native.switch.own(self.member_id, stream)
+
+    def disown(self, stream: int) -> None:
+        """The stream has ended. Does nothing for one that is not the hub's."""
+        if self._streams is not None:
+            self._streams.pop(stream, None)
+
+    def handler_of(self, stream: int) -> StreamHandler | None:
+        return None if self._streams is None else self._streams.get(stream)
+
+    def own_streams(self) -> list[int]:
+        return list(self._streams or ())
+
+    # ---------------------------------------------------------------- limits
+
+    def may_ask(self, now: float, *, rate: float, burst: int) -> bool:
+        """Whether one more message is within the rate; counts it. `now` is monotonic."""
+        left = min(float(burst), self._left_to_ask + (now - self._asked_at) * rate)
+        left = float(burst) if not self._asked_at else left
+        self._asked_at = now
+        if left < 1:
+            self._left_to_ask = left
+            self.over += 1
+            return False
+        self._left_to_ask = left - 1
+        return True
