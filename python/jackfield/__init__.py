@@ -95,7 +95,7 @@ if TYPE_CHECKING:
     from jackfield._when_full import WhenFull as WhenFull
     from jackfield._workers import Processes as Processes, Threads as Threads
 
-    from jackfield import sync as sync  # isort: skip
+    from jackfield import portable as portable, sync as sync  # isort: skip
 
 _HOMES = {
     "_activation": "Activated activated",
@@ -132,7 +132,7 @@ _HOMES = {
 
 _MODULES = {name: module for module, names in _HOMES.items() for name in names.split()}
 
-_SUBMODULES = ("netlink", "sync")
+_SUBMODULES = ("netlink", "portable", "sync")
 """Public modules of their own, there after ``import jackfield`` alone."""
 
 __all__ = sorted(_MODULES)

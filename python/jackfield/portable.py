@@ -1,0 +1,942 @@
+"""The Jackfield protocol in one file: the standard library and nothing else, on any system with Python 3.8.
+
+Copy this file alone and import it. From pure to thin shell:
+
+- the codec: ``Frame``, ``encode``, ``decode``, and ``Deframer`` for transports that are streams;
+- ``Connection``: either end of a session as a state machine. Messages and the time go in, events and messages
+  come out; it opens nothing, reads no clock and draws no random numbers.
+
+docs/protocol.md is the specification (P-001 and so on are its rules), tests/vectors/protocol settles every
+doubt. The package itself uses the codec and the state machine from here, so the file is long on purpose:
+divided, it could not be copied alone.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections import deque
+from typing import Any, Iterator, NamedTuple  # noqa: UP035 - this file runs on Python 3.8
+
+__all__ = [  # noqa: RUF022 - as sorted() has them
+    "ACK",
+    "ACK_BYTES",
+    "ACK_DELAY",
+    "ACK_FRAMES",
+    "Accepted",
+    "Acknowledged",
+    "CANCELLED",
+    "CONTROL",
+    "CREDIT",
+    "CREDIT_EXCEEDED",
+    "Connection",
+    "Control",
+    "Credited",
+    "DATA",
+    "Data",
+    "Deframer",
+    "END",
+    "Ended",
+    "FORBIDDEN",
+    "FRAME_COST",
+    "Failed",
+    "Frame",
+    "Greeted",
+    "HANDSHAKE",
+    "HEADER",
+    "KINDS",
+    "MAGIC",
+    "MAX_CREDIT",
+    "MAX_MESSAGE",
+    "MAX_PAYLOAD",
+    "MAX_STREAMS",
+    "MORE",
+    "NO_SUCH_PEER",
+    "NO_SUCH_SERVICE",
+    "OPEN",
+    "OVERLOADED",
+    "Opened",
+    "PASSING",
+    "PEER_GONE",
+    "PING",
+    "PONG",
+    "Ponged",
+    "ProtocolError",
+    "REFUSED",
+    "RESET",
+    "RESETS",
+    "RETAINED",
+    "ROOM_STREAMS",
+    "SHARED",
+    "STREAM_STATE",
+    "TIMEOUT",
+    "TOO_MANY_STREAMS",
+    "VERSION",
+    "WasReset",
+    "Welcomed",
+    "decode",
+    "encode",
+    "framed",
+    "from_json",
+    "to_json",
+]
+
+VERSION = 1
+MAGIC = b"\x8fJACK\r\n\x1a"
+"""The first message of each side."""
+
+CONTROL, OPEN, DATA, END, RESET, CREDIT, ACK, PING, PONG = range(9)
+KINDS = ("CONTROL", "OPEN", "DATA", "END", "RESET", "CREDIT", "ACK", "PING", "PONG")
+MORE, SHARED = 1, 2
+"""Flags of DATA: the message goes on in the next one; one-to-many delivery, neither counted nor credited."""
+
+MAX_PAYLOAD = 65_536
+HEADER = struct.Struct(">IBBH")
+MAX_MESSAGE = HEADER.size + MAX_PAYLOAD
+"""Bytes of the longest message on the wire: what a transport's framing has to allow."""
+FRAME_COST = 16
+"""What a DATA frame costs beside its payload, in credit."""
+MAX_CREDIT = 2**31 - 1
+ROOM_STREAMS = 2**31
+"""Streams from here on come with ``join`` and not with OPEN: they are rooms."""
+MAX_STREAMS = 1_024
+"""Streams that the other side may have open at once."""
+RETAINED = 4 << 20
+"""Bytes that a hub keeps for a client until they are acknowledged; a client stops sending there."""
+ACK_BYTES, ACK_FRAMES, ACK_DELAY = 256 << 10, 512, 1.0
+"""An acknowledgement is due after so many bytes, frames or seconds, whatever comes first."""
+HANDSHAKE = 10.0
+"""Seconds for magic and HELLO, or for the answer to them."""
+PASSING = ("handshake_timeout", "rate_limited", "overloaded")
+"""Refusals that leave the session as it is: the same HELLO may be taken later."""
+PING_AFTER, SILENT_AFTER = 20.0, 60.0
+"""After so many seconds without a word from the hub a client asks; after so many it takes it for gone."""
+
+(CANCELLED, REFUSED, NO_SUCH_PEER, NO_SUCH_SERVICE, PEER_GONE, OVERLOADED, CREDIT_EXCEEDED, STREAM_STATE,
+ TOO_MANY_STREAMS, TIMEOUT, FORBIDDEN) = range(1, 12)  # fmt: skip
+RESETS = {
+    CANCELLED: "cancelled", REFUSED: "refused", NO_SUCH_PEER: "no_such_peer", PEER_GONE: "peer_gone",
+    NO_SUCH_SERVICE: "no_such_service", OVERLOADED: "overloaded", CREDIT_EXCEEDED: "credit_exceeded",
+    STREAM_STATE: "stream_state", TOO_MANY_STREAMS: "too_many_streams", TIMEOUT: "timeout",
+    FORBIDDEN: "forbidden",
+}  # fmt: skip
+"""What a RESET's code is called."""
+
+
+class ProtocolError(ValueError):
+    """The other side broke a rule, or refused; ``code`` is one of the protocol's, and the connection ends."""
+
+    def __init__(self, code: str, message: str, hint: str | None = None) -> None:
+        super().__init__(f"{message}; {hint}" if hint else message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+
+
+# The codec ----------------------------------------------------------------------------------------
+
+
+class Frame(NamedTuple):
+    """One frame, as it stands on the wire."""
+
+    stream: int
+    kind: int
+    flags: int
+    payload: bytes
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether it has a number in its session."""
+        return self.kind <= CREDIT and not self.flags & SHARED
+
+
+_LENGTHS = {END: (0, 0), RESET: (4, 260), CREDIT: (4, 4), ACK: (8, 8), PING: (8, 8), PONG: (8, 8)}
+"""How short and how long the payload of a kind may be; the others: anything."""
+_ON_ZERO = (CONTROL, ACK, PING, PONG)
+
+
+def encode(stream: int, kind: int, payload: bytes = b"", flags: int = 0) -> bytes:
+    """A frame as one message."""
+    return HEADER.pack(stream, kind, flags, 0) + payload
+
+
+def decode(message: bytes) -> Frame:
+    """A message as a frame. Raises ``ProtocolError`` with ``bad_frame`` or ``too_big``."""
+    if len(message) < HEADER.size:
+        raise ProtocolError("bad_frame", f"a frame of {len(message)} bytes is shorter than its header of 8")
+    if len(message) > MAX_MESSAGE:
+        raise ProtocolError("too_big", f"a frame of {len(message)} bytes is longer than {MAX_MESSAGE}")
+    stream, kind, flags, reserved = HEADER.unpack_from(message)
+    if kind >= len(KINDS):
+        raise ProtocolError("bad_frame", f"there is no frame of kind {kind}")
+    name = KINDS[kind]
+    if reserved:
+        raise ProtocolError("bad_frame", f"the reserved field of a {name} frame is {reserved}, not 0")
+    if flags & ~(MORE | SHARED) or (flags and kind != DATA):
+        raise ProtocolError("bad_frame", f"a {name} frame has the flags {flags:#04x}")
+    if (stream == 0) != (kind in _ON_ZERO):
+        raise ProtocolError("bad_frame", f"a {name} frame is on stream {stream}")
+    shortest, longest = _LENGTHS.get(kind, (0, MAX_PAYLOAD))
+    if not shortest <= len(message) - HEADER.size <= longest:
+        raise ProtocolError(
+            "bad_frame", f"the payload of a {name} frame has {len(message) - HEADER.size} bytes"
+        )
+    return Frame(stream, kind, flags, bytes(message[HEADER.size :]))
+
+
+class Deframer:
+    """Cuts a stream into messages: each behind its length, u32 big-endian."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The messages that are whole now. Raises ``ProtocolError`` (``too_big``)."""
+        self._buffer += data
+        start = 0
+        try:
+            while len(self._buffer) - start >= 4:
+                size = int.from_bytes(self._buffer[start : start + 4], "big")
+                if size > MAX_MESSAGE:
+                    raise ProtocolError("too_big", f"a message of {size} bytes is longer than {MAX_MESSAGE}")
+                if len(self._buffer) - start < 4 + size:
+                    return
+                start += 4 + size
+                yield bytes(self._buffer[start - size : start])
+        finally:
+            del self._buffer[:start]
+
+
+def framed(message: bytes) -> bytes:
+    """A message as it goes over a stream."""
+    return len(message).to_bytes(4, "big") + message
+
+
+def to_json(value: dict[str, Any]) -> bytes:
+    """An object as UTF-8, lone surrogates as escapes. Raises ``ProtocolError`` (``too_big``)."""
+    try:
+        data = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    except UnicodeEncodeError:
+        data = json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+    if len(data) > MAX_PAYLOAD:
+        raise ProtocolError("too_big", f"an object of {len(data)} bytes is longer than {MAX_PAYLOAD}")
+    return data
+
+
+def _no_constant(text: str) -> Any:
+    raise ValueError(f"{text} is no JSON")
+
+
+def from_json(payload: bytes) -> dict[str, Any]:
+    """The object in a payload. Raises ``ProtocolError`` (``bad_json``)."""
+    try:
+        value = json.loads(payload.decode("utf-8"), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError("bad_json", f"what should be a JSON object is none: {error}") from None
+    if not isinstance(value, dict):
+        raise ProtocolError("bad_json", f"what should be a JSON object is a {type(value).__name__}")
+    return value
+
+
+def _member(value: dict[str, Any], name: str, kind: type) -> Any:
+    """A member that must be there. Raises ``ProtocolError`` (``bad_json``)."""
+    found = value.get(name)
+    if not isinstance(found, kind) or (kind is int and isinstance(found, bool)):
+        raise ProtocolError("bad_json", f"the member {name} is missing, or is no {kind.__name__}")
+    return found
+
+
+def _number(value: dict[str, Any], name: str, limit: int) -> int:
+    found: int = _member(value, name, int)
+    if not 0 <= found <= limit:
+        raise ProtocolError("bad_json", f"the member {name} is {found}, and may be 0 to {limit}")
+    return found
+
+
+# Events -------------------------------------------------------------------------------------------
+
+
+class Greeted(NamedTuple):
+    """To a hub: a client's HELLO. ``Connection.welcome`` or ``refuse`` answers it."""
+
+    hello: dict[str, Any]
+
+
+class Welcomed(NamedTuple):
+    """To a client: it is let in. Unless ``resumed``, every stream of an earlier session is gone."""
+
+    welcome: dict[str, Any]
+    resumed: bool
+
+
+class Control(NamedTuple):
+    """A control message."""
+
+    message: dict[str, Any]
+
+
+class Opened(NamedTuple):
+    """The other side opened a stream: ``accept`` or ``reset`` answers it."""
+
+    stream: int
+    header: dict[str, Any]
+
+
+class Accepted(NamedTuple):
+    """A stream that was opened here is taken."""
+
+    stream: int
+
+
+class Credited(NamedTuple):
+    """So much may be sent on a stream now: each frame costs its payload and 16."""
+
+    stream: int
+    credit: int
+
+
+class Data(NamedTuple):
+    """One DATA frame; with ``more`` the message goes on in the next of this stream."""
+
+    stream: int
+    payload: bytes
+    more: bool
+    shared: bool
+
+
+class Ended(NamedTuple):
+    """The other side sends no more on a stream."""
+
+    stream: int
+
+
+class WasReset(NamedTuple):
+    """A stream has ended at once, by the other side or, if it broke a rule, from here (``by_peer`` false)."""
+
+    stream: int
+    code: int
+    reason: str
+    by_peer: bool
+
+
+class Acknowledged(NamedTuple):
+    """The other side has so many frames of this session."""
+
+    frames: int
+
+
+class Ponged(NamedTuple):
+    """The answer to a PING."""
+
+    payload: bytes
+
+
+class Failed(NamedTuple):
+    """The connection has to end, once everything in ``take`` has left, and the session with all its streams.
+
+    Only a handshake that failed with a code of ``PASSING`` may be tried again with the same session.
+    """
+
+    code: str
+    message: str
+    hint: str | None
+    by_peer: bool
+
+
+# The state machine --------------------------------------------------------------------------------
+
+
+class _Stream:
+    """One conversation. Invariant: at least one direction has not ended."""
+
+    __slots__ = (
+        "accepted",
+        "can_receive",
+        "can_send",
+        "ended_here",
+        "ended_there",
+        "inside",
+        "is_room",
+        "mine",
+    )
+
+    def __init__(self, *, mine: bool, can_send: int, can_receive: int, is_room: bool = False) -> None:
+        self.mine = mine
+        self.is_room = is_room
+        self.accepted = not mine
+        self.can_send = can_send
+        """Credit that the other side has granted and was not used."""
+        self.can_receive = can_receive
+        """Credit that was granted to the other side and was not used."""
+        self.ended_here = False
+        self.ended_there = False
+        self.inside = False
+        """Whether a message has begun that the other side has not finished."""
+
+
+class _Session:
+    """What outlives a connection. Invariant: ``kept`` has the frames ``sent - len(kept) + 1`` to ``sent``."""
+
+    def __init__(self, id_: str = "", key: str = "") -> None:
+        self.id = id_
+        self.key = key
+        self.sent = 0
+        self.received = 0
+        self.kept: deque[bytes] = deque()
+        self.kept_bytes = 0
+        self.streams: dict[int, _Stream] = {}
+        self.last_mine = 0
+        self.last_theirs = 0
+
+    @property
+    def released(self) -> int:
+        """So many frames are not kept any more."""
+        return self.sent - len(self.kept)
+
+    def keep(self, message: bytes, *, limit: int | None) -> None:
+        self.sent += 1
+        self.kept.append(message)
+        self.kept_bytes += len(message)
+        while limit is not None and self.kept_bytes > limit:
+            self._drop()
+
+    def acknowledged(self, count: int) -> None:
+        while self.released < count:
+            self._drop()
+
+    def _drop(self) -> None:
+        self.kept_bytes -= len(self.kept.popleft())
+
+
+class Connection:
+    """One end of a session. Feed it the messages that come, send what ``take`` gives, mind ``deadline``.
+
+    A client's lives over many connections: ``start`` at each new one, ``lost`` when it ends. A hub has one
+    for each connection; ``welcome(resume=...)`` moves the session of an earlier one into it. What is sent
+    while there is no connection is kept, and leaves once the session goes on.
+
+    Methods that put something on the wire raise ``RuntimeError`` for streams that are not open; ``send`` also
+    for more than the credit.
+    """
+
+    def __init__(
+        self,
+        *,
+        hello: dict[str, Any] | None = None,
+        versions: tuple[int, ...] = (VERSION,),
+        now: float = 0.0,
+        retained: int = RETAINED,
+        max_streams: int = MAX_STREAMS,
+    ) -> None:
+        """A client's has a ``hello``: ``instance``, ``agent``, ``services``, ``name``, ``token`` ..."""
+        self.is_client = hello is not None
+        self.versions = versions
+        self.welcomed: dict[str, Any] = {}
+        """A client's last WELCOME."""
+        self._hello = dict(hello or {})
+        self._retained = retained
+        self._max_streams = max_streams
+        self._session = _Session()
+        self._is_over = False
+        self._version = max(versions)
+        self._begin(now)
+        if self.is_client:
+            self._state = "lost"
+
+    def _begin(self, now: float) -> None:
+        self._out: list[bytes] = []
+        self._state = "magic"
+        self._since = self._heard = now
+        self._unacknowledged = [0, 0]  # frames and bytes that came since the last ACK of ours
+        self._ack_due: float | None = None
+        self._pinged = False
+
+    # What a shell asks
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the handshake is done and the connection lasts."""
+        return self._state == "open"
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the connection has to end, once everything in ``take`` has left."""
+        return self._state == "failed"
+
+    @property
+    def session_id(self) -> str:
+        """The session's id; empty before the first WELCOME."""
+        return self._session.id
+
+    @property
+    def unacknowledged(self) -> int:
+        """Bytes that were sent, or wait to be, and were not acknowledged."""
+        return self._session.kept_bytes
+
+    @property
+    def streams(self) -> list[int]:
+        """Those that are open."""
+        return list(self._session.streams)
+
+    def credit(self, stream: int) -> int:
+        """What may be sent on a stream; 0 if it is not open, or was not accepted."""
+        found = self._session.streams.get(stream)
+        return 0 if found is None or found.ended_here or not found.accepted else found.can_send
+
+    def take(self) -> list[bytes]:
+        """The messages to send, in order; each is given once."""
+        out, self._out = self._out, []
+        return out
+
+    @property
+    def deadline(self) -> float | None:
+        """When ``tick`` has something to do; None for never."""
+        if self._state in ("magic", "handshake"):
+            return self._since + HANDSHAKE
+        if self._state != "open":
+            return None
+        times = [] if self._ack_due is None else [self._ack_due]
+        if self.is_client:
+            times.append(self._heard + (SILENT_AFTER if self._pinged else PING_AFTER))
+        return min(times) if times else None
+
+    # What a shell tells
+
+    def start(self, now: float) -> None:
+        """A client: there is a new connection. Magic and HELLO leave, with the session, if there was one."""
+        self._begin(now)
+        hello: dict[str, Any] = {"type": "hello", "versions": list(self.versions)}
+        hello.update(self._hello)
+        session = self._session
+        if session.id:
+            hello["session"] = {"id": session.id, "key": session.key, "received": session.received}
+        self._out += [MAGIC, encode(0, CONTROL, to_json(hello))]
+
+    def lost(self) -> None:
+        """The connection has ended. The session goes on with another, unless ``Failed`` ended it."""
+        if self._is_over:
+            self._session, self._is_over = _Session(), False
+        self._state = "lost"
+        self._out = []
+
+    def receive(self, message: bytes, now: float) -> list[Any]:
+        """What a message means. Rules that it breaks give ``Failed``, and later messages nothing at all."""
+        self._heard, self._pinged = now, False
+        events: list[Any] = []
+        if self._state in ("failed", "lost"):
+            return events
+        try:
+            if self._state == "open":
+                self._frame(decode(message), len(message), now, events)
+            else:
+                self._handshake(message, now, events)
+        except ProtocolError as error:
+            self._fail(error, events)
+        return events
+
+    def violated(self, error: ProtocolError) -> list[Any]:
+        """The transport found a broken rule, such as a length over the limit."""
+        events: list[Any] = []
+        if self._state not in ("failed", "lost"):
+            self._fail(error, events)
+        return events
+
+    def tick(self, now: float) -> list[Any]:
+        """What the passing of time means: due acknowledgements, pings, an end for who says nothing."""
+        events: list[Any] = []
+        deadline = self.deadline
+        if deadline is None or now < deadline:
+            return events
+        if self._state != "open":
+            self._fail(ProtocolError("handshake_timeout", f"no handshake within {HANDSHAKE:g} s"), events)
+            return events
+        if self._ack_due is not None and now >= self._ack_due:
+            self._acknowledge()
+        if self.is_client and now >= self._heard + SILENT_AFTER:
+            self._state = "silent"
+        elif self.is_client and not self._pinged and now >= self._heard + PING_AFTER:
+            self._pinged = True
+            self._out.append(encode(0, PING, bytes(8)))
+        return events
+
+    @property
+    def is_silent(self) -> bool:
+        """A client: the hub has said nothing for so long that the connection should be given up."""
+        return self._state == "silent"
+
+    # What an application does
+
+    def welcome(self, members: dict[str, Any], now: float, *, resume: Connection | None = None) -> list[Any]:
+        """A hub: let a client in. ``members``: ``id``, ``name``, ``role``, ``session`` (``id``, ``key``) ...
+
+        With ``resume`` the session of that connection goes on here, if all that the client lacks is still
+        kept; ``Welcomed.resumed`` tells. Gives events like ``receive``.
+        """
+        events: list[Any] = []
+        try:
+            resumed = resume is not None and self._resume(resume)
+        except ProtocolError as error:
+            self._fail(error, events)
+            return events
+        session = dict(members["session"])
+        if not resumed:
+            self._session = _Session(session["id"], session["key"])
+        session = {"id": self._session.id, "key": self._session.key, "resumed": resumed,
+                   "received": self._session.received}  # fmt: skip
+        answer = {"type": "welcome", "version": self._version}
+        answer.update(members)
+        answer["session"] = session
+        self._out += [MAGIC, encode(0, CONTROL, to_json(answer)), *self._session.kept]
+        self._state = "open"
+        events.append(Welcomed(answer, resumed))
+        return events
+
+    def refuse(self, code: str, message: str, hint: str | None = None) -> None:
+        """End the session with an error of our own; also a hub's answer to a HELLO."""
+        self._fail(ProtocolError(code, message, hint), [])
+
+    def control(self, message: dict[str, Any]) -> None:
+        """Send a control message."""
+        self._put(0, CONTROL, to_json(message))
+
+    def open(self, header: dict[str, Any]) -> int:
+        """Open a stream: ``to`` (a hub's: ``from``), ``service``, ``credit``. Gives its number."""
+        session = self._session
+        credit = _number(header, "credit", MAX_CREDIT)
+        payload = to_json(header)
+        number = session.last_mine + 2 if session.last_mine else (1 if self.is_client else 2)
+        session.last_mine = number
+        session.streams[number] = _Stream(mine=True, can_send=0, can_receive=credit)
+        self._put(number, OPEN, payload)
+        return number
+
+    def accept(self, stream: int, credit: int) -> None:
+        """Take a stream that the other side opened, and let it send so much."""
+        self.grant(stream, credit)
+
+    def grant(self, stream: int, credit: int) -> None:
+        """Let the other side send so much more."""
+        self._find(stream).can_receive += credit
+        self._put(stream, CREDIT, credit.to_bytes(4, "big"))
+
+    def send(self, stream: int, payload: bytes, *, more: bool = False) -> None:
+        """Send one DATA frame; ``credit(stream)`` has to be its length and 16 at least."""
+        found = self._find(stream)
+        cost = len(payload) + FRAME_COST
+        if cost > self.credit(stream) or len(payload) > MAX_PAYLOAD:
+            raise RuntimeError(f"stream {stream} may send {self.credit(stream)}, and this frame costs {cost}")
+        found.can_send -= cost
+        self._put(stream, DATA, payload, MORE if more else 0)
+
+    def end(self, stream: int) -> None:
+        """Send no more on a stream; receiving goes on."""
+        found = self._find(stream)
+        found.ended_here = True
+        self._put(stream, END)
+        if found.ended_there:
+            del self._session.streams[stream]
+
+    def reset(self, stream: int, code: int = CANCELLED, reason: str = "") -> None:
+        """End a stream at once; nothing happens if it has ended already."""
+        if self._session.streams.pop(stream, None) is not None:
+            text = reason.encode("utf-8", "replace")[:256].decode("utf-8", "ignore")
+            self._put(stream, RESET, code.to_bytes(4, "big") + text.encode())
+
+    def attach(self, stream: int, credit: int) -> None:
+        """A client that joined a room: its stream, and what may be sent there. A hub: what the client may."""
+        sending, receiving = (credit, 0) if self.is_client else (0, credit)
+        found = _Stream(mine=False, can_send=sending, can_receive=receiving, is_room=True)
+        self._session.streams[stream] = found
+
+    def detach(self, stream: int) -> None:
+        """The room was left: what still comes on its stream is ignored."""
+        self._session.streams.pop(stream, None)
+
+    def ping(self, payload: bytes = bytes(8)) -> None:
+        """Ask for a PONG with the same eight bytes."""
+        if self._state == "open":
+            self._out.append(encode(0, PING, payload))
+
+    # The handshake
+
+    def _handshake(self, message: bytes, now: float, events: list[Any]) -> None:
+        if self._state == "magic":
+            if message != MAGIC:
+                raise ProtocolError(
+                    "bad_magic", "the first message is not the magic of the Jackfield protocol",
+                    "the other side is no Jackfield client or hub, or speaks without the framing u32",
+                )  # fmt: skip
+            self._state = "handshake"
+            return
+        if self._state == "deciding":
+            raise ProtocolError("bad_frame", "a client sent more before it was welcomed")
+        frame = decode(message)
+        if frame.kind != CONTROL:
+            raise ProtocolError(
+                "bad_frame", f"a {KINDS[frame.kind]} frame came before the handshake was done"
+            )
+        value = from_json(frame.payload)
+        kind = _member(value, "type", str)
+        if self.is_client:
+            self._was_answered(kind, value, events)
+        elif kind != "hello":
+            raise ProtocolError(
+                "unknown_type", f"a client's first control message is {kind[:40]!r}, not 'hello'"
+            )
+        else:
+            self._was_greeted(value, events)
+
+    def _was_greeted(self, hello: dict[str, Any], events: list[Any]) -> None:
+        offered = [each for each in _member(hello, "versions", list) if type(each) is int]
+        common = set(offered) & set(self.versions)
+        if not common:
+            known = ", ".join(map(str, sorted(self.versions)))
+            raise ProtocolError("unsupported_version", f"this hub speaks version {known} of the protocol",
+                                "update whichever side is older")  # fmt: skip
+        instance = _member(hello, "instance", str)
+        if (
+            not 1 <= len(instance) <= 64
+            or not instance.isascii()
+            or not instance.isprintable()
+            or "/" in instance
+        ):
+            raise ProtocolError(
+                "bad_json", "the member instance is not 1 to 64 printable ASCII characters without /"
+            )
+        for name in ("name", "token", "agent"):
+            if hello.get(name) is not None:
+                _member(hello, name, str)
+        services = hello.get("services", [])
+        if not isinstance(services, list) or len(services) > 64 or not all(type(s) is str for s in services):
+            raise ProtocolError("bad_json", "the member services is not a list of at most 64 texts")
+        if hello.get("session") is not None:
+            session = _member(hello, "session", dict)
+            _member(session, "id", str)
+            _member(session, "key", str)
+            _number(session, "received", 2**63)
+        self._version = max(common)
+        self._hello = hello
+        self._state = "deciding"
+        events.append(Greeted(hello))
+
+    def _was_answered(self, kind: str, value: dict[str, Any], events: list[Any]) -> None:
+        if kind == "error":
+            self._was_refused(value, events)
+            return
+        if kind != "welcome":
+            raise ProtocolError(
+                "unknown_type", f"a hub's first control message is {kind[:40]!r}, not 'welcome'"
+            )
+        if _member(value, "version", int) not in self.versions:
+            raise ProtocolError("unsupported_version", f"the hub chose version {value['version']}")
+        session = _member(value, "session", dict)
+        id_, key = _member(session, "id", str), _member(session, "key", str)
+        received = _number(session, "received", 2**63)
+        resumed: bool = _member(session, "resumed", bool)
+        own = self._session
+        if resumed:
+            if id_ != own.id:
+                raise ProtocolError("bad_session", "the hub resumed a session that this client never had")
+            if not own.released <= received <= own.sent:
+                raise ProtocolError("bad_ack", f"the hub has {received} frames of {own.sent}")
+            own.acknowledged(received)
+        else:
+            if own.id:
+                events += [
+                    WasReset(stream, PEER_GONE, "the session could not be resumed", True)
+                    for stream in own.streams
+                ]
+                own = self._session = _Session()
+        own.id, own.key = id_, key
+        self._state = "open"
+        self._out += own.kept
+        self.welcomed = value
+        if isinstance(value.get("token"), str):
+            self._hello["token"] = value["token"]
+        events.append(Welcomed(value, resumed))
+
+    def _resume(self, earlier: Connection) -> bool:
+        wanted, session = self._hello.get("session"), earlier._session
+        if not isinstance(wanted, dict):
+            return False
+        if wanted["id"] != session.id or wanted["key"] != session.key:
+            raise ProtocolError("bad_session", "the session is another's", "join without the session")
+        if wanted["received"] > session.sent:
+            raise ProtocolError("bad_ack", f"the client has {wanted['received']} frames of {session.sent}")
+        if wanted["received"] < session.released:
+            return False
+        session.acknowledged(wanted["received"])
+        self._session = session
+        earlier._session = _Session()
+        earlier._state, earlier._out = "lost", []
+        return True
+
+    # Frames
+
+    def _frame(self, frame: Frame, size: int, now: float, events: list[Any]) -> None:
+        if frame.is_counted:
+            self._session.received += 1
+            self._unacknowledged[0] += 1
+            self._unacknowledged[1] += size
+            if self._ack_due is None:
+                self._ack_due = now + ACK_DELAY
+        if frame.kind == CONTROL:
+            self._was_told(from_json(frame.payload), events)
+        elif frame.kind == ACK:
+            self._was_acknowledged(int.from_bytes(frame.payload, "big"), events)
+        elif frame.kind == PING:
+            self._out.append(encode(0, PONG, frame.payload))
+        elif frame.kind == PONG:
+            events.append(Ponged(frame.payload))
+        elif frame.kind == OPEN:
+            self._was_opened(frame.stream, from_json(frame.payload), events)
+        else:
+            self._on_stream(frame, events)
+        if self._unacknowledged[0] >= ACK_FRAMES or self._unacknowledged[1] >= ACK_BYTES:
+            self._acknowledge()
+
+    def _was_told(self, message: dict[str, Any], events: list[Any]) -> None:
+        kind = _member(message, "type", str)
+        if "n" in message:
+            _number(message, "n", 2**53)
+        if kind == "error" and "n" not in message:
+            self._was_refused(message, events)
+        elif kind in ("hello", "welcome"):
+            raise ProtocolError("unknown_type", f"there was a {kind} before")
+        else:
+            events.append(Control(message))
+
+    def _was_refused(self, message: dict[str, Any], events: list[Any]) -> None:
+        words = [message.get(name) for name in ("code", "message", "hint")]
+        code, text, hint = [word if isinstance(word, str) else None for word in words]
+        self._is_over = self._state == "open" or code not in PASSING
+        self._state = "failed"
+        events.append(Failed(code or "unknown", text or "the other side gave no reason", hint, True))
+
+    def _was_acknowledged(self, count: int, events: list[Any]) -> None:
+        session = self._session
+        if count > session.sent:
+            raise ProtocolError("bad_ack", f"{count} frames were acknowledged, and {session.sent} were sent")
+        if count > session.released:
+            session.acknowledged(count)
+            events.append(Acknowledged(count))
+
+    def _was_opened(self, number: int, header: dict[str, Any], events: list[Any]) -> None:
+        session = self._session
+        if number % 2 == (0 if not self.is_client else 1) or number >= ROOM_STREAMS:
+            raise ProtocolError("stream_state", f"stream {number} is not the other side's to open")
+        if number <= session.last_theirs:
+            raise ProtocolError("stream_state", f"stream {number} was opened before")
+        _member(header, "service", str)
+        if self.is_client:
+            _member(_member(header, "from", dict), "id", str)
+        else:
+            _member(header, "to", str)
+        credit = _number(header, "credit", MAX_CREDIT)
+        session.last_theirs = number
+        session.streams[number] = _Stream(mine=False, can_send=credit, can_receive=0)
+        if sum(not each.mine and not each.is_room for each in session.streams.values()) > self._max_streams:
+            self.reset(number, TOO_MANY_STREAMS, f"{self._max_streams} streams are open")
+        else:
+            events.append(Opened(number, header))
+
+    def _on_stream(self, frame: Frame, events: list[Any]) -> None:
+        if frame.flags & SHARED and not self.is_client:
+            raise ProtocolError("bad_frame", "a client sent a DATA frame with the flag SHARED")
+        number = frame.stream
+        stream = self._session.streams.get(number)
+        if stream is None:
+            if not frame.flags & SHARED and not self._has_been(number):
+                raise ProtocolError("stream_state", f"stream {number} was never opened")
+            return
+        if frame.kind == RESET:
+            del self._session.streams[number]
+            code = int.from_bytes(frame.payload[:4], "big")
+            events.append(WasReset(number, code, frame.payload[4:].decode("utf-8", "replace"), True))
+        elif frame.kind == CREDIT:
+            self._was_granted(number, stream, int.from_bytes(frame.payload, "big"), events)
+        elif frame.flags & SHARED:
+            events.append(Data(number, frame.payload, False, True))
+        elif stream.ended_there:
+            self._break(number, STREAM_STATE, f"{KINDS[frame.kind]} behind END", events)
+        else:
+            self._take_acceptance(number, stream, events)
+            if frame.kind == END:
+                self._was_ended(number, stream, events)
+            else:
+                self._was_sent(number, stream, frame, events)
+
+    def _has_been(self, number: int) -> bool:
+        if number >= ROOM_STREAMS:
+            return number % 2 == 0
+        mine = (number % 2 == 1) == self.is_client
+        return number <= (self._session.last_mine if mine else self._session.last_theirs)
+
+    def _take_acceptance(self, number: int, stream: _Stream, events: list[Any]) -> None:
+        if not stream.accepted:
+            stream.accepted = True
+            events.append(Accepted(number))
+
+    def _was_granted(self, number: int, stream: _Stream, credit: int, events: list[Any]) -> None:
+        stream.can_send += credit
+        if stream.can_send > MAX_CREDIT:
+            raise ProtocolError("credit_overflow", f"stream {number} was granted more than {MAX_CREDIT}")
+        self._take_acceptance(number, stream, events)
+        if not stream.ended_here:
+            events.append(Credited(number, stream.can_send))
+
+    def _was_sent(self, number: int, stream: _Stream, frame: Frame, events: list[Any]) -> None:
+        cost = len(frame.payload) + FRAME_COST
+        if not (stream.is_room and self.is_client):
+            if cost > stream.can_receive:
+                what = f"{cost} was sent, and {stream.can_receive} was granted"
+                self._break(number, CREDIT_EXCEEDED, what, events)
+                return
+            stream.can_receive -= cost
+        stream.inside = bool(frame.flags & MORE)
+        events.append(Data(number, frame.payload, stream.inside, False))
+
+    def _was_ended(self, number: int, stream: _Stream, events: list[Any]) -> None:
+        if stream.inside:
+            self._break(number, STREAM_STATE, "END within a message", events)
+            return
+        stream.ended_there = True
+        events.append(Ended(number))
+        if stream.ended_here:
+            del self._session.streams[number]
+
+    def _break(self, number: int, code: int, reason: str, events: list[Any]) -> None:
+        self.reset(number, code, reason)
+        events.append(WasReset(number, code, reason, False))
+
+    # Sending
+
+    def _find(self, number: int) -> _Stream:
+        found = self._session.streams.get(number)
+        if found is None:
+            raise RuntimeError(f"stream {number} is not open")
+        return found
+
+    def _put(self, stream: int, kind: int, payload: bytes = b"", flags: int = 0) -> None:
+        message = encode(stream, kind, payload, flags)
+        if self._state == "failed":
+            return
+        self._session.keep(message, limit=None if self.is_client else self._retained)
+        if self._state == "open":
+            self._out.append(message)
+
+    def _acknowledge(self) -> None:
+        self._out.append(encode(0, ACK, self._session.received.to_bytes(8, "big")))
+        self._unacknowledged = [0, 0]
+        self._ack_due = None
+
+    def _fail(self, error: ProtocolError, events: list[Any]) -> None:
+        answer = {"type": "error", "code": error.code, "message": error.message, "hint": error.hint}
+        if error.code == "unsupported_version":
+            answer["versions"] = sorted(self.versions)  # type: ignore[assignment]
+        if not self.is_client and self._state in ("magic", "handshake", "deciding"):
+            self._out.append(MAGIC)
+        self._out.append(encode(0, CONTROL, to_json(answer)))
+        self._is_over = self._state == "open" or error.code not in PASSING
+        self._state = "failed"
+        events.append(Failed(error.code, error.message, error.hint, False))
