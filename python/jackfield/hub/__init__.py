@@ -30,6 +30,7 @@ An application: it uses only the public `jackfield` library. Its modules, from p
     hooks       what a program or a script does when clients come, speak and go
     hooked      a program's own hooks at work, and the answers of hooks
     scripts     files of hooks, each in a thread of its own, loaded anew when they change
+    rooms/      rooms and who chats in them
     embedded    a hub within a program: `serve`
     assembly    the parts that a hub is made of
     server      the hub itself: listeners, one group of clients, their events

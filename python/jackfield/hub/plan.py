@@ -1,7 +1,8 @@
 """Addresses and limits in, what to listen on out; and how a person joins what is listened on.
 
 Owns the hub's defaults and what the hub adds to an address: the line ending that typed text gets (`eol=`),
-how clients are recognised (`identify=`, `conflict=`), and its limits where the address names none. Pure.
+how clients are recognised (`identify=`, `conflict=`), the room that they chat in (`room=`), and its limits
+where the address names none. Pure.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, Final
 from jackfield import Address, Options
 
 from .identify import NO_RULE, Rule, parse_rule
+from .rooms.room import RoomError, check_room_name
 from .text import LINE_ENDINGS, TextError, line_ending
 
 MAX_CLIENTS: Final = 50_000
@@ -62,6 +64,7 @@ class ListenerPlan:
     identify: Rule = NO_RULE
     newer_wins: bool = False
     native: str = "off"  # whether native clients come here: "off", "auto" (beside plain ones), "only"
+    room: str = ""  # where clients without a protocol chat line by line
     known_as: str = ""  # the identity of the one peer that there is, where this is no listener
 
     @property
@@ -116,12 +119,18 @@ def _plan(address: Address, framing: str, ending: str, identify: Rule) -> Listen
     native = _native(address)
     if native == "only":
         framing, ending = "none" if address.scheme == "unix+seqpacket" else "u32", "none"
-    address = without(address, "identify", "conflict", "protocol")
+    room = _room(address)
+    if room and native == "only":
+        raise PlanError(
+            f"{address}: room= is for plain clients, and protocol=native leaves them out",
+            "write protocol=auto, or leave room= out: native clients join rooms by themselves",
+        )
+    address = without(address, "identify", "conflict", "protocol", "room")
     most = Options.from_address(without(address, "eol")).max_clients
     # A framing ends messages itself; unframed text needs its line ending.
     own_ending = own_ending or (ending if framing == "none" else "none")
     bare = without(address, "eol", "max_clients")
-    return ListenerPlan(bare, framing, own_ending.lower(), most, identify, newer_wins, native)
+    return ListenerPlan(bare, framing, own_ending.lower(), most, identify, newer_wins, native, room)
 
 
 def _native(address: Address) -> str:
@@ -147,6 +156,17 @@ def _newer_wins(address: Address) -> bool:
             f"{address}: conflict={chosen} means nothing", "write conflict=older or conflict=newer"
         )
     return chosen == "newer"
+
+
+def _room(address: Address) -> str:
+    """The room that clients of the listener chat in; empty for none. Raises `PlanError`."""
+    room = address.option("room")
+    if room is None:
+        return ""
+    try:
+        return check_room_name(room)
+    except RoomError as problem:
+        raise PlanError(f"{address}: {problem}", "write room=lobby") from None
 
 
 def without(address: Address, *names: str) -> Address:

@@ -1,0 +1,340 @@
+"""The rooms of one hub: which there are, who is in them, and the way of a message to all members.
+
+Owns rooms and seats, and the order of things. In a durable room a message is stored first; then its sender
+is told so, then everyone gets it, in the order of the room's sequences. In others it is passed on at once.
+What lasts of a room beside its messages is in the hub's state. Members take part through an `Outlet`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from ..client import Client
+from ..part import Part
+from ..state_file import DAMAGED, StateError
+from .lines import Pace
+from .outlet import Outlet
+from .plain import Plain
+from .room import (
+    FORBIDDEN,
+    MOST_ROOMS,
+    NO_SUCH_MEMBER,
+    NO_SUCH_ROOM,
+    OVERLOADED,
+    Heard,
+    Message,
+    News,
+    Retention,
+    Room,
+    RoomError,
+    Seat,
+    check_body,
+    check_room_name,
+    check_topic,
+)
+from .writer import Entry, Writer
+
+if TYPE_CHECKING:
+    from ..server import Hub
+
+KIND: Final = "room"  # of documents in the state
+GATHER: Final = 0.25  # seconds in which who comes and goes is gathered, once that is often
+TOLD_AT_ONCE: Final = 5  # comings and goings of a quiet room that are told one by one
+BEHIND: Final = 0.02  # seconds after which a leave is told: what was said before it is on its way to the disk
+
+
+class Rooms(Part):
+    """The rooms of one hub."""
+
+    def __init__(self) -> None:
+        self.rooms: dict[str, Room] = {}
+        self.outlets: dict[str, Outlet] = {}
+        self.run = os.urandom(6).hex()  # tells what was said in this run of the hub from other runs
+        self._news: dict[str, News] = {}
+        self._telling: dict[str, asyncio.TimerHandle] = {}
+        self._pace: dict[str, Pace] = {}  # of telling who comes and goes
+        self._members: dict[str, dict[str, int]] = {}  # room -> kind -> how many
+
+    # ---------------------------------------------------------------- lifetime
+
+    async def open(self, hub: Hub) -> None:
+        self.hub = hub
+        self.plain = Plain(self)
+        self.outlets[self.plain.kind] = self.plain
+        self.writer = Writer(self._stored, self._not_stored)
+        for name, document in hub.state.load(KIND).items():
+            try:
+                self.rooms[name] = Room.of_document(name, document)
+            except (KeyError, TypeError, ValueError, RoomError) as problem:
+                raise StateError(
+                    f"the state in {hub.state.path} is damaged: room {name!r}: {problem}", DAMAGED
+                ) from problem
+        for plan in hub.settings.listeners:
+            if plan.room and plan.room not in self.rooms:
+                self.create(plan.room, made_by="the hub", open_to_plain=True)
+
+    async def close(self) -> None:
+        for timer in self._telling.values():
+            timer.cancel()
+        self._telling.clear()
+        await self.writer.close()
+        self.plain.close()
+        self.rooms.clear()
+        self._members.clear()
+        self._news.clear()
+        self.outlets.clear()
+
+    def hand_over(self) -> dict[str, Any]:
+        return {
+            "plain": self.plain.hand_over(),
+            "rooms": {room.name: room.document() for room in self if not room.lasting},
+        }
+
+    async def resume(self, now: float, clients: Sequence[Client], handed: Any) -> None:
+        given = handed if isinstance(handed, dict) else {}
+        for name, document in given.get("rooms", {}).items():
+            if name not in self.rooms:
+                self.rooms[name] = Room.of_document(name, document)
+                self.rooms[name].lasting = False
+        self.plain.resume(now, clients, given.get("plain", {}))
+
+    # ---------------------------------------------------------------- clients without a protocol
+
+    def came(self, now: float, client: Client) -> None:
+        self.plain.came(now, client)
+
+    def heard(self, now: float, client: Client, data: bytes) -> None:
+        self.plain.said(now, client, data)
+
+    def went(self, now: float, client: Client, reason: str) -> None:
+        self.plain.went(now, client, reason)
+
+    # ---------------------------------------------------------------- which rooms there are
+
+    def __iter__(self) -> Iterator[Room]:
+        return iter(self.rooms.values())
+
+    def find(self, name: str) -> Room:
+        """The room of that name. Raises `RoomError`."""
+        room = self.rooms.get(name)
+        if room is None:
+            near = difflib.get_close_matches(name, self.rooms, 1)
+            hint = f"did you mean {near[0]}?" if near else "see 'jackfield rooms'"
+            raise RoomError(NO_SUCH_ROOM, f"there is no room {name[:80]!r}", hint)
+        return room
+
+    def create(
+        self,
+        name: str,
+        *,
+        made_by: str,
+        durable: bool = True,
+        topic: str = "",
+        open_to_plain: bool = False,
+        lasting: bool = True,
+        retention: Retention | None = None,
+    ) -> Room:
+        """Make a room. Raises `RoomError`, also for one that is there."""
+        check_room_name(name)
+        if name in self.rooms:
+            raise RoomError(FORBIDDEN, f"there is a room {name} already")
+        if len(self.rooms) >= MOST_ROOMS:
+            raise RoomError(OVERLOADED, f"the hub has its {MOST_ROOMS} rooms", "delete one first")
+        room = Room(
+            name,
+            durable=durable,
+            topic=check_topic(topic),
+            open_to_plain=open_to_plain,
+            lasting=lasting,
+            made_by=made_by,
+            created=self.hub.clock(),
+            retention=retention or Retention(),
+        )
+        self.rooms[name] = room
+        self.save(room)
+        self.hub.log("room_made", room=name, durable=durable, by=made_by)
+        return room
+
+    async def delete(self, room: Room, *, by: str) -> int:
+        """End a room with all that was said in it; how many members it had."""
+        members = list(room.seats.values())
+        for seat in members:
+            self.leave(room, seat, f"{by} deleted the room", telling=False)
+        self.rooms.pop(room.name, None)
+        self._forget(room)
+        if room.lasting:
+            self.hub.state.delete(KIND, room.name)
+        self.hub.log("room_deleted", room=room.name, members=len(members), by=by)
+        return len(members)
+
+    def save(self, room: Room) -> None:
+        """Keep what lasts of a room."""
+        if room.lasting:
+            self.hub.state.save(KIND, room.name, room.document())
+
+    def set_topic(self, room: Room, topic: str, *, by: str) -> None:
+        """Say what the room is about. Raises `RoomError`."""
+        room.topic = check_topic(topic)
+        self.save(room)
+        self.hub.log("room_topic", room=room.name, topic=room.topic, by=by)
+        for outlet in self._outlets_of(room):
+            outlet.topic(room, by)
+
+    # ---------------------------------------------------------------- members
+
+    def enter(self, room: Room, seat: Seat, *, telling: bool = True) -> Seat:
+        """Let somebody in; from now on it is told what is said. Raises `RoomError`."""
+        room.enter(seat)
+        kinds = self._members.setdefault(room.name, {})
+        kinds[seat.kind] = kinds.get(seat.kind, 0) + 1
+        self.outlets[seat.kind].entered(room, seat)
+        if telling:
+            self._news_of(room).enter(seat)
+            self._tell_soon(room)
+        return seat
+
+    def leave(self, room: Room, seat: Seat, reason: str, *, telling: bool = True) -> None:
+        """Let somebody go. Does nothing for one that is not there."""
+        if not room.leave(seat):
+            return
+        kinds = self._members[room.name]
+        kinds[seat.kind] -= 1
+        if not kinds[seat.kind]:
+            del kinds[seat.kind]
+        if telling:
+            self._news_of(room).leave(seat, reason)
+            self._tell_soon(room, delay=BEHIND if room.durable else 0.0)
+        self.outlets[seat.kind].left(room, seat, reason)
+        if not room.seats and not room.lasting and self.rooms.get(room.name) is room:
+            del self.rooms[room.name]
+            self._forget(room)
+            self.hub.log("room_ended", room=room.name)
+
+    def rename(self, room: Room, seat: Seat, name: str) -> None:
+        """Call a member something else. The name is checked before."""
+        before, seat.name = seat.name, name
+        if before != name:
+            self._news_of(room).change(seat, before)
+            self._tell_soon(room)
+
+    def changed(self, room: Room, seat: Seat) -> None:
+        """Something else about a member is different, such as its state."""
+        self._news_of(room).change(seat, seat.name)
+        self._tell_soon(room)
+
+    def member(self, room: Room, name: str) -> Seat:
+        """The one member that is called that. Raises `RoomError`."""
+        found = room.named(name)
+        if not found:
+            near = difflib.get_close_matches(name, room.names(), 1)
+            hint = f"did you mean {near[0]}?" if near else ""
+            raise RoomError(NO_SUCH_MEMBER, f"nobody in {room.name} is called {name[:80]!r}", hint)
+        return found[0]
+
+    def kick(self, room: Room, seat: Seat, *, by: str) -> None:
+        """Put somebody out of a room; it stays connected, and may come again."""
+        self.hub.log("room_kicked", room=room.name, name=seat.name, id=seat.client, by=by)
+        self.leave(room, seat, f"put out by {by}")
+
+    def private(self, room: Room, seat: Seat, to: str, body: bytes) -> Seat:
+        """Say something to one member alone, in all of its places in the room. Raises `RoomError`."""
+        check_body(body)
+        self.member(room, to)
+        found = room.named(to)
+        for each in found:
+            self.outlets[each.kind].private(each, room, self.hub.clock(), seat.name, body)
+        return found[0]
+
+    # ---------------------------------------------------------------- messages
+
+    def publish(self, room: Room, seat: Seat, number: int, body: bytes) -> None:
+        """Say something to a room; `number` is the sender's own sequence. Raises `RoomError`."""
+        check_body(body)
+        if room.durable:
+            self.writer.add(Entry(room.name, seat.sender, number, self.hub.clock(), seat.name, body), seat)
+            return
+        message = room.number(self.hub.clock(), seat.sender, seat.name, number, body)
+        self._pass_on(room, [Heard(seat.source, message)])
+
+    def _stored(self, entries: Sequence[Entry], seats: Sequence[Seat], became: Sequence[Any]) -> None:
+        """A group is on disk: tell who said it, then everyone."""
+        fresh: dict[str, list[Heard]] = {}
+        newest: dict[tuple[str, int], tuple[Seat, int, int]] = {}
+        for entry, seat, (sequence, is_fresh) in zip(entries, seats, became, strict=True):
+            name, sender, number, at, called, body = entry
+            newest[name, seat.source] = (seat, number, sequence)
+            if is_fresh:
+                message = Message(sequence, at, sender, called, number, body)
+                fresh.setdefault(name, []).append(Heard(seat.source, message))
+        for (name, _), (seat, number, sequence) in newest.items():
+            room = self.rooms.get(name)
+            if room is not None and seat.source in room.seats:
+                self.outlets[seat.kind].stored(room, seat, number, sequence)
+        for name, heard in fresh.items():
+            room = self.rooms.get(name)
+            if room is not None:
+                self._pass_on(room, heard)
+
+    def _not_stored(self, entries: Sequence[Entry], seats: Sequence[Seat], problem: RoomError) -> None:
+        for entry, seat in zip(entries, seats, strict=True):
+            room = self.rooms.get(entry.room)
+            if room is not None and seat.source in room.seats:
+                self.outlets[seat.kind].not_stored(room, seat, entry.number, problem)
+
+    def _pass_on(self, room: Room, heard: Sequence[Heard]) -> None:
+        room.remember(each.message for each in heard)
+        for outlet in self._outlets_of(room):
+            outlet.heard(room, heard)
+
+    def _outlets_of(self, room: Room) -> list[Outlet]:
+        return [self.outlets[kind] for kind in self._members.get(room.name, ())]
+
+    # ---------------------------------------------------------------- what was said before
+
+    async def search(self, text: str, *, rooms: Sequence[Room], limit: int) -> list[tuple[str, Message]]:
+        """Messages with all these words, newest first, each with its room. Raises `RoomError`."""
+        words = text.casefold().split()
+        found = [
+            (room.name, message)
+            for room in rooms
+            for message in room.after(0, len(room.recent(10**9)))
+            if all(word in message.body.decode("utf-8", "replace").casefold() for word in words)
+        ]
+        return sorted(found, key=lambda each: each[1].at, reverse=True)[:limit]
+
+    # ---------------------------------------------------------------- who comes and goes
+
+    def _news_of(self, room: Room) -> News:
+        return self._news.setdefault(room.name, News())
+
+    def _tell_soon(self, room: Room, *, delay: float = 0.0) -> None:
+        """Tell what is new: at once or soon, or gathered where a lot is."""
+        if room.name in self._telling or self.rooms.get(room.name) is not room:
+            return
+        loop = asyncio.get_running_loop()
+        pace = self._pace.setdefault(room.name, Pace(rate=1 / GATHER, burst=TOLD_AT_ONCE))
+        delay = delay if pace.allow(loop.time()) else GATHER
+        if delay:
+            self._telling[room.name] = loop.call_later(delay, self._tell, room.name)
+        else:
+            self._tell(room.name)
+
+    def _tell(self, name: str) -> None:
+        self._telling.pop(name, None)
+        news, room = self._news.pop(name, None), self.rooms.get(name)
+        if not news or room is None:
+            return
+        for outlet in self._outlets_of(room):
+            outlet.news(room, news)
+
+    def _forget(self, room: Room) -> None:
+        self._members.pop(room.name, None)
+        self._news.pop(room.name, None)
+        self._pace.pop(room.name, None)
+        timer = self._telling.pop(room.name, None)
+        if timer is not None:
+            timer.cancel()
