@@ -20,7 +20,7 @@ def test_a_client_is_welcomed_and_listed(run_here: Runner, directory: Path) -> N
             welcome = peer.welcome
             assert (welcome["version"], welcome["name"], welcome["role"]) == (1, "alice", "member")
             assert welcome["session"]["resumed"] is False
-            view = hub.view(welcome["id"])
+            view = hub.view(int(welcome["id"]))
             assert view is not None
             assert (view["name"], view["native"], view["agent"]) == ("alice", True, "test 2")
             assert view["services"] == ["channel", "request"]
@@ -59,7 +59,7 @@ def test_two_clients_talk_over_a_stream(run_here: Runner, directory: Path) -> No
 
 @pytest.mark.parametrize(
     ("to", "service", "code"),
-    [("nobody", "channel", 3), (99, "channel", 3), ("bob", "video", 4), (None, "video", 4)],
+    [("nobody", "channel", 3), ("99", "channel", 3), ("bob", "video", 4), (None, "video", 4)],
 )
 def test_a_stream_that_cannot_be_is_reset_with_the_reason(
     run_here: Runner, directory: Path, to: Any, service: str, code: int
@@ -99,7 +99,7 @@ def error_after(directory: Path, run: Runner, *messages: bytes) -> dict[str, Any
 
 
 def hello(**said: Any) -> bytes:
-    body = {"type": "hello", "versions": [1], "services": [], **said}
+    body = {"type": "hello", "versions": [1], "instance": "i", "services": [], **said}
     return struct.pack(">IBBH", 0, CONTROL, 0, 0) + json.dumps(body).encode()
 
 
@@ -107,7 +107,9 @@ def hello(**said: Any) -> bytes:
     ("first", "code"),
     [
         (hello(versions=[2, 7]), "unsupported_version"),
-        (hello(versions="1"), "unsupported_version"),
+        (hello(versions="1"), "bad_json"),
+        (hello(instance=""), "bad_json"),
+        (hello(instance="a/b"), "bad_json"),
         (hello(versions=[]), "unsupported_version"),
         (hello(name="all"), "name_taken"),
         (hello(name="127.0.0.1"), "name_taken"),
@@ -115,7 +117,7 @@ def hello(**said: Any) -> bytes:
         (hello(name="x" * 65), "bad_json"),
         (hello(name=7), "bad_json"),
         (hello(agent="\x1b[2J"), "bad_json"),
-        (hello(services=["a"] * 33), "bad_json"),
+        (hello(services=["a"] * 65), "bad_json"),
         (hello(session={"id": "x", "key": "y", "received": -1}), "bad_session"),
         (hello(type="watch"), "unknown_type"),
         (struct.pack(">IBBH", 0, CONTROL, 0, 0) + b"{", "bad_json"),
@@ -194,7 +196,7 @@ def test_of_several_sessions_the_newest_is_opened_by_name_and_each_by_id(
             await old.opened()
             listed = (await bob.ask("clients"))["clients"]
             assert [each["name"] for each in listed] == ["alice", "alice", "bob"]
-            view = hub.view(old.welcome["id"])
+            view = hub.view(int(old.welcome["id"]))
             assert view is not None
             assert (view["sessions"], view["conflict"]) == (2, "")
             await new.close()

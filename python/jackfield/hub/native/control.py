@@ -13,11 +13,12 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import jackfield
+from jackfield.portable import from_json
 
 from ..protocol import BAD_REQUEST, Request, RequestError
 from ..state_file import StateError
 from . import presence
-from .handshake import Refused, read_object
+from .handshake import Refused
 
 if TYPE_CHECKING:
     from .session import NativeSession
@@ -40,13 +41,16 @@ _tasks: set[asyncio.Task[None]] = set()  # asyncio itself holds tasks weakly
 
 def receive(session: NativeSession, payload: bytes) -> None:
     """A client's CONTROL message. Raises `Refused` for what ends the connection."""
-    body = read_object(payload)
+    body = from_json(payload)
     kind, number = body.pop("type", None), body.pop("n", None)
     if number is not None and (type(number) is not int or not 0 <= number < 2**53):
         raise Refused("bad_json", "'n' must be a whole number from 0 on")
+    if not isinstance(kind, str):
+        raise Refused("bad_json", "a control message needs 'type', a text")
     problem = _refusal(session, kind, number)
     if problem is not None:
-        session.push({"type": "error", **({} if number is None else {"n": number}), **problem.body()})
+        if number is not None:
+            session.push({"type": "error", "n": number, **problem.body()})
     elif number is None:
         NOTES[kind](session, body)
     else:
@@ -55,17 +59,17 @@ def receive(session: NativeSession, payload: bytes) -> None:
         task.add_done_callback(_tasks.discard)
 
 
-def _refusal(session: NativeSession, kind: Any, number: int | None) -> Refused | None:
+def _refusal(session: NativeSession, kind: str, number: int | None) -> Refused | None:
     """Why it is not done. Raises `Refused` where there have been too many of them."""
     if not session.may_ask(session.native.now(), rate=RATE, burst=BURST):
         if session.over > PATIENCE:
             raise Refused("rate_limited", f"{session.over} messages beyond {RATE:g} a second")
         return Refused("rate_limited", f"more than {RATE:g} messages a second", "ask more slowly")
     known: Any = NOTES if number is None else CONTROLS
-    if not isinstance(kind, str) or kind not in known:
-        said = repr(kind)[:40] if isinstance(kind, str) else "no text"
-        without = " without 'n'" if number is None else ""
-        return Refused("unknown_type", f"no request of the type {said}{without} is known")
+    if kind in ("hello", "welcome"):
+        raise Refused("unknown_type", f"{kind} behind the handshake")
+    if kind not in known:
+        return Refused("unknown_type", f"no request of the type {kind[:40]!r} is known")
     if number is not None and session.pending >= MOST_PENDING:
         return Refused("overloaded", f"{MOST_PENDING} requests are being done already", "wait for answers")
     return None

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from jackfield.portable import from_json
 
 from ..roster import NameRefused, check_name, means_host
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 VERSIONS: Final = (1,)
 PATIENCE: Final = 10.0  # seconds from the connection to a whole HELLO
-MOST_SERVICES: Final = 32
+MOST_SERVICES: Final = 64
 LONGEST_WORD: Final = 64  # characters of an instance, of a service, of a session's id
 LONGEST_AGENT: Final = 120
 LONGEST_KEY: Final = 128  # characters of a session's key, of a token
@@ -32,15 +33,17 @@ SAID: Final = "said:"  # what begins an identity that a client merely claims
 class Refused(Exception):
     """The hub says no: `code` is one of the protocol's; the connection ends, unless a request asked."""
 
-    def __init__(self, code: str, message: str, hint: str = "") -> None:
+    def __init__(self, code: str, message: str, hint: str = "", **facts: Any) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.hint = hint
+        self.facts = facts  # what else the client is told
 
     def body(self) -> dict[str, Any]:
         """As the client is told it."""
-        return {"code": self.code, "message": self.message} | ({"hint": self.hint} if self.hint else {})
+        hint = {"hint": self.hint} if self.hint else {}
+        return {"code": self.code, "message": self.message, **hint, **self.facts}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,30 +102,14 @@ class OpenGate:
         return Admitted(f"{SAID}{name}" if name else "")
 
 
-def read_object(payload: bytes | memoryview) -> dict[str, Any]:
-    """The JSON object in a CONTROL or OPEN frame. Raises `Refused`."""
-    try:
-        value = json.loads(bytes(payload).decode())
-    except (ValueError, RecursionError):
-        raise Refused("bad_json", "not JSON in UTF-8") from None
-    if not isinstance(value, dict):
-        raise Refused("bad_json", "JSON, but not an object")
-    return value
-
-
-def write_object(value: Mapping[str, Any]) -> bytes:
-    """JSON as frames carry it; a lone surrogate stays valid UTF-8."""
-    return json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode("ascii")
-
-
 def read_hello(payload: bytes | memoryview) -> Hello:
-    """A client's HELLO. Raises `Refused`."""
-    body = read_object(payload)
+    """A client's HELLO. Raises `Refused`, and `ProtocolError` where it is no JSON."""
+    body = from_json(bytes(payload))
     if body.get("type") != "hello":
         raise Refused("unknown_type", f"the first message is {_shown(body.get('type'))}, and must be a hello")
     versions = body.get("versions")
     if not isinstance(versions, list) or not all(type(each) is int for each in versions[:64]):
-        raise Refused("unsupported_version", "a hello needs 'versions', a list of numbers", _versions_hint())
+        raise Refused("bad_json", "a hello needs 'versions', a list of numbers")
     name = _text(body, "name", LONGEST_WORD)
     if name:
         _check_name(name)
@@ -130,11 +117,14 @@ def read_hello(payload: bytes | memoryview) -> Hello:
     if not isinstance(services, list) or len(services) > MOST_SERVICES:
         raise Refused("bad_json", f"'services' must be a list of at most {MOST_SERVICES} texts")
     words = tuple(dict.fromkeys(_word(each, "a service", LONGEST_WORD) for each in services))
+    instance = _text(body, "instance", LONGEST_WORD)
+    if not instance or not instance.isascii() or "/" in instance:
+        raise Refused("bad_json", "'instance' must be 1 to 64 characters of ASCII without /")
     return Hello(
         versions[:64],
         name,
         _text(body, "token", LONGEST_KEY),
-        _text(body, "instance", LONGEST_WORD),
+        instance,
         _text(body, "agent", LONGEST_AGENT),
         words,
         _earlier(body.get("session")),
@@ -179,12 +169,9 @@ def choose_version(theirs: Sequence[int], ours: Sequence[int] = VERSIONS) -> int
     both = set(theirs) & set(ours)
     if not both:
         said = ", ".join(map(str, theirs[:8])) or "none"
-        raise Refused("unsupported_version", f"the client speaks versions {said}", _versions_hint(ours))
+        hint = f"this hub speaks {', '.join(map(str, ours))}"
+        raise Refused("unsupported_version", f"the client speaks versions {said}", hint, versions=list(ours))
     return max(both)
-
-
-def _versions_hint(ours: Sequence[int] = VERSIONS) -> str:
-    return f"this hub speaks {', '.join(map(str, ours))}"
 
 
 def key_digest(key: str) -> bytes:

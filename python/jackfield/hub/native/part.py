@@ -17,13 +17,23 @@ from typing import TYPE_CHECKING, Any, Final
 
 import jackfield
 from jackfield import Member
+from jackfield.portable import (
+    CONTROL,
+    MAGIC,
+    MAX_PAYLOAD,
+    OPEN,
+    PEER_GONE,
+    Frame,
+    ProtocolError,
+    decode,
+    to_json,
+)
 
 from ..client import Client
 from ..journal import Throttle
 from ..part import Part
 from ..roster import peer_text, version
-from . import control, frames, handshake, streams
-from .frames import BadFrame, Frame
+from . import control, handshake, streams
 from .handshake import Admitted, Gate, Hello, OpenGate, Refused
 from .presence import Presence, client_view
 from .session import CONNECTED, ENDED, HELD, NativeSession
@@ -134,28 +144,25 @@ class Native(Part):
 
     def received(self, member: Member, data: bytes) -> None:
         """A native member's frame."""
-        if data == frames.MAGIC and member.id in self._greeting:
-            self.switch.magic(member.id)
+        if data == MAGIC and member.id in self._greeting:
             return
         try:
-            frame = frames.read(data)
+            frame = decode(data)
             if self.switch.passes(member.id, frame):
                 return
             session = self.sessions.get(member.id)
             if session is None:
                 self._greet(member, frame)
-            elif frame.stream == 0:
-                if frame.kind != frames.CONTROL:
-                    raise Refused("bad_frame", f"kind {frame.kind} on stream 0")
+            elif frame.kind == CONTROL:
                 control.receive(session, frame.payload)
-            elif frame.kind == frames.OPEN:
+            elif frame.kind == OPEN:
                 streams.opened(self, session, frame.stream, frame.payload)
             else:
                 handler = session.handler_of(frame.stream) or self.shared.get(frame.stream)
                 if handler is not None:
                     handler(session, frame)
-        except BadFrame as problem:
-            self.refuse(member, Refused("bad_frame", str(problem)))
+        except ProtocolError as problem:
+            self.refuse(member, Refused(problem.code, problem.message))
         except Refused as problem:
             self.refuse(member, problem)
 
@@ -167,7 +174,10 @@ class Native(Part):
         if session is None:
             self.switch.left(member.id)
             return
-        view = client_view(self.hub, session.client_id) or {"id": session.client_id, "name": session.name}
+        view = client_view(self.hub, session.client_id) or {
+            "id": str(session.client_id),
+            "name": session.name,
+        }
         self.presence.changed(session.client_id, "went", view)
         self.presence.watch(session, on=False)
         self._unlist(session)
@@ -186,7 +196,7 @@ class Native(Part):
     # ---------------------------------------------------------------- the handshake
 
     def _greet(self, member: Member, frame: Frame) -> None:
-        if frame.kind != frames.CONTROL or frame.stream:
+        if frame.kind != CONTROL or frame.stream:
             raise Refused("bad_frame", f"kind {frame.kind} before the hello")
         if member.id in self._wanting:
             raise Refused("unknown_type", "a second message before the welcome")
@@ -283,12 +293,12 @@ class Native(Part):
             {
                 "type": "welcome",
                 "version": handshake.choose_version(hello.versions),
-                "id": session.client_id,
+                "id": str(session.client_id),
                 "name": session.name,
                 "role": session.role,
                 "session": {"id": session.id, "key": key, "resumed": resumed, "received": received},
                 "limits": {
-                    "payload": frames.LONGEST,
+                    "payload": MAX_PAYLOAD,
                     "message": limits.max_message,
                     "requests": control.MOST_PENDING,
                     "rate": control.RATE,
@@ -315,9 +325,9 @@ class Native(Part):
             self._throttle, "native_refused", id=member.number, peer=peer_text(member),
             code=problem.code, reason=problem.message,
         )  # fmt: skip
-        payload = handshake.write_object({"type": "error", **problem.body()})
+        payload = to_json({"type": "error", **problem.body()})
         with contextlib.suppress(jackfield.JackfieldError, KeyError):
-            self.switch.send(member.id, 0, frames.CONTROL, payload)
+            self.switch.send(member.id, 0, CONTROL, payload)
         self.hub.let_go(member, f"refused: {problem.code}: {problem.message}", LAST_WORDS)
 
     def end(self, session: NativeSession, code: str, message: str) -> None:
@@ -329,7 +339,7 @@ class Native(Part):
     def going(self, *, back: bool) -> None:
         """Tell every client that the hub ends, and whether it comes `back` at once."""
         reason = "the hub was reloaded" if back else "the hub ends"
-        payload = handshake.write_object({"type": "going", "reason": reason, "back": back})
+        payload = to_json({"type": "going", "reason": reason, "back": back})
         for session in list(self.sessions.values()):
             session.send_control(payload)
 
@@ -339,7 +349,7 @@ class Native(Part):
         self._by_key.pop(session.id, None)
         held, session.held = session.held, None
         if held is not None:
-            held.drop(frames.PEER_GONE)
+            held.drop(PEER_GONE)
         self._tell("ended", session, reason)
 
     def _tell(self, what: str, *facts: Any) -> None:
@@ -408,4 +418,4 @@ class Native(Part):
 
     def went(self, now: float, client: Client, reason: str) -> None:
         if client.member.id not in self.sessions:
-            self.presence.changed(client.id, "went", {"id": client.id, "name": client.name})
+            self.presence.changed(client.id, "went", {"id": str(client.id), "name": client.name})

@@ -12,11 +12,12 @@ import asyncio
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
+from jackfield.portable import to_json
+
 from ..identities import label
 from ..identity import Entry
 from ..protocol import BAD_REQUEST, RequestError
 from ..roster import timestamp
-from .handshake import write_object
 
 if TYPE_CHECKING:
     from ..server import Hub
@@ -98,13 +99,13 @@ class Presence:
         gone, self._gone = self._gone, {}
         many, self._many = self._many, 0
         if many:
-            return [write_object({"type": "many", "count": many + len(changed)})]
+            return [to_json({"type": "many", "count": many + len(changed)})]
         events = []
         for client_id, what in changed.items():
             found = client_view(self._native.hub, client_id)
             if found is None:
-                found, what = gone.get(client_id, {"id": client_id}), "went"
-            events.append(write_object({"type": what, "client": found}))
+                found, what = gone.get(client_id, {"id": str(client_id)}), "went"
+            events.append(to_json({"type": what, "client": found}))
         return events
 
 
@@ -116,7 +117,7 @@ def client_view(hub: Hub, client_id: int) -> dict[str, Any] | None:
     session = hub.native.sessions.get(member.id)
     if session is not None:
         return {
-            "id": client_id,
+            "id": str(client_id),
             "name": session.name,
             "state": "connected",
             "native": True,
@@ -124,7 +125,7 @@ def client_view(hub: Hub, client_id: int) -> dict[str, Any] | None:
             "since": timestamp(session.since),
         }
     return {
-        "id": client_id,
+        "id": str(client_id),
         "name": hub.identities.registry.name_of(client_id, member.protocol),
         "state": "connected",
         "native": False,

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import jackfield
+from jackfield.portable import CONTROL, Frame, to_json
 
 from ..roster import default_name
-from . import frames
-from .handshake import Admitted, Hello, write_object
+from .handshake import Admitted, Hello
 
 if TYPE_CHECKING:
     from jackfield import Member
@@ -25,7 +25,7 @@ CONNECTED: Final = "connected"
 HELD: Final = "held"  # its connection is lost, and it may come back
 ENDED: Final = "ended"
 
-StreamHandler = Callable[["NativeSession", frames.Frame], None]
+StreamHandler = Callable[["NativeSession", Frame], None]
 """Called with each frame that a client sends on a stream of the hub's own."""
 
 
@@ -121,14 +121,11 @@ class NativeSession:
 
     def push(self, event: Mapping[str, Any]) -> bool:
         """Queue a CONTROL message; whether there was room. Raises ValueError for one too long."""
-        payload = write_object(event)
-        if len(payload) > frames.LONGEST:
-            raise ValueError(f"a message of {len(payload)} bytes is too long: at most {frames.LONGEST}")
-        return self.send(0, frames.CONTROL, payload)
+        return self.send(0, CONTROL, to_json(dict(event)))
 
     def send_control(self, payload: bytes) -> bool:
         """Queue a CONTROL message that is encoded already; whether there was room."""
-        return self.send(0, frames.CONTROL, payload)
+        return self.send(0, CONTROL, payload)
 
     def answer(self, number: int, result: Mapping[str, Any]) -> None:
         """Answer a request. A client that does not read its answers is let go."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import jackfield
-
-from . import frames
-from .frames import Frame
+from jackfield.portable import ACK, CREDIT, DATA, MAGIC, PEER_GONE, PING, PONG, RESET, Frame, encode
 
 if TYPE_CHECKING:
     from jackfield import Group
@@ -21,17 +19,16 @@ class StandIn:
     def __init__(self, group: Group) -> None:
         self._group = group
         self._routes: dict[End, End] = {}
+        self._spoken: set[int] = set()  # members that the magic was sent to
 
     def send(self, member: int, stream: int, kind: int, payload: bytes = b"", *, flags: int = 0) -> None:
         handle = self._group.member(member)
         if handle is None:
             raise jackfield.ChannelClosed("it has left")
-        handle.send_nowait(frames.write(stream, kind, payload, flags=flags))
-
-    def magic(self, member: int) -> None:
-        handle = self._group.member(member)
-        if handle is not None:
-            handle.send_nowait(frames.MAGIC)
+        if member not in self._spoken:
+            self._spoken.add(member)
+            handle.send_nowait(MAGIC)
+        handle.send_nowait(encode(stream, kind, payload, flags))
 
     def own(self, member: int, stream: int) -> None:
         """Frames reach Python anyway."""
@@ -40,7 +37,7 @@ class StandIn:
         self._routes[a, a_stream] = (b, b_stream)
         self._routes[b, b_stream] = (a, a_stream)
         if not b_stream:
-            self.send(a, a_stream, frames.CREDIT, frames.number(1 << 20))
+            self.send(a, a_stream, CREDIT, _u32(1 << 20))
 
     def unlink(self, a: int, a_stream: int, *, code: int | None = None) -> None:
         other = self._routes.pop((a, a_stream), None)
@@ -48,13 +45,13 @@ class StandIn:
             self._routes.pop(other, None)
             for member, stream in ((a, a_stream), other):
                 if code is not None and stream:
-                    self.send(member, stream, frames.RESET, frames.number(code))
+                    self.send(member, stream, RESET, _u32(code))
 
     def passes(self, member: int, frame: Frame) -> bool:
         """Whether a frame was passed on, or was for the switch itself."""
-        if frame.kind == frames.PING:
-            self.send(member, 0, frames.PONG, frame.payload)
-        if frame.kind in (frames.PING, frames.PONG, frames.ACK):
+        if frame.kind == PING:
+            self.send(member, 0, PONG, frame.payload)
+        if frame.kind in (PING, PONG, ACK):
             return True
         other = self._routes.get((member, frame.stream))
         if other is None:
@@ -64,10 +61,10 @@ class StandIn:
             return True
         if other[1]:
             self.send(*other, frame.kind, frame.payload, flags=frame.flags)
-        elif frame.kind == frames.DATA:
+        elif frame.kind == DATA:
             handle.send_nowait(frame.payload)
-            self.send(member, frame.stream, frames.CREDIT, frames.number(len(frame.payload) + 16))
-        if frame.kind == frames.RESET:
+            self.send(member, frame.stream, CREDIT, _u32(len(frame.payload) + 16))
+        if frame.kind == RESET:
             self.unlink(member, frame.stream)
         return True
 
@@ -75,15 +72,20 @@ class StandIn:
         """A plain member said something, which may be an end of a route."""
         other = self._routes.get((member, 0))
         if other is not None:
-            self.send(*other, frames.DATA, data)
+            self.send(*other, DATA, data)
 
     def left(self, member: int) -> None:
+        self._spoken.discard(member)
         for end in [each for each in self._routes if each[0] == member]:
             other = self._routes.get(end)
             self.unlink(*end)
             if other is not None and other[1] and self._group.member(other[0]) is not None:
-                self.send(*other, frames.RESET, frames.number(frames.PEER_GONE))
+                self.send(*other, RESET, _u32(PEER_GONE))
 
     def hold(self, member: int) -> Any:
         self.left(member)
         return None
+
+
+def _u32(value: int) -> bytes:
+    return value.to_bytes(4, "big")

@@ -10,9 +10,20 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import jackfield
+from jackfield.portable import (
+    MAX_CREDIT,
+    NO_SUCH_PEER,
+    NO_SUCH_SERVICE,
+    OPEN,
+    OVERLOADED,
+    PEER_GONE,
+    RESET,
+    TOO_MANY_STREAMS,
+    from_json,
+    to_json,
+)
 
-from . import frames
-from .handshake import Refused, read_object, write_object
+from .handshake import Refused
 
 if TYPE_CHECKING:
     from jackfield import Member
@@ -29,23 +40,19 @@ Service = Callable[["NativeSession", int, dict[str, Any]], None]
 
 def opened(native: Native, session: NativeSession, stream: int, payload: bytes) -> None:
     """A client opens a stream. Raises `Refused` for what ends the connection."""
-    body = read_object(payload)
+    body = from_json(payload)
     service, credit, to = body.get("service", CHANNEL), body.get("credit", 0), body.get("to")
     if not isinstance(service, str) or not service:
         raise Refused("bad_json", "an open needs 'service', a text")
     if type(credit) is not int or credit < 0:
         raise Refused("bad_json", "an open needs 'credit', a whole number of bytes")
-    if credit > frames.MOST_CREDIT:
-        raise Refused(
-            "credit_overflow", f"an open grants at most {frames.MOST_CREDIT}, and this one {credit}"
-        )
+    if credit > MAX_CREDIT:
+        raise Refused("credit_overflow", f"an open grants at most {MAX_CREDIT}, and this one {credit}")
     if to is None:
         own = native.services.get(service)
         if own is None:
             known = ", ".join(native.services) or "none"
-            reset(
-                session, stream, frames.NO_SUCH_SERVICE, f"the hub has no service {service}; it has {known}"
-            )
+            reset(session, stream, NO_SUCH_SERVICE, f"the hub has no service {service}; it has {known}")
         else:
             own(session, stream, body)
         return
@@ -61,13 +68,13 @@ def _connect(
     if member is None:
         known = native.hub.identities.registry.known_as(to) if isinstance(to, str) else None
         why = f"{to!r} is absent; a message would wait for it" if known is not None else f"no client {to!r}"
-        reset(session, stream, frames.NO_SUCH_PEER, why)
+        reset(session, stream, NO_SUCH_PEER, why)
         return
     target = native.sessions.get(member.id)
     services = (CHANNEL,) if target is None else target.services
     if service not in services:
         has = ", ".join(services) or "none"
-        reset(session, stream, frames.NO_SUCH_SERVICE, f"it has no service {service[:64]}; it has {has}")
+        reset(session, stream, NO_SUCH_SERVICE, f"it has no service {service[:64]}; it has {has}")
         return
     try:
         if target is None:
@@ -75,9 +82,9 @@ def _connect(
         else:
             _open_at(native, session, stream, target, service, credit)
     except (jackfield.QueueFull, jackfield.ChannelClosed, KeyError):
-        reset(session, stream, frames.PEER_GONE, "it is leaving")
+        reset(session, stream, PEER_GONE, "it is leaving")
     except ValueError as problem:  # the engine does not take one more
-        reset(session, stream, frames.TOO_MANY_STREAMS, str(problem))
+        reset(session, stream, TOO_MANY_STREAMS, str(problem))
 
 
 def _open_at(
@@ -86,25 +93,25 @@ def _open_at(
     """Open a stream at the target, and join both."""
     number = target.new_stream()
     native.switch.link(session.member_id, stream, target.member_id, number)
-    source = {"id": session.client_id, "name": session.name}
-    payload = write_object({"from": source, "service": service, "credit": credit})
-    if not target.send(number, frames.OPEN, payload):
+    source = {"id": str(session.client_id), "name": session.name}
+    payload = to_json({"from": source, "service": service, "credit": credit})
+    if not target.send(number, OPEN, payload):
         native.switch.unlink(session.member_id, stream)
-        reset(session, stream, frames.OVERLOADED, "its queue is full")
+        reset(session, stream, OVERLOADED, "its queue is full")
 
 
 def reset(session: NativeSession, stream: int, code: int, reason: str) -> None:
     """End a stream with a reason."""
     text = reason.encode("utf-8", "replace")[:LONGEST_REASON].decode("utf-8", "ignore").encode()
     session.disown(stream)
-    session.send(stream, frames.RESET, frames.number(code) + text)
+    session.send(stream, RESET, code.to_bytes(4, "big") + text)
 
 
 def find(native: Native, to: int | str) -> Member | None:
     """The connection of the client that is meant: the one with that id, or the newest one of that name."""
     hub = native.hub
-    if isinstance(to, int):
-        member = hub.member(to) if to > 0 else None
+    if isinstance(to, int) or (to.isascii() and to.isdigit() and len(to) < 20):
+        member = hub.member(int(to)) if int(to) > 0 else None
     else:
         entry = hub.identities.registry.known_as(to)
         newest = native.newest(entry.identity) if entry is not None and entry.identity else None
