@@ -5,5 +5,8 @@ lines       how a program without a protocol chats, and what it is shown; pure
 outlet      what rooms ask of each kind of member
 plain       members without a protocol
 writer      what is said in durable rooms on its way to the store
+store       what stores promise: messages, cursors, letters for the absent; `store_battery` checks it
+memory_store, sqlite_store  the two stores; the latter's file is written by a process of its own
+search_words  what people search for
 rooms       the rooms of one hub: the part that it is made of
 """

@@ -1,0 +1,100 @@
+"""The file of a store: its tables, brought to our version, refused when damaged, foreign or newer.
+
+Nothing is written to a file before it is known to be ours and of a version that we know. A message's key is
+its room's id and its sequence in one integer, so that one tree has every room's messages in order.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from ..state_file import DAMAGED, ELSEWHERE, close, connect, reason
+from .store import StoreError, StoreUnavailable
+
+APPLICATION: Final = 0x4A6B526D  # "JkRm": what says that a SQLite file is ours
+SEQUENCES: Final = 1 << 40  # a message's key is room id * SEQUENCES + sequence
+OLDEST_SQLITE: Final = (3, 37, 0)  # the first with STRICT tables
+CHECKED_WHOLE: Final = 64 * 1024 * 1024  # bytes; a longer file is checked as it is read
+
+# The statements at index N bring a file of version N to version N + 1. Never change one that was released.
+MIGRATIONS: Final = (
+    (
+        # `indexed` is the last sequence in `words`; `bytes` is of the bodies that are kept.
+        "CREATE TABLE rooms (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,"
+        " topic TEXT NOT NULL, made REAL NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,"
+        " bytes INTEGER NOT NULL, indexed INTEGER NOT NULL) STRICT",
+        "CREATE TABLE senders (id INTEGER PRIMARY KEY, room INTEGER NOT NULL,"
+        " sender TEXT NOT NULL, last INTEGER NOT NULL, UNIQUE (room, sender)) STRICT",
+        # `body` is text where it is UTF-8 without a NUL, else a blob.
+        "CREATE TABLE messages (key INTEGER PRIMARY KEY, sender INTEGER NOT NULL, number INTEGER NOT NULL,"
+        " at REAL NOT NULL, name TEXT NOT NULL, body ANY NOT NULL, UNIQUE (sender, number)) STRICT",
+        "CREATE TABLE cursors (room INTEGER NOT NULL, reader TEXT NOT NULL,"
+        " sequence INTEGER NOT NULL, PRIMARY KEY (room, reader)) STRICT, WITHOUT ROWID",
+        # A delivered letter keeps its row without a body until it expires, so that it is not taken again.
+        "CREATE TABLE letters (id INTEGER PRIMARY KEY AUTOINCREMENT, recipient TEXT NOT NULL,"
+        " sender TEXT NOT NULL, number INTEGER NOT NULL, at REAL NOT NULL, expires REAL NOT NULL,"
+        " name TEXT NOT NULL, body BLOB NOT NULL, delivered INTEGER NOT NULL DEFAULT 0,"
+        " UNIQUE (sender, number)) STRICT",
+        "CREATE INDEX letters_waiting ON letters (recipient, id) WHERE NOT delivered",
+        "CREATE INDEX letters_expire ON letters (expires)",
+        "CREATE VIRTUAL TABLE words USING fts5(body, content='', tokenize=\"unicode61 remove_diacritics 0\")",
+    ),
+)
+
+
+def prepare(path: Path) -> None:
+    """See to it that there is a store's file, ours, whole and of our version; made where there is none.
+
+    Raises `StoreUnavailable` where there can be none, `StoreError` for a file that is not to be touched.
+    """
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        needed = ".".join(map(str, OLDEST_SQLITE))
+        raise StoreUnavailable(
+            f"this Python has SQLite {sqlite3.sqlite_version}, and durable rooms need {needed}",
+            "use a Python with a newer one, or keep nothing with --state none",
+        )
+    try:
+        # Made here, so that it is private before anything is in it.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as problem:
+        raise StoreUnavailable(f"cannot keep rooms in {path}: {problem.strerror}", ELSEWHERE) from problem
+    connection: sqlite3.Connection | None = None
+    try:
+        connection = connect(path)
+        _prepare(connection, path)
+    except sqlite3.OperationalError as problem:
+        raise StoreUnavailable(f"cannot keep rooms in {path}: {reason(problem)}", ELSEWHERE) from problem
+    except sqlite3.DatabaseError as problem:
+        raise StoreError(f"the rooms in {path} are damaged: {problem}", DAMAGED) from problem
+    finally:
+        if connection is not None:
+            close(connection)
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    application: int = connection.execute("PRAGMA application_id").fetchone()[0]
+    tables: int = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    if application != APPLICATION and (application or version or tables):
+        raise StoreError(f"{path} is a database of another program", ELSEWHERE)
+    if version > len(MIGRATIONS):
+        raise StoreError(
+            f"the rooms in {path} are of version {version}, and this jackfield knows {len(MIGRATIONS)}",
+            "use the newer jackfield that made it, or keep other state with --state PATH",
+        )
+    if path.stat().st_size <= CHECKED_WHOLE:
+        found: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise StoreError(f"the rooms in {path} are damaged: {' '.join(found.split())}", DAMAGED)
+    connection.execute("PRAGMA journal_mode = WAL")
+    if version < len(MIGRATIONS):
+        connection.execute("BEGIN IMMEDIATE")
+        for statements in MIGRATIONS[version:]:
+            for statement in statements:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION}")
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        connection.execute("COMMIT")
