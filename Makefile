@@ -17,7 +17,7 @@ NATIVE := Cargo.toml Cargo.lock pyproject.toml $(shell find crates -name '*.rs' 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 	@echo
-	@echo '  make run ADDRESSES="tcp://:7000,framing=line unix:///tmp/jackfield.sock" SERVE="--max-clients 100"'
+	@echo '  make run ADDRESSES="tcp://:7000,framing=line,access=plain unix:///tmp/jackfield.sock" SERVE="--max-clients 100"'
 
 run: .venv/installed  ## set up and start the hub: ADDRESSES="..." says where it listens
 	@exec $(BIN)/jackfield serve $(SERVE) $(ADDRESSES)

@@ -135,10 +135,10 @@ def test_what_init_writes_has_every_key_and_is_right(directory: Path) -> None:
 
 
 def test_show_says_where_each_value_comes_from(directory: Path) -> None:
-    path = write(directory, '\nframing = "u32"\nlisten = ["7000"]\n')
+    path = write(directory, '\nframing = "u32"\nlisten = ["127.0.0.1:7000"]\n')
     rows = {row["key"]: row for row in json.loads(run("config", "show", path, "--json").stdout)}
     assert rows["framing"] == {"key": "framing", "value": "u32", "from": f"{path}:2"}
-    assert rows["listen"] == {"key": "listen", "value": ["7000"], "from": f"{path}:3"}
+    assert rows["listen"] == {"key": "listen", "value": ["127.0.0.1:7000"], "from": f"{path}:3"}
     assert rows["eol"] == {"key": "eol", "value": "lf", "from": "default"}
     assert f"{path}:2" in run("config", "show", path).stdout
 

@@ -196,7 +196,9 @@ def test_the_hub_outlives_a_pulled_cable(network: Network, directory: Path) -> N
     clients.link(hub, "10.2.0.1/24", "10.2.0.2/24")
     program = [str(Path(sys.executable).parent / "jackfield")]
     control = ["--control", f"{directory}/hub"]
-    serving = hub.popen([*program, "serve", "tcp://0.0.0.0:7000", "--framing", "line", *control], stdout=-1)
+    serving = hub.popen(
+        [*program, "serve", "tcp://0.0.0.0:7000,access=plain", "--framing", "line", *control], stdout=-1
+    )
     assert serving.stdout is not None
     while b" ready " not in serving.stdout.readline():
         pass

@@ -14,9 +14,9 @@ from jackfield.hub.plan import (
     PlanError,
     banner,
     how_to_join,
-    is_local,
     plan_listeners,
 )
+from jackfield.hub.security.access import is_local
 
 
 def plan(text: str, **options: Any) -> ListenerPlan:
@@ -104,7 +104,8 @@ def test_how_to_join(address: str, framing: str, ending: str, command: str) -> N
 
 
 def test_the_banner() -> None:
-    bound = [(made.address, made) for made in (plan("tcp://127.0.0.1:7000"), plan("udp://:7001"))]
+    plans = (plan("tcp://127.0.0.1:7000"), plan("udp://:7001,access=plain"))
+    bound = [(made.address, made) for made in plans]
     assert banner(bound, control_option=" --control /x") == [
         "Listening; join from another terminal:",
         "  tcp://127.0.0.1:7000   nc 127.0.0.1 7000",

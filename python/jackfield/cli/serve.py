@@ -18,7 +18,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from ..hub.log_directory import parse_keep
 from ..hub.log_format import FORMATS, line
 from ..hub.notify import Notifier
 from ..hub.operators import Operators
-from ..hub.plan import Limits, PlanError, banner, plan_listeners
+from ..hub.plan import AccessUndecided, Limits, PlanError, banner, plan_listeners
 from ..hub.protocol import RequestError
 from ..hub.reload import LOG_PATIENCE, Reloader
 from ..hub.server import Hub, Settings
@@ -100,7 +100,11 @@ def settings_of(
         _size("--max-message", max_message) if max_message else default.max_message,
     )
     parsed = [jackfield.Address.from_command_line(address) for address in addresses]
-    plans = plan_listeners(parsed, framing=framing, ending=eol.lower(), identify=parse_rule(identify))
+    try:
+        plans = plan_listeners(parsed, framing=framing, ending=eol.lower(), identify=parse_rule(identify))
+    except AccessUndecided as problem:
+        problem.hint = _line_to_copy(problem, sys.argv[1:], parsed)
+        raise
     for plan in plans:
         # What the listener will be opened with is looked at as `listen` does.
         jackfield.Options.from_address(plan.address).merge(**plan.options(limits))
@@ -121,6 +125,34 @@ def settings_of(
         ],
         config=None if config in (None, "none") else Path(config),
         metrics=_metrics_address(metrics),
+    )
+
+
+def _line_to_copy(
+    problem: AccessUndecided, words: Sequence[str], addresses: Sequence[jackfield.Address]
+) -> str:
+    """What to type to get what was asked for, with consent; the addresses may be those of a configuration."""
+    consents: dict[jackfield.Address, str] = {}
+    for address in addresses:
+        try:
+            plan_listeners([address])
+        except AccessUndecided as other:
+            consents[address] = other.consenting
+        except PlanError:
+            pass
+    line, changed = ["jackfield"], False
+    for word in words:
+        try:
+            consent = consents.get(jackfield.Address.from_command_line(word))
+        except ValueError:
+            consent = None
+        changed |= consent is not None
+        line.append(consent or word)
+    if not changed:
+        return problem.hint
+    return (
+        f"to let in whoever comes, run: {shlex.join(line)} (allow=192.168.1.0/24 beside access= is for one "
+        f"network alone); for this machine alone, write {problem.private}"
     )
 
 

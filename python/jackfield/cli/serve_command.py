@@ -101,6 +101,11 @@ def serve(
     keeps it, or with conflict=newer in the address the newer one. In an address % & ? # and the comma
     are written %25 %26 %3F %23 %2C.
 
+    An address that other machines can reach must say who may come: access=plain is whoever
+    reaches it, and allow=NETWORK,... whoever does from there. Only this machine reaches 127.0.0.1
+    and Unix sockets, and they need nothing. message_rate=, byte_rate= and connect_rate= limit what
+    a client, or an address, does in a second (such as 100/s, 64M/s, none).
+
     What outlives a restart is kept in $XDG_STATE_HOME/jackfield/hub.db (of root: in
     /var/lib/jackfield/hub.db), and with another --control PATH in a file beside it that ends
     with .db; `jackfield status` says where.
@@ -112,10 +117,11 @@ def serve(
     \b
     Examples:
       jackfield serve tcp://127.0.0.1:7000
-      jackfield serve 7000 udp://:7000 unix:///tmp/lines.sock,framing=line
-      jackfield serve 7000 --log-dir /var/log/jackfield --log-keep 30d,10G
+      jackfield serve 127.0.0.1:7000 udp://127.0.0.1:7000 unix:///tmp/lines.sock,framing=line
+      jackfield serve tcp://:7000,access=plain,allow=192.168.1.0/24
+      jackfield serve 127.0.0.1:7000 --log-dir /var/log/jackfield --log-keep 30d,10G
       jackfield serve tcp://127.0.0.1:7000 --identify 'id=(\\w+)'
-      jackfield serve udp://:7000,identify=host tcp://:7001,conflict=newer
+      jackfield serve udp://:7000,identify=host,access=plain 127.0.0.1:7001,conflict=newer
       jackfield serve tcp://127.0.0.1:7000,eol=crlf --max-clients 100 --queue 256K
     """
     from .serve import serve as command

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from jackfield import Address, Options
+from jackfield import Address, JackfieldError, Options
 
 from .identify import NO_RULE, Rule, parse_rule
 from .rooms.room import RoomError, check_room_name
+from .security.access import OPEN, Access, Unconsented, access_of, is_local
+from .security.access import check_bound as check_access
+from .security.limits import REMOTE, UNLIMITED, Rates, parse_rate
 from .text import LINE_ENDINGS, TextError, line_ending
 
 MAX_CLIENTS: Final = 50_000
@@ -26,7 +29,8 @@ NATIVE_SCHEMES: Final = ("tcp", "unix", "unix+seqpacket")
 SCHEMES: Final = ("tcp", "udp", "unix", "unix+dgram", "unix+seqpacket", "fd")
 DATAGRAMS: Final = ("udp", "unix+dgram")
 _STREAMS_OF_BYTES: Final = ("tcp", "unix", "serial")
-_LOOPBACK: Final = ("localhost", "::1")
+CONTROL: Final = "control"
+_OWN: Final = ("access", "allow", "protocol", "message_rate", "byte_rate", "connect_rate")
 
 
 class PlanError(ValueError):
@@ -35,6 +39,25 @@ class PlanError(ValueError):
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+
+
+class AccessUndecided(PlanError):
+    """Others can reach an address, and it does not say who may come; `consenting` is what would say so."""
+
+    def __init__(self, address: Address, problem: Unconsented) -> None:
+        self.consenting = typed(problem.consenting)
+        self.private = typed(problem.private)
+        super().__init__(
+            str(problem),
+            f"to let in whoever comes, write {self.consenting} (and allow=192.168.1.0/24 beside it for one "
+            f"network); for this machine alone, {self.private}",
+        )
+        self.address = address
+
+
+def typed(address: Address) -> str:
+    """An address as people type it, with commas, which shells leave alone."""
+    return str(address).replace("?", ",").replace("&", ",")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +78,7 @@ class ListenerPlan:
 
     `framing` and `ending` (of typed lines) are names; `max_clients` is None for no limit but the hub's.
     `identify` is how its clients are recognised, and `newer_wins` who has a name that two of them claim.
+    `access` is who may come, and `rates` how much each may do.
     """
 
     address: Address
@@ -65,6 +89,9 @@ class ListenerPlan:
     newer_wins: bool = False
     native: str = "off"  # whether native clients come here: "off", "auto" (beside plain ones), "only"
     room: str = ""  # where clients without a protocol chat line by line
+    access: Access = OPEN
+    rates: Rates = UNLIMITED
+    control: bool = False  # for operators, with a token
     known_as: str = ""  # the identity of the one peer that there is, where this is no listener
 
     @property
@@ -116,37 +143,80 @@ def _plan(address: Address, framing: str, ending: str, identify: Rule) -> Listen
             identify = parse_rule(rule)
         except TextError as problem:
             raise PlanError(f"{address}: {problem}") from None
-    native = _native(address)
+    control = address.option("protocol") == CONTROL
+    access, rates = _access(address, control=control), _rates(address)
+    native = "off" if control else _native(address, access)
     if native == "only":
         framing, ending = "none" if address.scheme == "unix+seqpacket" else "u32", "none"
     room = _room(address)
-    if room and native == "only":
+    if room and (control or native == "only"):
         raise PlanError(
-            f"{address}: room= is for plain clients, and protocol=native leaves them out",
-            "write protocol=auto, or leave room= out: native clients join rooms by themselves",
+            f"{address}: room= is for plain clients, and this listener leaves them out",
+            "leave room= out: native clients join rooms by themselves",
         )
-    address = without(address, "identify", "conflict", "protocol", "room")
+    address = without(address, "identify", "conflict", "room", *_OWN)
     most = Options.from_address(without(address, "eol")).max_clients
     # A framing ends messages itself; unframed text needs its line ending.
     own_ending = own_ending or (ending if framing == "none" else "none")
     bare = without(address, "eol", "max_clients")
-    return ListenerPlan(bare, framing, own_ending.lower(), most, identify, newer_wins, native, room)
+    own_ending = own_ending.lower()
+    return ListenerPlan(
+        bare, framing, own_ending, most, identify, newer_wins, native, room, access, rates, control
+    )
 
 
-def _native(address: Address) -> str:
-    """What `protocol=` says of native clients, in the engine's words."""
-    chosen = address.option("protocol") or "plain"
+def _native(address: Address, access: Access) -> str:
+    """What `protocol=` says of native clients, in the engine's words. Only they can show a token."""
+    chosen = address.option("protocol") or ("plain" if access.is_open else "native")
     words = {"plain": "off", "native": "only"}
     if chosen not in words:
         raise PlanError(
-            f"{address}: protocol={chosen} means nothing", "write protocol=plain or protocol=native"
+            f"{address}: protocol={chosen} means nothing",
+            "write protocol=plain, protocol=native or protocol=control",
         )
+    if chosen == "plain" and not access.is_open:
+        raise PlanError(f"{address}: plain clients cannot show what access={access.mode} asks for")
     if words[chosen] != "off" and address.scheme not in NATIVE_SCHEMES:
         raise PlanError(
             f"{address}: native clients do not come over {address.scheme}:",
             f"they come over {', '.join(NATIVE_SCHEMES)}",
         )
     return words[chosen]
+
+
+def _access(address: Address, *, control: bool) -> Access:
+    try:
+        return access_of(address, control=control)
+    except Unconsented as problem:
+        raise AccessUndecided(address, problem) from None
+    except JackfieldError:
+        raise
+    except ValueError as problem:
+        raise PlanError(f"{address}: {problem}") from None
+
+
+def check_bound(plan: ListenerPlan, bound: Address) -> None:
+    """Raise `AccessUndecided` for a socket opened elsewhere that others reach, if nothing says who may."""
+    if plan.address.scheme != "fd":
+        return
+    try:
+        check_access(bound, plan.address, plan.access)
+    except Unconsented as problem:
+        raise AccessUndecided(plan.address, problem) from None
+
+
+def _rates(address: Address) -> Rates:
+    """How much clients of a listener may do: what the address says, else by who can reach it."""
+    default = UNLIMITED if is_local(address) else REMOTE
+    given = {}
+    for name in ("message", "byte", "connect"):
+        text = address.option(f"{name}_rate")
+        if text is not None:
+            try:
+                given[f"{name}s"] = parse_rate(text, sized=name == "byte")
+            except ValueError as problem:
+                raise PlanError(f"{address}: {name}_rate: {problem}") from None
+    return replace(default, **given)
 
 
 def _newer_wins(address: Address) -> bool:
@@ -171,8 +241,7 @@ def _room(address: Address) -> str:
 
 def without(address: Address, *names: str) -> Address:
     """The address without some of its options."""
-    options = {name: value for name, value in address.options if name not in names}
-    return address.without_options().with_options(**options)
+    return replace(address, options=tuple(pair for pair in address.options if pair[0] not in names))
 
 
 def how_to_join(bound: Address, framing: str, ending: str, program: str = "jackfield") -> str:
@@ -220,13 +289,6 @@ def _host_port(bound: Address) -> Sequence[str]:
     return [reachable.host or "127.0.0.1", str(reachable.port)]
 
 
-def is_local(bound: Address) -> bool:
-    """Whether only this machine can reach the address."""
-    if bound.port is None:
-        return True
-    return bound.host is not None and (bound.host in _LOOPBACK or bound.host.startswith("127."))
-
-
 def banner(
     bound: Sequence[tuple[Address, ListenerPlan]],
     *,
@@ -247,8 +309,10 @@ def banner(
     lines = ["Listening; join from another terminal:"]
     for (text, plan), (address, _) in zip(shown, bound, strict=True):
         lines.append(f"  {text:<{wide}}   {bold(how_to_join(address, plan.framing, plan.ending, program))}")
-    if any(not is_local(address) for address, _ in bound):
-        lines.append("  (an address above is reachable from other machines, and whoever reaches it can join)")
+    exposed = [plan.access.allow for address, plan in bound if plan.access.is_open and not is_local(address)]
+    if exposed:
+        who = "whoever reaches it" if None in exposed else "whoever is in its allow="
+        lines.append(f"  (an address above is reachable from other machines, and {who} can join)")
     lines.append("See who is there, pick one by its id or name, talk to it:")
     lines.append("  " + bold(f"{program} clients{control_option}"))
     lines.append("  " + bold(f"{program} talk 1{control_option}"))

@@ -27,8 +27,9 @@ from .display import preview
 from .identities import Identities
 from .journal import Event, Field, Journal, Memory, Throttle
 from .part import P, Part, Parts
-from .plan import DATAGRAMS, SCHEMES, ListenerPlan, comes_in_pieces
+from .plan import DATAGRAMS, SCHEMES, ListenerPlan, check_bound, comes_in_pieces
 from .roster import client_view, endpoint_text, peer_text, short_protocol
+from .security.part import Security
 from .sending import Recipient, Sending, in_turns
 from .settings import Settings as Settings
 from .state import State
@@ -73,6 +74,8 @@ class Hub:
         self.admission = Admission(settings.limits.max_clients)
         self.talkers = Talkers()
         self.native: Native | None = None  # the part that speaks with native clients
+        self.security = Security(self)
+        self.audit = self.security.audit
         self._plans: dict[int, ListenerPlan] = {}  # by the listener's id
         self.dialled: dict[int, ListenerPlan] = {}  # by member id: of connections that this side made
         self._gone: dict[int, int] = {}  # member id -> client id, of those whose end is in the batch at hand
@@ -100,12 +103,8 @@ class Hub:
         """
         limit = jackfield.raise_open_files()[1]
         if self.admission.limit_by_descriptors(limit):
-            self.log(
-                "limited",
-                max_clients=self.admission.max_clients,
-                descriptors=limit,
-                hint="see ulimit -Hn",
-            )
+            facts: dict[str, Field] = {"max_clients": self.admission.max_clients, "descriptors": limit}
+            self.log("limited", **facts, hint="see ulimit -Hn")
         try:
             if succession is not None:
                 self.open_state()
@@ -117,7 +116,7 @@ class Hub:
                     self.add_listener(await jackfield.listen(plan.address, **options), plan)
                 self.open_state()  # behind what may fail, so that a start that failed leaves no file
                 self.identities.load()
-            for part in self._first_parts:
+            for part in (self.security, *self._first_parts):
                 await self.attach(part)
         except BaseException as problem:
             if succession is not None:
@@ -131,11 +130,11 @@ class Hub:
 
     def add_listener(self, listener: Listener, plan: ListenerPlan) -> None:
         """Count a listener as the hub's; who comes through it is not a client yet (`Listener.into`)."""
+        check_bound(plan, listener.address)
         self.listeners.append((listener, plan))
         self._plans[listener.id] = plan
-        self.admission.add_listener(
-            listener.id, most=plan.max_clients, datagrams=listener.protocol in DATAGRAMS
-        )
+        datagrams = listener.protocol in DATAGRAMS
+        self.admission.add_listener(listener.id, most=plan.max_clients, datagrams=datagrams)
 
     def open_state(self) -> None:
         """Have the state that the settings ask for. Raises `StateError`."""
@@ -264,6 +263,8 @@ class Hub:
 
     def _handle(self, now: float, event: jackfield.Event) -> None:
         if isinstance(event, Message):
+            if not self.security.hears(now, event.member, event.data):
+                return
             if self.native is not None and self.native.takes(event.member.id):
                 self.native.received(event.member, event.data)
             else:
@@ -271,7 +272,8 @@ class Hub:
         elif isinstance(event, Joined):
             self._came(now, event.member)
         elif isinstance(event, Left):
-            self._went(now, event.member, event.reason)
+            if self.admission.holds(event.member.listener_id, event.member.id):
+                self._went(now, event.member, event.reason)
         else:
             self.log_seldom(self._refusals, "accept_failed", reason=str(event.error))
 
@@ -288,18 +290,17 @@ class Hub:
     def _came(self, now: float, member: Member) -> None:
         if self.admission.holds(member.listener_id, member.id):
             return  # it was here before a reload
-        reason = self.admission.refusal(member.listener_id)
-        if reason and member.is_connected:  # one that left by itself already is told of as any other
+        stranger = self.security.refusal(now, member, self.plan_of(member))
+        reason = stranger or self.admission.refusal(member.listener_id)
+        if stranger or (reason and member.is_connected):  # one that left by itself is told of as any other
             self.refused += 1
-            self.log_seldom(
-                self._refusals, "refused", protocol=member.protocol, peer=peer_text(member), reason=reason
-            )
+            facts = {"protocol": member.protocol, "peer": peer_text(member)}
+            self.log_seldom(self._refusals, "refused", **facts, reason=reason)
             member.abort()
             return
         self.admission.let_in(member.listener_id, member.id)
         self.joined += 1
-        facts = self._facts(member)
-        self.log_seldom(self._joins, "joined", **facts, local=endpoint_text(member.local))
+        self.log_seldom(self._joins, "joined", **self._facts(member), local=endpoint_text(member.local))
         self.identities.came(now, self._number(member), member)
         if self.native is not None and self.plan_of(member).native == "only":
             self.native.recognised(member)

@@ -1,0 +1,212 @@
+"""Who is let in, as whom, and with which rights: the decision at a client's HELLO and an operator's hello.
+
+Owns no socket and no clock: the listener's plan, where somebody comes from, what was said and the time in, an
+identity and a role out, or a refusal with one of the protocol's codes. What is told to the peer
+is no more than whoever has the token knows anyway: a token that was revoked, or that the hub never made, is
+`bad_token`; the audit log tells them apart. An address that showed several wrong tokens has to wait before
+another wrong one is looked at (`rate_limited`). A right one is let in all the same: guessing 256 bits is no
+danger, and locking out a neighbour would be one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from ..roster import NameRefused, check_name
+from .access import CERTIFICATE, PLAIN
+from .limits import Addresses
+from .roles import MEMBER, includes
+from .tokens import EXPIRED, INVITATION, UNKNOWN, USED, VALID, Token, TokenRefused, Tokens
+
+if TYPE_CHECKING:
+    from ..plan import ListenerPlan
+
+HELLO_WITHIN: Final = 10.0  # seconds from a connection to its HELLO
+
+BAD_TOKEN: Final = "bad_token"
+EXPIRED_TOKEN: Final = "expired_token"
+USED_TOKEN: Final = "used_token"
+FORBIDDEN: Final = "forbidden"
+RATE_LIMITED: Final = "rate_limited"
+OVERLOADED: Final = "overloaded"
+BAD_JSON: Final = "bad_json"
+NAME_TAKEN: Final = "name_taken"
+
+_ASK: Final = "ask whoever runs the hub for an invitation (jackfield invite)"
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What a client's certificate says, once TLS has verified it: its names, and the SHA-256 of it as hex."""
+
+    names: tuple[str, ...]
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """Someone who is let in.
+
+    `identity` is a name that was proven, empty where nothing was; `name` is the one to go by if it is free.
+    `token` is the public id of what was shown. `new_token` is to be told once: what an invitation became.
+    It counts only once the state is on disk: see `Security.admit`.
+    """
+
+    role: str = MEMBER
+    identity: str = ""
+    name: str = ""
+    token: str = ""
+    new_token: str | None = None
+    redeemed: tuple[Token, Token] | None = None  # the invitation as it was, and what it became
+
+
+class Refused(Exception):
+    """Somebody is not let in: a code of the protocol, a sentence, what to do, and what the audit log is told.
+
+    `seldom` marks what may come thousands of times a second.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        hint: str = "",
+        *,
+        reason: str = "",
+        token: str = "",
+        seldom: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.reason = reason or code
+        self.token = token
+        self.seldom = seldom
+
+
+class Gate:
+    """The gate of one hub."""
+
+    def __init__(self, tokens: Tokens, addresses: Addresses) -> None:
+        self._tokens = tokens
+        self._addresses = addresses
+
+    def admit(
+        self,
+        plan: ListenerPlan,
+        host: str | None,
+        hello: Mapping[str, Any],
+        *,
+        now: float,
+        where: str = "",
+        certificate: Certificate | None = None,
+        least: str = MEMBER,
+    ) -> Admitted:
+        """Who that is. `host` is the peer's, None for a Unix socket; `where` is how logs name it.
+
+        `least` is the role that the listener is for. Raises `Refused`.
+        """
+        if not plan.access.admits(host):
+            raise Refused(
+                FORBIDDEN, "this listener is not for your network", reason="not in allow=", seldom=True
+            )
+        name = _name(hello)
+        shown = hello.get("token")
+        if plan.access.mode == CERTIFICATE and (certificate is None or not certificate.names):
+            raise Refused(FORBIDDEN, "this listener asks for a client certificate with a name in it")
+        if shown is None:
+            admitted = self._without_token(plan, name, certificate)
+        else:
+            admitted = self._with_token(plan, host, shown, name, now, where, certificate)
+        if not includes(admitted.role, least):
+            raise Refused(
+                FORBIDDEN,
+                f"this listener is for the role {least}, and yours is {admitted.role}",
+                "ask for a token with more rights",
+                reason=f"role {admitted.role}",
+                token=admitted.token,
+            )
+        return admitted
+
+    def _without_token(self, plan: ListenerPlan, name: str, certificate: Certificate | None) -> Admitted:
+        if plan.access.mode == PLAIN:
+            return Admitted(name=name)
+        if plan.access.mode == CERTIFICATE and certificate is not None:
+            return Admitted(identity=certificate.names[0], name=name or certificate.names[0])
+        raise Refused(BAD_TOKEN, "this listener asks for a token", _ASK, reason="no token")
+
+    def _with_token(
+        self,
+        plan: ListenerPlan,
+        host: str | None,
+        shown: object,
+        name: str,
+        now: float,
+        where: str,
+        certificate: Certificate | None,
+    ) -> Admitted:
+        token = self._tokens.look_up(shown) if isinstance(shown, str) else None
+        state = UNKNOWN if token is None else token.state(now)
+        if token is not None and state == VALID and token.listeners and _where(plan) not in token.listeners:
+            state = "for another listener"
+        if token is None or state != VALID:
+            self._refuse(host, now, token, state)
+            raise AssertionError  # not reached
+        identity = certificate.names[0] if certificate is not None and certificate.names else ""
+        if identity and token.name and token.name != identity:
+            raise Refused(
+                FORBIDDEN, "the token and the certificate name two different clients", token=token.id
+            )
+        if token.kind != INVITATION:
+            identity = identity or token.name or f"token:{token.id}"
+            return Admitted(token.role, identity, token.name or name, token.id)
+        if not token.name and name and self._tokens.named(name, now):
+            raise Refused(NAME_TAKEN, f"{name} is somebody else", "choose another name", token=token.id)
+        try:
+            made, secret = self._tokens.redeem(token, now, name=name, where=where)
+        except TokenRefused as problem:
+            raise Refused(OVERLOADED, str(problem), token=token.id) from problem
+        identity = identity or made.name or f"token:{made.id}"
+        return Admitted(made.role, identity, made.name or name, made.id, secret, (token, made))
+
+    def _refuse(self, host: str | None, now: float, token: Token | None, state: str) -> None:
+        wait = self._addresses.wait(host, now)
+        id_ = "" if token is None else token.id
+        if wait > 0:
+            raise Refused(
+                RATE_LIMITED, "too many wrong tokens came from your address", f"try again in {wait:.0f} s",
+                reason=state, token=id_, seldom=True,
+            )  # fmt: skip
+        seldom = self._addresses.failed(host, now) > 1
+        what = "invitation" if token is not None and token.kind == INVITATION else "token"
+        code, message = {
+            EXPIRED: (EXPIRED_TOKEN, f"the {what} has expired"),
+            USED: (USED_TOKEN, "the invitation was used already"),
+        }.get(state, (BAD_TOKEN, "the hub does not know that token"))
+        raise Refused(code, message, _ASK, reason=state, token=id_, seldom=seldom)
+
+    def take_back(self, admitted: Admitted) -> None:
+        """Who was admitted could not be kept on disk: an invitation is as good as before."""
+        if admitted.redeemed is not None:
+            self._tokens.take_back(*admitted.redeemed)
+
+
+def _where(plan: ListenerPlan) -> str:
+    return str(plan.address.without_options())
+
+
+def _name(hello: Mapping[str, Any]) -> str:
+    """The name that a client asks for; empty for none."""
+    name = hello.get("name")
+    if name is None:
+        return ""
+    try:
+        if not isinstance(name, str):
+            raise NameRefused("a name is a text")
+        check_name(name)
+    except NameRefused as problem:
+        raise Refused(BAD_JSON, str(problem), "choose another name", reason="name") from None
+    return name

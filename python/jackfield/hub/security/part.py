@@ -1,0 +1,160 @@
+"""The security of one hub: its tokens, its gate, what addresses and clients may do in a time.
+
+Owns the order of things where somebody is let in: decide, have it on disk, tell. Everything else decides by
+itself (`gate`, `access`, `limits`, `roles`), given the time.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from ..journal import Field, Throttle
+from ..part import Part
+from ..roster import peer_text
+from ..state_file import StateError
+from .access import DATAGRAMS
+from .gate import OVERLOADED, Admitted, Certificate, Gate, Refused
+from .limits import Addresses, Meter
+from .roles import MEMBER
+from .tokens import Clock, Token, Tokens
+
+if TYPE_CHECKING:
+    from jackfield import Member
+
+    from ..plan import ListenerPlan
+    from ..server import Hub
+
+OF_THE_NETWORK: Final = "its address is not among those of allow="
+
+
+class Security(Part):
+    """What one hub knows of who may come. `hub.security` is there as long as the hub."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._clock = Clock()
+        self.tokens = Tokens(hub.state, os.urandom)
+        self.addresses = Addresses()
+        self.gate = Gate(self.tokens, self.addresses)
+        self.when_revoked: list[Callable[[str], None]] = []
+        """Called with the id of a token that was revoked: whoever came with it is to go."""
+        self.counts: dict[str, int] = {}
+        """What was refused, by reason, since the hub began."""
+        self._told = Throttle()
+        self._meters: dict[int, Meter] = {}  # by member id, of listeners with rates
+
+    async def open(self, hub: Hub) -> None:
+        self.tokens = Tokens(hub.state, os.urandom)
+        self.gate = Gate(self.tokens, self.addresses)
+        self._clock.seen(self.tokens.load())
+
+    def now(self) -> float:
+        """Unix seconds that never go back (`tokens.Clock`)."""
+        return self._clock.tell(self._hub.clock(), time.monotonic())
+
+    # ---------------------------------------------------------------- who comes
+
+    def refusal(self, now: float, member: Member, plan: ListenerPlan) -> str:
+        """Why a newcomer is not let in where it came from; empty when it may."""
+        host = member.peer.host if member.peer.port is not None else None
+        if not plan.access.admits(host):
+            return self._refused(OF_THE_NETWORK)
+        if plan.rates.connects and not self.addresses.connect(host, plan.rates.connects, now):
+            return self._refused(f"more than {plan.rates.connects} connects a second (connect_rate)")
+        if plan.rates.messages or plan.rates.bytes:
+            self._meters[member.id] = Meter(plan.rates, now)
+        return ""
+
+    def _refused(self, reason: str) -> str:
+        self.counts[reason] = self.counts.get(reason, 0) + 1
+        return reason
+
+    def audit(self, who: str, what: str, target: str, outcome: str, **facts: Field) -> None:
+        """Write down who did what to whom, and what came of it. Never a secret."""
+        self._hub.log("audit", who=who, what=what, target=target, outcome=outcome, **facts)
+
+    def hears(self, now: float, member: Member, data: bytes) -> bool:
+        """Whether a message is its client's to say: it was let in, and is within the rates of its listener.
+
+        Who goes beyond them is disconnected. A datagram too many is not heard: its sender need not be who it
+        says.
+        """
+        if not self._hub.admission.holds(member.listener_id, member.id):
+            return False  # it was refused, or kicked, with this on its way
+        meter = self._meters.get(member.id)
+        reason = "" if meter is None else meter.over(len(data), now)
+        if not reason:
+            return True
+        self._refused(reason)
+        hub = self._hub
+        hub.log_seldom(self._told, "limited", id=member.number, peer=peer_text(member), reason=reason)
+        if member.protocol not in DATAGRAMS:
+            hub.kick(member.number, reset=True, by="the hub", why=f"disconnected for {reason}")
+        return False
+
+    def went(self, now: float, client: Any, reason: str) -> None:
+        self._meters.pop(client.member.id, None)
+
+    async def admit(
+        self,
+        plan: ListenerPlan,
+        host: str | None,
+        hello: Mapping[str, Any],
+        *,
+        where: str,
+        certificate: Certificate | None = None,
+        least: str = MEMBER,
+    ) -> Admitted:
+        """Who that is, by what was said first; an invitation is on disk as used before this returns.
+
+        `host` is the peer's address, None for a Unix socket's; `where` is how logs name it. Raises `Refused`.
+        Cancelled, an invitation may have been used.
+        """
+        try:
+            admitted = self.gate.admit(
+                plan, host, hello, now=self.now(), where=where, certificate=certificate, least=least
+            )
+        except Refused as problem:
+            self._refused(problem.code)
+            if not problem.seldom:
+                self._hub.audit(
+                    where, "admit", problem.token, f"refused: {problem.reason}", at=str(plan.address)
+                )
+            raise
+        if admitted.redeemed is not None:
+            try:
+                await self._hub.state.flush()
+            except StateError as problem:
+                self.gate.take_back(admitted)
+                raise Refused(
+                    OVERLOADED, "the hub cannot keep on disk that the invitation was used", "try again later"
+                ) from problem
+            self._hub.audit(
+                where, "redeem", admitted.redeemed[0].id, "done", token=admitted.token, role=admitted.role
+            )
+        return admitted
+
+    # ---------------------------------------------------------------- tokens
+
+    async def revoke(self, id_: str) -> Token | None:
+        """A token lets nobody in any more, and who came with it goes; None if there is none.
+
+        Raises `StateError` when that is not on disk yet.
+        """
+        token = self.tokens.revoke(id_, self.now())
+        if token is not None:
+            for follower in tuple(self.when_revoked):
+                follower(token.id)
+            await self._hub.state.flush()
+        return token
+
+    def figures(self) -> dict[str, Any]:
+        """What `status` shows."""
+        return {
+            "tokens": len(self.tokens),
+            "refused": dict(self.counts),
+            "addresses_waiting": self.addresses.waiting(time.monotonic()),
+        }
