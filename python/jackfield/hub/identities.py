@@ -114,6 +114,8 @@ class Identities:
             return
         self.save(entry)
         native = self._hub.native
+        if native is not None:
+            native.mail.restart(entry.identity)
         newest = None if native is None else native.newest(entry.identity)
         heir = heir if newest is None else newest.client_id
         member = self._hub.member(heir) if heir else None
@@ -148,6 +150,8 @@ class Identities:
             self._log("conflict", **facts, conflict=conflict, reason=reason)
         else:
             self._log("identified", **facts, before=before, connections=claimed.entry.connections)
+        if self._hub.native is not None:
+            self._hub.native.mail.restart(identity)
         return claimed
 
     def _said(self, now: float, client_id: int, member: Member, said: bytes) -> None:
@@ -184,6 +188,11 @@ class Identities:
             if member is not None:
                 self._said(now, client_id, member, found)
         self._wake(now)
+
+    def suggest(self, entry: Entry, name: str) -> None:
+        """Call somebody that, unless the name is taken or an operator gave another one."""
+        self.registry.suggest(entry, name)
+        self.save(entry)
 
     def part_with(self, now: float, client_id: int) -> None:
         """A client is not who it was taken for: what is known of that one is absent, or another's."""
@@ -232,7 +241,12 @@ class Identities:
 
     def absent(self) -> Iterator[dict[str, Any]]:
         """The views of everyone who is known and not there."""
-        return map(absent_view, self.registry.absent())
+        return map(self.absent_facts, self.registry.absent())
+
+    def absent_facts(self, entry: Entry) -> dict[str, Any]:
+        """The view of one that is absent, with what waits for it."""
+        native = self._hub.native
+        return absent_view(entry) | ({} if native is None else native.mail.facts(entry.identity))
 
     def absent_like(self, part: str) -> list[Absent]:
         """Who of them a part of a TARGET means."""
@@ -277,6 +291,8 @@ class Identities:
         """Know an absent one no more."""
         self.registry.forget(entry)
         self._hub.state.delete(KIND, entry.identity)
+        if self._hub.native is not None:
+            self._hub.native.mail.forget(entry.identity)
 
     def rename(self, client_id: int, name: str) -> tuple[str, bool]:
         """Give a client a name; the one before, and whether it lasts. Raises `NameRefused`."""

@@ -343,6 +343,12 @@ class Registry:
         self._sort_in(entry)
         self._clean(entry)
 
+    def suggest(self, entry: Entry, name: str) -> None:
+        """Call it by that name, as far as it is free; one that an operator gave stays."""
+        if not entry.named and self._by_name.get(name, entry) is entry:
+            self._free_name(entry)
+            self._take_name(entry, name)
+
     def _check_free(self, name: str, by: Entry | None) -> None:
         if not name:
             return

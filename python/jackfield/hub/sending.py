@@ -12,16 +12,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import jackfield
 from jackfield import Group, Member
+
+from .plan import comes_in_pieces
+
+if TYPE_CHECKING:
+    from .server import Hub
 
 # UDP over IPv4; for Unix packets, what the kernel's usual send buffer takes.
 PACKET_LIMITS: Final = {"udp": 65_507, "unix+dgram": 200_000, "unix+seqpacket": 200_000}
 CHUNK: Final = 64 * 1024  # bytes of a stream that are queued at a time
 TURN: Final = 250  # clients served before everyone else has a turn
 AT_ONCE: Final = 16  # of those that are sent to: each may take megabytes at once
+LOOK_EVERY: Final = 0.02  # seconds between two looks for room at a native client
 SHOWN: Final = 10  # clients named in a report
 FULL: Final = "its queue is full"
 LEFT: Final = "it left"
@@ -44,6 +51,7 @@ class Recipient:
     name: str  # as a report names it
     ending: bytes
     in_pieces: bool
+    tell: Callable[[bytes], bool] | None = None  # how it is told something, where not by its bytes alone
     queued: int = 0
     failure: str = ""
     skipped: bool = False
@@ -111,7 +119,7 @@ class Sending:
 
     def _begin(self, recipient: Recipient, chunks: list[bytes]) -> list[bytes]:
         """Queue what there is room for; the chunks that must wait for it."""
-        longest = PACKET_LIMITS.get(recipient.member.protocol)
+        longest = PACKET_LIMITS.get(recipient.member.protocol) if recipient.tell is None else None
         if longest is not None and len(chunks[0]) > longest:
             recipient.skipped = True
             recipient.failure = (
@@ -120,6 +128,14 @@ class Sending:
             )
             return []
         try:
+            if recipient.tell is not None:
+                if recipient.tell(chunks[0]):
+                    self._queued(recipient, chunks[0])
+                elif self._wait and recipient.member.is_connected:
+                    return chunks
+                else:
+                    recipient.failure = FULL if recipient.member.is_connected else LEFT
+                return []
             if not self._wait:
                 if self._group.broadcast_nowait(chunks[0], to=[recipient.member]):
                     self._queued(recipient, chunks[0])
@@ -141,7 +157,10 @@ class Sending:
     async def _rest(self, recipient: Recipient, chunks: list[bytes], *, last: bool) -> None:
         try:
             for chunk in chunks:
-                await recipient.member.send(chunk, self._wait)
+                if recipient.tell is not None:
+                    await self._tell_later(recipient, recipient.tell, chunk)
+                else:
+                    await recipient.member.send(chunk, self._wait)
                 self._queued(recipient, chunk)
         except TimeoutError:
             recipient.failure = FULL
@@ -151,6 +170,14 @@ class Sending:
             recipient.failure = LEFT
         if last:
             self._ended(recipient)
+
+    async def _tell_later(self, recipient: Recipient, tell: Callable[[bytes], bool], chunk: bytes) -> None:
+        """Raises TimeoutError when there is no room in time, `ChannelClosed` when it leaves."""
+        async with asyncio.timeout(self._wait):
+            while not tell(chunk):
+                if not recipient.member.is_connected:
+                    raise jackfield.ChannelClosed("it left")
+                await asyncio.sleep(LOOK_EVERY)
 
     def _ended(self, recipient: Recipient) -> None:
         if self.on_end is not None:
@@ -186,6 +213,27 @@ class Sending:
             report["skipped"] = len(skipped)
             report["skipped_because"] = skipped[:SHOWN]
         return report
+
+
+async def begin(hub: Hub, ids: Sequence[int], ending: bytes | None, *, wait: float, by: str) -> Sending:
+    """A send of a hub to these clients; `ending` None is that of each one's listener."""
+    recipients = []
+    for some in in_turns(ids):
+        for member in filter(None, map(hub.member, some)):
+            plan = hub.plan_of(member)
+            is_native = hub.native is not None and hub.native.takes(member.id)
+            recipients.append(
+                Recipient(
+                    member,
+                    str(hub.candidate(member)),
+                    plan.ending_bytes if ending is None else ending,
+                    comes_in_pieces(plan.framing, member.protocol),
+                    partial(hub.native.tell, member, by=by) if hub.native is not None and is_native else None,
+                )
+            )
+        await asyncio.sleep(0)
+    told = partial(hub.told, by=by)
+    return Sending(hub.group, recipients, gone=len(ids) - len(recipients), wait=wait, told=told)
 
 
 def _chunks(data: bytes) -> list[bytes]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jackfield
@@ -27,10 +26,12 @@ from .display import preview
 from .identities import Identities
 from .journal import Event, Field, Journal, Memory, Throttle
 from .part import P, Part, Parts
-from .plan import DATAGRAMS, SCHEMES, ListenerPlan, check_bound, comes_in_pieces
+from .plan import DATAGRAMS, SCHEMES, ListenerPlan, check_bound
+from .rooms.memory_store import MemoryStore
+from .rooms.store import Store
 from .roster import client_view, endpoint_text, peer_text, short_protocol
 from .security.part import Security
-from .sending import Recipient, Sending, in_turns
+from .sending import Sending, begin
 from .settings import Settings as Settings
 from .state import State
 from .state_file import StateUnavailable
@@ -73,6 +74,7 @@ class Hub:
         self.refused = 0
         self.admission = Admission(settings.limits.max_clients)
         self.talkers = Talkers()
+        self.store: Store = MemoryStore()  # of rooms and letters; `Storage` puts it where it lasts
         self.native: Native | None = None  # the part that speaks with native clients
         self.security = Security(self)
         self.audit = self.security.audit
@@ -278,9 +280,13 @@ class Hub:
             self.log_seldom(self._refusals, "accept_failed", reason=str(event.error))
 
     def _said(self, now: float, member: Member, data: bytes) -> None:
+        self.identities.heard(now, self._number(member), member, data)
+        self.heard(now, member, data)
+
+    def heard(self, now: float, member: Member, data: bytes) -> None:
+        """A client said `data`: whoever listens is told."""
         client_id = self._number(member)
         self.memory.add(now, client_id, data)
-        self.identities.heard(now, client_id, member, data)
         self.talkers.heard(client_id, data)
         if self.parts.wants("heard"):
             self.parts.show("heard", now, self._client(member), data)
@@ -351,7 +357,9 @@ class Hub:
     def plan_of(self, member: Member) -> ListenerPlan:
         """What was planned for the listener that this client came through, or for dialling it."""
         plan = self._plans.get(member.listener_id)
-        return self.dialled.get(member.id, GONE) if plan is None else plan
+        if plan is None:
+            plan = self.dialled.get(member.id, GONE)
+        return plan if self.native is None else self.native.plan_of(member.id, plan)
 
     def view(self, client_id: int) -> dict[str, Any] | None:
         """What operators are told of one client; None once it left."""
@@ -432,7 +440,10 @@ class Hub:
         if client is None or not client.member.is_connected:
             return False
         whole = data + (self.plan_of(client.member).ending_bytes if ending is None else ending)
-        if not self.group.broadcast_nowait(whole, to=[client.member]):
+        if self.native is not None and self.native.takes(client.member.id):
+            if not self.native.tell(client.member, whole, by):
+                return False
+        elif not self.group.broadcast_nowait(whole, to=[client.member]):
             return False
         self.told(client.member, whole, by)
         return True
@@ -465,21 +476,7 @@ class Hub:
 
     async def sending(self, ids: Sequence[int], ending: bytes | None, *, wait: float, by: str) -> Sending:
         """A send to these clients, to be passed its data; `ending` None is that of each one's listener."""
-        recipients = []
-        for some in in_turns(ids):
-            for member in filter(None, map(self.member, some)):
-                plan = self.plan_of(member)
-                recipients.append(
-                    Recipient(
-                        member,
-                        str(self.candidate(member)),
-                        plan.ending_bytes if ending is None else ending,
-                        comes_in_pieces(plan.framing, member.protocol),
-                    )
-                )
-            await asyncio.sleep(0)
-        told = partial(self.told, by=by)
-        return Sending(self.group, recipients, gone=len(ids) - len(recipients), wait=wait, told=told)
+        return await begin(self, ids, ending, wait=wait, by=by)
 
     def kick(self, client_id: int, *, reset: bool, by: str, why: str = "kicked") -> None:
         """End a client: after what is queued for it, or with a reset and at once. It is told of as gone."""

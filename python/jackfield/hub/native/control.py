@@ -16,8 +16,10 @@ import jackfield
 from jackfield.portable import from_json
 
 from ..protocol import BAD_REQUEST, Request, RequestError
+from ..security.roles import CONTROLS as RIGHTS
+from ..security.roles import may
 from ..state_file import StateError
-from . import presence
+from . import messages, presence
 from .handshake import Refused
 
 if TYPE_CHECKING:
@@ -29,8 +31,8 @@ ControlRequest = Request
 Control = Callable[["NativeSession", ControlRequest], Awaitable[dict[str, Any] | None]]
 Note = Callable[["NativeSession", dict[str, Any]], None]
 
-CONTROLS: Final[dict[str, Control]] = {**presence.CONTROLS}
-NOTES: Final[dict[str, Note]] = {}
+CONTROLS: Final[dict[str, Control]] = {**messages.CONTROLS, **presence.CONTROLS}
+NOTES: Final[dict[str, Note]] = {**messages.NOTES}
 
 MOST_PENDING: Final = 64  # requests of one client that are being done
 BURST: Final = 1000  # requests and notes of one client at once, and
@@ -70,6 +72,8 @@ def _refusal(session: NativeSession, kind: str, number: int | None) -> Refused |
         raise Refused("unknown_type", f"{kind} behind the handshake")
     if kind not in known:
         return Refused("unknown_type", f"no request of the type {kind[:40]!r} is known")
+    if number is not None and not may(session.role, kind, table=RIGHTS):
+        return Refused("forbidden", f"{kind} is not for the role {session.role}")
     if number is not None and session.pending >= MOST_PENDING:
         return Refused("overloaded", f"{MOST_PENDING} requests are being done already", "wait for answers")
     return None

@@ -1,6 +1,6 @@
 """The first words of a native client and the hub's answer: read, checked, admitted or refused.
 
-Owns what may stand in a HELLO, which version both speak, who a client is (`Gate`), and the keys of sessions:
+Owns what may stand in a HELLO, which version both speak, who a client is (`Who`), and the keys of sessions:
 the hub keeps their SHA-256 and compares it in constant time. Pure: keys and times come in.
 """
 
@@ -10,16 +10,13 @@ import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final
 
 from jackfield.portable import from_json
 
 from ..roster import NameRefused, check_name, means_host
-
-if TYPE_CHECKING:
-    from jackfield import Address
-
-    from ..plan import ListenerPlan
+from ..security.gate import Admitted
+from ..security.roles import MEMBER
 
 VERSIONS: Final = (1,)
 PATIENCE: Final = 10.0  # seconds from the connection to a whole HELLO
@@ -27,7 +24,9 @@ MOST_SERVICES: Final = 64
 LONGEST_WORD: Final = 64  # characters of an instance, of a service, of a session's id
 LONGEST_AGENT: Final = 120
 LONGEST_KEY: Final = 128  # characters of a session's key, of a token
-SAID: Final = "said:"  # what begins an identity that a client merely claims
+SAID: Final = "said:"  # what begins an identity that a client merely claims,
+PROVEN: Final = "native:"  # one that was proven, and
+TOKEN: Final = "token:"  # that of a token without a name
 
 
 class Refused(Exception):
@@ -70,36 +69,26 @@ class Hello:
 
 
 @dataclass(frozen=True, slots=True)
-class Admitted:
-    """Who a client is. An `identity` that is `proven` may have any number of sessions.
+class Who:
+    """Who a client is. An `identity` that was `proven` may have any number of sessions.
 
-    `new_token` is what the client is to use from now on, in place of the invitation that it redeemed.
+    `name` is what it wants to be called, where that does not follow from the identity.
     """
 
     identity: str = ""
-    role: str = "member"
-    token_id: str = ""
-    new_token: str = ""
+    name: str = ""
+    role: str = MEMBER
+    token: str = ""
     proven: bool = False
 
-
-class Gate(Protocol):
-    """Who is let in, and as whom."""
-
-    def admit(
-        self, plan: ListenerPlan, peer: Address | None, hello: Mapping[str, Any], certificate: Any = None
-    ) -> Admitted:
-        """Who this is, coming through a listener with that plan. Raises `Refused`."""
-
-
-class OpenGate:
-    """Everybody is a member, and who they say they are."""
-
-    def admit(
-        self, plan: ListenerPlan, peer: Address | None, hello: Mapping[str, Any], certificate: Any = None
-    ) -> Admitted:
-        name = hello.get("name") or ""
-        return Admitted(f"{SAID}{name}" if name else "")
+    @classmethod
+    def of(cls, admitted: Admitted) -> Who:
+        """A name that was merely said makes an identity like what plain clients say."""
+        if not admitted.identity:
+            identity = f"{SAID}{admitted.name}" if admitted.name else ""
+            return cls(identity, "", admitted.role, admitted.token)
+        kind = "" if admitted.identity.startswith(TOKEN) else PROVEN
+        return cls(f"{kind}{admitted.identity}", admitted.name, admitted.role, admitted.token, True)
 
 
 def read_hello(payload: bytes | memoryview) -> Hello:
@@ -159,9 +148,9 @@ def _check_name(name: str) -> None:
     try:
         check_name(name)
     except NameRefused as problem:
-        raise Refused("name_taken", str(problem), "choose another name") from None
+        raise Refused("bad_json", str(problem), "choose another name") from None
     if means_host(name):
-        raise Refused("name_taken", f"{name!r} means a host as a target", "choose another name")
+        raise Refused("bad_json", f"{name!r} means a host as a target", "choose another name")
 
 
 def choose_version(theirs: Sequence[int], ours: Sequence[int] = VERSIONS) -> int:

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import secrets
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import jackfield
@@ -33,13 +34,16 @@ from ..client import Client
 from ..journal import Throttle
 from ..part import Part
 from ..roster import peer_text, version
-from . import control, handshake, streams
-from .handshake import Admitted, Gate, Hello, OpenGate, Refused
+from ..security.gate import Refused as NotAdmitted
+from . import control, handshake, streams, talk
+from .handshake import Hello, Refused, Who
+from .mail import Mail
 from .presence import Presence, client_view
 from .session import CONNECTED, ENDED, HELD, NativeSession
 from .standin import StandIn
 
 if TYPE_CHECKING:
+    from ..plan import ListenerPlan
     from ..server import Hub
 
 HELD_FOR: Final = 60.0  # seconds that a session outlives its connection
@@ -69,19 +73,21 @@ class Follower:
 class Native(Part):
     """The native clients of one hub."""
 
-    def __init__(self, *, gate: Gate | None = None, held_for: float = HELD_FOR) -> None:
-        self.gate: Gate = gate or OpenGate()
+    def __init__(self, *, held_for: float = HELD_FOR) -> None:
         self.held_for = held_for
         self.sessions: dict[int, NativeSession] = {}  # with a connection, by its member's id
         self.presence = Presence(self)
-        self.services: dict[str, streams.Service] = {}  # of the hub itself, by name
+        self.mail = Mail(self)
+        self.services: dict[str, streams.Service] = {talk.SERVICE: talk.opened}  # of the hub, by name
         self.shared: dict[int, Any] = {}  # handlers of streams that many clients have in common
         self._by_key: dict[str, NativeSession] = {}  # by session id, the held ones too
         self._by_identity: dict[str, list[NativeSession]] = {}  # with a connection; the newest last
         self._held: dict[NativeSession, None] = {}  # the one held longest first
         self._greeting: dict[int, float] = {}  # members without a session, and until when they may be
-        self._wanting: dict[int, tuple[Hello, Admitted, float]] = {}  # who waits for a name, and until when
+        self._admitting: dict[int, asyncio.Task[None]] = {}  # by member id: HELLOs that are being judged
+        self._wanting: dict[int, tuple[Hello, Who, str, float]] = {}  # who waits for a name, and until when
         self._followers: list[Follower] = []
+        self._plans: dict[int, tuple[ListenerPlan, ListenerPlan]] = {}  # by identity, with what they become
         self._looking: asyncio.TimerHandle | None = None
         self._throttle = Throttle()
         self._next_shared = FIRST_SHARED
@@ -91,9 +97,14 @@ class Native(Part):
         self.hub = hub
         self.switch: Any = StandIn(hub.group)
         hub.native = self
+        if self._revoked not in hub.security.when_revoked:
+            hub.security.when_revoked.append(self._revoked)
+        await self.mail.open(hub.store)
+        self._look_later()
 
     async def close(self) -> None:
         self.presence.close()
+        await self.mail.close()
         if self._looking is not None:
             self._looking.cancel()
             self._looking = None
@@ -170,6 +181,8 @@ class Native(Part):
         """A member's connection has ended."""
         self._greeting.pop(member.id, None)
         self._wanting.pop(member.id, None)
+        if member.id in self._admitting:
+            self._admitting.pop(member.id).cancel()
         session = self.sessions.pop(member.id, None)
         if session is None:
             self.switch.left(member.id)
@@ -181,6 +194,7 @@ class Native(Part):
         self.presence.changed(session.client_id, "went", view)
         self.presence.watch(session, on=False)
         self._unlist(session)
+        self.mail.restart(session.identity)
         session.held = self.switch.hold(member.id)
         session.state = HELD
         if for_good or session.held is None:
@@ -198,21 +212,40 @@ class Native(Part):
     def _greet(self, member: Member, frame: Frame) -> None:
         if frame.kind != CONTROL or frame.stream:
             raise Refused("bad_frame", f"kind {frame.kind} before the hello")
-        if member.id in self._wanting:
-            raise Refused("unknown_type", "a second message before the welcome")
+        if member.id in self._wanting or member.id in self._admitting:
+            raise Refused("bad_frame", "a second frame before the welcome")
         hello = handshake.read_hello(frame.payload)
         handshake.choose_version(hello.versions)
-        admitted = self.gate.admit(self.hub.plan_of(member), member.peer, hello.body, None)
-        session = self._earlier(hello, admitted)
-        if session is not None:
-            self._resume(member, hello, session)
-        elif self._holder(member, hello, admitted):
-            self._wanting[member.id] = hello, admitted, self.now() + NAME_PATIENCE
-            self._look_later()
-        else:
-            self._begin(member, hello, admitted)
+        self._admitting[member.id] = asyncio.create_task(self._admit(member, hello))
 
-    def _earlier(self, hello: Hello, admitted: Admitted) -> NativeSession | None:
+    async def _admit(self, member: Member, hello: Hello) -> None:
+        hub = self.hub
+        host = member.peer.host if member.peer.port is not None else None
+        try:
+            await hub.gate.wait()  # a reload under way ends first
+            admitted = await hub.security.admit(
+                hub.plan_of(member), host, hello.body, where=peer_text(member)
+            )
+            self._admitting.pop(member.id, None)
+            who, token = Who.of(admitted), admitted.new_token or ""
+            session = self._earlier(hello, who)
+            if session is not None and self._resume(member, hello, session):
+                return
+            if self._holder(member, hello, who):
+                self._wanting[member.id] = hello, who, token, self.now() + NAME_PATIENCE
+                self._look_later()
+            else:
+                self._begin(member, hello, who, token)
+        except (Refused, NotAdmitted) as problem:
+            self._admitting.pop(member.id, None)
+            facts = problem.facts if isinstance(problem, Refused) else {}
+            self.refuse(member, Refused(problem.code, problem.message, problem.hint, **facts))
+        except Exception as problem:  # a fault of ours harms no other client
+            self._admitting.pop(member.id, None)
+            hub.log("fault", event="hello", error=f"{type(problem).__name__}: {problem}")
+            self.refuse(member, Refused("overloaded", "a fault of the hub; its log has it"))
+
+    def _earlier(self, hello: Hello, who: Who) -> NativeSession | None:
         """The session that the client goes on with; None for a new one. Raises `Refused`."""
         wanted = hello.session
         session = None if wanted is None else self._by_key.get(wanted.id)
@@ -220,52 +253,58 @@ class Native(Part):
             return None
         if not handshake.key_matches(wanted.key, session.digest):
             raise Refused("bad_session", "that session has another key")
-        if admitted.identity != session.identity:
+        if who.identity != session.identity:
             raise Refused("bad_session", "that session is somebody else's")
         return session if session.state == HELD else None
 
-    def _holder(self, member: Member, hello: Hello, admitted: Admitted) -> str:
+    def _holder(self, member: Member, hello: Hello, who: Who) -> str:
         """Who else is called what this client says it is called; empty for nobody that matters."""
-        if admitted.proven or not admitted.identity or self.hub.plan_of(member).newer_wins:
+        if who.proven or not who.identity or self.hub.plan_of(member).newer_wins:
             return ""
-        for session in self._by_identity.get(admitted.identity, ()):
-            if not hello.instance or session.instance != hello.instance:
+        for session in self._by_identity.get(who.identity, ()):
+            if session.instance != hello.instance:
                 return f"client {session.client_id}"
-        entry = self.hub.identities.registry.known_as(admitted.identity)
+        entry = self.hub.identities.registry.known_as(who.identity)
         if entry is not None and entry.client_id:
             holder = self.hub.member(entry.client_id)
             if holder is not None and holder.id not in self.sessions:
                 return f"client {entry.client_id}"
         return ""
 
-    def _begin(self, member: Member, hello: Hello, admitted: Admitted) -> None:
+    def _begin(self, member: Member, hello: Hello, who: Who, token: str) -> None:
         key = secrets.token_urlsafe(24)
         session = NativeSession(
             self,
             member,
             hello,
-            admitted,
+            who,
             session_id=secrets.token_hex(8),
             digest=handshake.key_digest(key),
             now=self.hub.clock(),
         )
         self._by_key[session.id] = session
-        self._list(session)
-        more = {"token": admitted.new_token} if admitted.new_token else {}
+        self._list(session, who.name)
+        more = {"token": token} if token else {}
         self._welcome(session, hello, key, resumed=False, received=0, **more)
         self._tell("began", session)
 
-    def _resume(self, member: Member, hello: Hello, session: NativeSession) -> None:
+    def _resume(self, member: Member, hello: Hello, session: NativeSession) -> bool:
+        """Go on with a session; False when what its client lacks is not kept any more."""
         assert hello.session is not None
-        received = self.switch.resume(member.id, session.held, hello.session.received)
+        try:
+            received = self.switch.resume(member.id, session.held, hello.session.received)
+        except ValueError:
+            self._finish(session, "frames that its client lacks were not kept any more")
+            return False
         session.held = None
         self._held.pop(session, None)
         session.attach(member, hello)
         self._list(session)
         self._welcome(session, hello, hello.session.key, resumed=True, received=received)
         self._tell("resumed", session)
+        return True
 
-    def _list(self, session: NativeSession) -> None:
+    def _list(self, session: NativeSession, name: str = "") -> None:
         """A session has a connection from now on."""
         self._greeting.pop(session.member_id, None)
         self._wanting.pop(session.member_id, None)
@@ -276,7 +315,9 @@ class Native(Part):
             if member is not None:
                 now, identities = self.hub.clock(), self.hub.identities
                 identities.part_with(now, session.client_id)  # its own word counts more than its host
-                identities.recognise(now, session.client_id, member, session.identity, newer=True)
+                claimed = identities.recognise(now, session.client_id, member, session.identity, newer=True)
+                if name and not claimed.entry.named:
+                    identities.suggest(claimed.entry, name)
 
     def _unlist(self, session: NativeSession) -> None:
         same = self._by_identity.get(session.identity)
@@ -308,6 +349,7 @@ class Native(Part):
             }
         )
         self.presence.changed(session.client_id, "came")
+        self.mail.restart(session.identity)
         self.hub.log_seldom(
             self._throttle,
             "welcomed",
@@ -316,6 +358,28 @@ class Native(Part):
             agent=session.agent,
             resumed=resumed,
         )
+
+    # ---------------------------------------------------------------- what is said
+
+    def said(self, session: NativeSession, data: bytes) -> None:
+        """A client said something to the hub: it is heard as what any client says."""
+        member = session.member
+        if member is not None and session.state == CONNECTED:
+            self.hub.heard(self.hub.clock(), member, data)
+
+    def tell(self, member: Member, data: bytes, by: str) -> bool:
+        """Say something to a client; whether there was room. Raises `FramingError` for what is too long."""
+        session = self.sessions.get(member.id)
+        return session is not None and talk.tell(self, session, data, by)
+
+    def plan_of(self, member_id: int, plan: ListenerPlan) -> ListenerPlan:
+        """The plan of a member's listener as it is for native clients, whose messages have boundaries."""
+        if member_id not in self.sessions:
+            return plan
+        found = self._plans.get(id(plan))
+        if found is None:
+            found = self._plans[id(plan)] = plan, replace(plan, framing="native", ending="none")
+        return found[1]
 
     # ---------------------------------------------------------------- ends
 
@@ -343,6 +407,14 @@ class Native(Part):
         for session in list(self.sessions.values()):
             session.send_control(payload)
 
+    def _revoked(self, token: str) -> None:
+        """A token counts no more: who came with it goes."""
+        for session in [each for each in self._by_key.values() if each.token_id == token]:
+            if session.state == HELD:
+                self._finish(session, "its token was revoked")
+            else:
+                self.end(session, "bad_token", "the token was revoked")
+
     def _finish(self, session: NativeSession, reason: str) -> None:
         session.state = ENDED
         self._held.pop(session, None)
@@ -369,15 +441,15 @@ class Native(Part):
         """End handshakes that take too long, give names that became free, end sessions that nobody wants."""
         self._looking = None
         now, group = self.now(), self.hub.group
-        for member_id, (hello, admitted, until) in list(self._wanting.items()):
+        for member_id, (hello, who, token, until) in list(self._wanting.items()):
             member = group.member(member_id)
             if member is None:
                 continue
-            holder = self._holder(member, hello, admitted)
+            holder = self._holder(member, hello, who)
             if not holder:
-                self._begin(member, hello, admitted)
+                self._begin(member, hello, who, token)
             elif now > until:
-                name = admitted.identity.partition(":")[2]
+                name = who.identity.removeprefix(handshake.SAID)
                 problem = Refused(
                     "name_taken", f"{holder} is called {name!r}", "choose another name, or end that one"
                 )
@@ -409,12 +481,14 @@ class Native(Part):
             "role": session.role,
             "instance": session.instance,
             "sessions": len(same),
+            **self.mail.facts(session.identity),
             # Two sessions of one identity have the same name, and no conflict.
             **({"conflict": ""} if len(same) > 1 else {}),
         }
 
     def came(self, now: float, client: Client) -> None:
-        self.presence.changed(client.id, "came")
+        if not self.is_greeting(client.member.id):
+            self.presence.changed(client.id, "came")
 
     def went(self, now: float, client: Client, reason: str) -> None:
         if client.member.id not in self.sessions:

@@ -13,7 +13,7 @@ import jackfield
 from jackfield.portable import CONTROL, Frame, to_json
 
 from ..roster import default_name
-from .handshake import Admitted, Hello
+from .handshake import Hello, Who
 
 if TYPE_CHECKING:
     from jackfield import Member
@@ -43,7 +43,7 @@ class NativeSession:
         native: Native,
         member: Member,
         hello: Hello,
-        admitted: Admitted,
+        who: Who,
         *,
         session_id: str,
         digest: bytes,
@@ -52,9 +52,9 @@ class NativeSession:
         self.native = native
         self.id = session_id
         self.digest = digest  # of its key
-        self.identity = admitted.identity
-        self.role = admitted.role
-        self.token_id = admitted.token_id
+        self.identity = who.identity
+        self.role = who.role
+        self.token_id = who.token
         self.state = CONNECTED
         self.since = now
         self.until = 0.0  # while it is held: when it ends

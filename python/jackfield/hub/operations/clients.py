@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .. import protocol
 from ..dialling import why_away
-from ..identities import absent_view, candidate_of
+from ..identities import candidate_of
 from ..identity import Entry
 from ..protocol import BAD_REQUEST, Request, RequestError
 from ..roster import short_protocol
@@ -47,7 +47,8 @@ async def clients(session: Session, request: Request) -> dict[str, Any]:
         await session.reply(protocol.event(request.id, {"clients": views}))
         await asyncio.sleep(0)  # thousands of views must not hold up the clients
     for entries in in_turns(absent, PAGE):
-        views = [view for entry in entries if wanted(view := absent_view(entry) | why_away(hub, entry))]
+        known = (hub.identities.absent_facts(entry) | why_away(hub, entry) for entry in entries)
+        views = [view for view in known if wanted(view)]
         count += len(views)
         await session.reply(protocol.event(request.id, {"clients": views}))
         await asyncio.sleep(0)

@@ -1,0 +1,49 @@
+"""The content of messages between clients: `text`, or `data` in base64, and how long one may be. Pure."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any, Final
+
+from ..protocol import BAD_REQUEST, REFUSED, RequestError
+
+if TYPE_CHECKING:
+    from ..protocol import Request
+
+LONGEST: Final = 32 * 1024  # bytes of one message
+EXPIRES: Final = 7 * 86_400.0  # seconds that a message waits
+LONGEST_WAIT: Final = 90 * 86_400.0
+
+
+def name_of(identity: str) -> str:
+    """What an identity is called where nothing else is known."""
+    return identity.partition(":")[2] or identity
+
+
+def data_of(body: dict[str, Any]) -> bytes:
+    """The bytes of a message."""
+    text = body.get("text")
+    return text.encode("utf-8", "replace") if isinstance(text, str) else base64.b64decode(body["data"])
+
+
+def content_of(request: Request) -> tuple[dict[str, Any], int]:
+    """`text` or `data` as they came, and how many bytes that is. Raises `RequestError`."""
+    if ("text" in request.arguments) == ("data" in request.arguments):
+        raise RequestError(BAD_REQUEST, f"{request.op} needs either 'text' or 'data'")
+    if "text" in request.arguments:
+        text = request.text("text")
+        size, body = len(text.encode("utf-8", "surrogatepass")), {"text": text}
+    else:
+        data = request.data("data")
+        size, body = len(data), {"data": base64.b64encode(data).decode()}
+    if size > LONGEST:
+        raise RequestError(REFUSED, f"a message of {size} bytes is too long: at most {LONGEST}")
+    return body, size
+
+
+def content(data: bytes) -> dict[str, Any]:
+    """Bytes as a message has them: as text where they are some."""
+    try:
+        return {"text": data.decode()}
+    except UnicodeDecodeError:
+        return {"data": base64.b64encode(data).decode()}
