@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import marshal
+import os
 import select
 import signal
 import socket
@@ -95,6 +96,7 @@ class Process:
     def __init__(self, path: Path, connection: socket.socket, patience: float) -> None:
         self._calls = Calls(connection)
         self._path = path
+        self._file = os.stat(path)
         self._patience = patience
         self._writer: Writer | None = None
         self._searching = Searching(path, lambda call, result: self._calls.answer([_answer(call, result)]))
@@ -151,7 +153,7 @@ class Process:
     def _do(self, calls: list[Call], *, is_told: bool = True) -> bool:
         """Do a group and answer it; False when it has to be tried again."""
         try:
-            writer = self._writer = self._writer or Writer(self._path)
+            writer = self._writer = self._writer or Writer(self._path, self._file)
             if all(call[1] in LOOKS for call in calls):
                 answers = [self._call(writer, call) for call in calls]
             else:
@@ -159,7 +161,7 @@ class Process:
                     answers = [self._call(writer, call) for call in calls]
                 self._unindexed = True
         except (sqlite3.Error, OSError, MemoryError) as problem:
-            if self._writer is not None:  # what it thinks of the file may be wrong by now
+            if not is_transient(problem) and self._writer is not None:  # it may be wrong about the file
                 self._writer.close()
                 self._writer = None
             if isinstance(problem, sqlite3.Error) and not is_transient(problem):
@@ -203,18 +205,19 @@ class Process:
 
     def _index(self, *, is_idle: bool) -> None:
         now = time.monotonic()
-        if self._writer is None or not self._unindexed:
+        if not self._unindexed:
             return
         if not is_idle and now - self._indexed < INDEXED_UNDER_LOAD:
             return
         self._indexed = now
         try:
+            self._writer = self._writer or Writer(self._path, self._file)
             self._unindexed = self._writer.index(INDEXED_AT_ONCE) > 0
         except (sqlite3.Error, OSError, MemoryError):
             self._unindexed = False  # until something is written again
 
 
-def is_transient(problem: sqlite3.Error) -> bool:
+def is_transient(problem: Exception) -> bool:
     """Whether it may go away by itself: a full disk, a lock."""
     return getattr(problem, "sqlite_errorname", "").startswith(TRANSIENT)
 

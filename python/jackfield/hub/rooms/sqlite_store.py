@@ -97,6 +97,11 @@ class SqliteStore(Store):
             raise
         return cls(path, lock, patience)
 
+    @property
+    def writer(self) -> int | None:
+        """The pid of the process that has the file; None while there is none."""
+        return None if self._link is None else self._link.process.pid
+
     # ---------------------------------------------------------------------------------------- rooms
 
     async def open_room(self, name: str, *, at: float, topic: str | None = None) -> RoomFacts:

@@ -55,12 +55,14 @@ class _Sender:
 class Writer:
     """The one connection that writes. Its methods are the calls of `Store`, as `marshal` knows values."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, file: os.stat_result) -> None:
+        """Raises `OSError` where the path has another file than that one, and `sqlite3.Error`."""
+        self._path = path
+        self._file = file
+        self._check_file()
         self.connection = connect(path)
         self.connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT}")
         self._durable = True
-        self._path = path
-        self._file = os.stat(path)
         self._rooms: dict[str, _Room] = {}
         self._senders: dict[tuple[int, str], _Sender] = {}
         self._new: list[Row] = []  # messages that are not inserted yet
