@@ -70,7 +70,7 @@ clean:  ## remove everything that was built or installed
 # An editable installation: Python changes count at once, Rust changes build anew.
 .venv/installed: .venv/pip $(NATIVE)
 	@echo 'jackfield: building the native engine and installing it into .venv (a minute or two the first time)'
-	@PIP_QUIET=1 $(BIN)/maturin develop --release --quiet
+	@PIP_QUIET=1 $(BIN)/maturin develop --release --quiet --extras web
 	@touch $@
 
 .venv/tools: .venv/pip pyproject.toml

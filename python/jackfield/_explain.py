@@ -25,9 +25,9 @@ class Explanation:
     """One sentence."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Bytes (``queued_bytes``, ``unacknowledged``, ``unread`` in this kernel, ``unclaimed`` in this program),
-    messages (``queued_messages``), seconds (``stalled``, ``silent``, ``last_received``, ``last_sent`` ago),
-    counts (``unanswered`` retransmissions and probes, ``broken_frames`` skipped), ``error``; None where it is
-    not known."""
+    messages (``queued_messages``), seconds (``stalled``, ``silent``, ``last_received``, ``last_sent`` ago;
+    ``round_trip`` of a TCP connection), counts (``unanswered`` retransmissions and probes, ``broken_frames``
+    skipped), ``error``; None where it is not known."""
 
     def __str__(self) -> str:
         return self.text

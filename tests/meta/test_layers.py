@@ -33,7 +33,8 @@ MAY_USE = {
     "diagnosis": {"diagnosis"},
     "demos": {"demos"},
     "console": {"console", "hub"},
-    "cli": {"cli", "console", "demos", "diagnosis", "hub", "recording"},
+    "web": {"web", "hub"},
+    "cli": {"cli", "console", "demos", "diagnosis", "hub", "recording", "web"},
     "recording": {"recording"},
     "testing": {"testing"},
 }

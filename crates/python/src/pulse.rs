@@ -25,6 +25,7 @@ pub fn pulse<'py>(core: &SharedCore, py: Python<'py>, id: LinkId) -> PyResult<Op
     facts.set_item("is_received", pulse.is_received)?;
     facts.set_item("stalled", pulse.stall.map(|stall| seconds(stall.since_ns)))?;
     facts.set_item("silent", pulse.info.map(|info| f64::from(info.silent_ms()) / 1e3))?;
+    facts.set_item("round_trip", pulse.info.map(|info| f64::from(info.rtt_us) / 1e6))?;
     facts.set_item("unanswered", pulse.info.map_or(0, |info| info.retransmits.max(info.probes)))?;
     facts.set_item("vanished_after", (pulse.vanished_ns > 0).then(|| seconds(pulse.vanished_ns)))?;
     facts.set_item("last_received", pulse.last.0.map(seconds))?;

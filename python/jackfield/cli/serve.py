@@ -41,6 +41,7 @@ from ..hub.state import choose_path as choose_state
 from ..hub.successor import Succession, inherited_socket
 from ..hub.text import TextError, line_ending, parse_size
 from ..recording.retention import Keep
+from ..web import Web
 from .configuring import trying
 from .console import HubWindow, has_terminal
 from .succession import command, keep, told
@@ -73,6 +74,7 @@ def settings_of(
     *,
     config: str | None,
     metrics: str | None,
+    web: str | None,
     framing: str,
     eol: str,
     max_clients: int | None,
@@ -125,6 +127,7 @@ def settings_of(
         ],
         config=None if config in (None, "none") else Path(config),
         metrics=_metrics_address(metrics),
+        web=_web_address(web),
     )
 
 
@@ -165,6 +168,15 @@ def _metrics_address(text: str | None) -> jackfield.Address | None:
     return address
 
 
+def _web_address(text: str | None) -> jackfield.Address | None:
+    if text is None:
+        return None
+    address = jackfield.Address.from_command_line(text)
+    if address.scheme not in ("tcp", "tls"):
+        raise PlanError(f"--web {text}: the web console is served over TCP", "such as 127.0.0.1:8080")
+    return address
+
+
 def _size(option: str, text: str) -> int:
     size = parse_size(text)
     if size == 0:
@@ -187,7 +199,9 @@ async def _main(settings: Settings, handed: int | None, *, live: bool, form: str
         with succession.or_nothing():
             await succession.receive(settings.listeners, settings.limits)
     hub = Hub(
-        settings, parts=parts_of(settings), first_id=1 if succession is None else succession.held.next_id
+        settings,
+        parts=[*parts_of(settings), Web(settings.web)],
+        first_id=1 if succession is None else succession.held.next_id,
     )
     operators = Operators(hub)
     reloader = hub.reloader = Reloader(hub, operators, command(), os.environ)

@@ -77,6 +77,12 @@ def serve(
             "--metrics", metavar="ADDRESS", help="Figures for Prometheus at /metrics, such as 127.0.0.1:9100."
         ),
     ] = None,
+    web: Annotated[
+        str | None,
+        typer.Option(
+            "--web", metavar="ADDRESS", help="The web console (see `console --web`), such as 127.0.0.1:8080."
+        ),
+    ] = None,
     config: Annotated[
         str | None,
         typer.Option("--config", metavar="FILE", help="Configuration file; 'none' for none. Else see above."),
@@ -130,6 +136,7 @@ def serve(
         addresses or [],
         config=config,
         metrics=metrics,
+        web=web,
         log_format=log_format,
         framing=framing,
         eol=eol,

@@ -45,7 +45,7 @@ class Operators:
     @property
     def working(self) -> int:
         """How many of their requests are being done, those for a reload aside."""
-        return sum(session.working for session in self._sessions)
+        return sum(session.working for session in (*self._sessions, *self._hub.within))
 
     async def claim(self, *, inherited: int | None = None) -> None:
         """Become the hub of this control path, by an inherited lock or a new one.

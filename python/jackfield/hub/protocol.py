@@ -61,16 +61,18 @@ What cannot be read as a request is answered with an `error` whose `id` is null.
     record_end of, reason?                            ok {}; the recording `of` has its own ok behind its rest
     cancel     of                                     ends the logs, talk, watch, record or ask with that
                                                       id; ok {}
+    web_link   address?                               ok {url, address, expires}: a link that logs in once
     stop       -                                      ok {}, then the hub ends
     flush      -                                      ok {state, config}: what should last is on disk there
     reload     timeout?                               ok {pid, predecessor, kept, not_kept: [{id, name,
                                                       reason}], seconds, paused}, then the hub hangs up
 
 A view says who a client is (`id`, `name`, `protocol`, `local`, `peer`, `pid`, `uid`), how it goes (`since`,
-bytes and messages both ways, `queued`, `dropped`, `framing`, `explain`) and what is known of it: `state`
-("connected" or "absent"), `tags`, `note`; with an identity also `identity`, `connections`, `first_seen`; in
-conflict `conflict`, the name that it claims and another one has. The view of one that is absent has no `id`
-(null) and nothing that only a connection has; `since` is when it left (as `last_seen`), `peer` where it was.
+bytes and messages both ways, `queued`, `dropped`, `framing`, `explain`, over TCP `round_trip` in seconds) and
+what is known of it: `state` ("connected" or "absent"), `tags`, `note`; with an identity also `identity`,
+`connections`, `first_seen`; in conflict `conflict`, the name that it claims and another one has. The view of
+one that is absent has no `id` (null) and nothing that only a connection has; `since` is when it left (as
+`last_seen`), `peer` where it was.
 
 `state` in a request is "connected" (the default), "absent" or "all". rename, tag, note and forget take one
 that is absent by its name. `lasting` says whether it outlives the connection; if so, it is on disk.

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from jackfield import Address, Member, Statistics
+    from jackfield import Address, Explanation, Member, Statistics
 
 _SHORT: Final = {"unix+dgram": "dgram", "unix+seqpacket": "seqpacket"}
 _DEFAULT_NAME: Final = re.compile(r"(tcp|udp|unix|dgram|seqpacket|serial)-([1-9]\d*)")
@@ -107,7 +107,7 @@ def peer_text(member: Member) -> str:
 
 
 def client_view(
-    member: Member, name: str, statistics: Statistics, framing: str, explanation: str
+    member: Member, name: str, statistics: Statistics, framing: str, explanation: Explanation
 ) -> dict[str, Any]:
     """Everything that `jackfield clients --json` says about one client."""
     credentials = member.credentials
@@ -125,8 +125,11 @@ def client_view(
         "queued": statistics.queued_bytes,
         "dropped": statistics.dropped_messages,
         "framing": framing,
-        "explain": explanation,
+        "explain": str(explanation),
     }
+    round_trip = explanation.facts.get("round_trip")
+    if round_trip is not None:
+        view["round_trip"] = round(round_trip, 6)
     if credentials is not None:
         view["pid"], view["uid"] = credentials[0], credentials[1]
     return view

@@ -41,6 +41,7 @@ from .target import Absent, Candidate
 if TYPE_CHECKING:
     from .native import Native
     from .reload import Reloader
+    from .session import Session
     from .successor import Succession
 
 LOGGED_AT_MOST = 2000  # of joins, and of leaves, in LOGGED_EVERY seconds; a flood is counted instead
@@ -78,6 +79,7 @@ class Hub:
         self.native: Native | None = None  # the part that speaks with native clients
         self.security = Security(self)
         self.audit = self.security.audit
+        self.within: set[Session] = set()  # operators in this process: see `within.py`
         self._plans: dict[int, ListenerPlan] = {}  # by the listener's id
         self.dialled: dict[int, ListenerPlan] = {}  # by member id: of connections that this side made
         self._gone: dict[int, int] = {}  # member id -> client id, of those whose end is in the batch at hand
@@ -369,7 +371,7 @@ class Hub:
         try:
             framing = self.plan_of(member).framing
             statistics = self.group.statistics(member)
-            explanation = str(self.group.explain(member))
+            explanation = self.group.explain(member)
             view = client_view(member, self._name(member), statistics, framing, explanation)
             view |= self.identities.facts(client_id)
             return view | (self.native.facts(client_id) if self.native is not None else {})

@@ -23,7 +23,7 @@ class Settings:
     (`state_required`) does not start, and another goes on without and says so. `config` is the file that
     the settings were read from, if there is one. `log_directory` is where everything that is said is
     recorded, as much of it as `log_keep` says; None is nowhere. `metrics` is where Prometheus finds the
-    figures.
+    figures, `web` where the web console is served from the start.
     """
 
     listeners: Sequence[ListenerPlan]
@@ -38,3 +38,4 @@ class Settings:
     log_keep: Keep = KEEP
     dials: Sequence[DialPlan] = ()
     metrics: Address | None = None
+    web: Address | None = None

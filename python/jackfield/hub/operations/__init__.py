@@ -22,6 +22,7 @@ from . import (
     scripts,
     sends,
     watch,
+    web,
 )
 
 if TYPE_CHECKING:
@@ -43,4 +44,5 @@ OPERATIONS: Final[dict[str, Operation]] = {
     **scripts.OPERATIONS,
     **sends.OPERATIONS,
     **watch.OPERATIONS,
+    **web.OPERATIONS,
 }

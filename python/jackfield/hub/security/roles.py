@@ -76,6 +76,7 @@ OPERATIONS: Final[dict[str, Right]] = {
     "token_revoke": _RULING,
     "invite": _RULING,
     "audit": Right(ADMIN),
+    "web_link": _RULING,
 }
 """What operators ask for (`hub/operations/`), over the control socket and over TLS."""
 

@@ -1,0 +1,110 @@
+"""uvicorn in a loop that is somebody else's: no signals, no logging, no process of its own.
+
+Owns the socket's life, and the time that a browser may take to say what it wants.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+from collections.abc import Iterator
+from typing import Any, Final
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+CONNECTIONS: Final = 256
+FIRST_REQUEST: Final = 10.0  # seconds from a connection to its first request, with TLS
+LONGEST_MESSAGE: Final = 8 * 1024 * 1024  # bytes of one WebSocket message
+
+
+class _Impatient(H11Protocol):
+    """A connection that says nothing, or very slowly, is closed."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._late = self.loop.call_later(FIRST_REQUEST, self._give_up)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._late.cancel()
+        super().connection_lost(exc)
+
+    def _give_up(self) -> None:
+        if self.cycle is None and self.transport is not None:
+            self.transport.abort()
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """They are the hub's."""
+        yield
+
+
+class Server:
+    """One application on one listening socket, from `start` to `stop`."""
+
+    def __init__(self, app: ASGIApp, listening: socket.socket, *, tls: ssl.SSLContext | None = None) -> None:
+        config = uvicorn.Config(
+            app,
+            loop="none",
+            http=_Impatient,
+            ws="websockets-sansio",
+            ws_max_size=LONGEST_MESSAGE,
+            ws_per_message_deflate=False,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=True,
+            proxy_headers=False,
+            limit_concurrency=CONNECTIONS,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=1,
+            h11_max_incomplete_event_size=32 * 1024,
+        )
+        config.load()
+        config.ssl = tls
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        self._server = _Server(config)
+        self._listening = listening
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Serve from now on."""
+        self._task = asyncio.create_task(self._server.serve(sockets=[self._listening]))
+        while not self._server.started and not self._task.done():  # noqa: ASYNC110 - uvicorn has no event
+            await asyncio.sleep(0)
+        if self._task.done():
+            self._task.result()
+
+    async def stop(self) -> None:
+        """End every connection, and the socket."""
+        if self._task is None:
+            return
+        self._server.should_exit = True
+        await asyncio.gather(self._task, return_exceptions=True)
+        self._task = None
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket at an IP address or localhost; no name server is asked. Raises OSError."""
+    numeric = "127.0.0.1" if host == "localhost" else host
+    flags = socket.AI_PASSIVE | socket.AI_NUMERICHOST
+    family, _, _, _, where = socket.getaddrinfo(numeric, port, type=socket.SOCK_STREAM, flags=flags)[0]
+    listening = socket.socket(
+        family, socket.SOCK_STREAM, socket.IPPROTO_TCP
+    )  # asyncio sets nodelay only then
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(where)
+        listening.listen(128)
+        listening.setblocking(False)
+    except BaseException:
+        listening.close()
+        raise
+    return listening

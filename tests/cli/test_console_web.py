@@ -1,0 +1,83 @@
+"""`jackfield console --web` and `serve --web`: the link, where it leads, and what a reload leaves of it."""
+
+from __future__ import annotations
+
+import json
+import socket
+import urllib.error
+import urllib.request
+from typing import Any
+
+from programs import HubProcess, StartHub, wait_for
+
+
+def link(hub: HubProcess, *more: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(hub.do("console", "--web", "--json", *more))
+    return found
+
+
+def ask(
+    address: str, path: str, *, body: dict[str, Any] | None = None, cookie: str = ""
+) -> tuple[int, Any, str]:
+    """Status, answer, and the cookie that was set."""
+    data = None if body is None else json.dumps(body).encode()
+    headers = {"origin": address, "content-type": "application/json", "cookie": cookie}
+    try:
+        with urllib.request.urlopen(
+            urllib.request.Request(address + path, data, headers), timeout=10
+        ) as answer:
+            set_cookie = (answer.headers["set-cookie"] or "").partition(";")[0]
+            return answer.status, json.loads(answer.read()), set_cookie
+    except urllib.error.HTTPError as problem:
+        return problem.code, json.loads(problem.read()), ""
+
+
+def test_a_link_logs_in_once(hub: HubProcess) -> None:
+    made = link(hub)
+    address, _, code = made["url"].partition("/login#")
+    assert address == made["address"]
+    status, _, cookie = ask(address, "/api/v1/login", body={"code": code})
+    assert status == 200
+    assert ask(address, "/api/v1/status", cookie=cookie)[1]["clients"] == 0
+    assert ask(address, "/api/v1/login", body={"code": code})[0] == 401
+    assert hub.do("console", "--web").decode().startswith(f"{address}/login#")
+
+
+def test_the_console_survives_a_reload(hub: HubProcess) -> None:
+    made = link(hub)
+    address, _, code = made["url"].partition("/login#")
+    _, _, cookie = ask(address, "/api/v1/login", body={"code": code})
+    before = ask(address, "/api/v1/status", cookie=cookie)[1]["pid"]
+    hub.do("reload")
+
+    def successor() -> Any:
+        try:
+            return ask(address, "/api/v1/status", cookie=cookie)
+        except (urllib.error.URLError, ConnectionError):
+            return None
+
+    status, found, _ = wait_for(successor, "the console of the successor")
+    assert status == 200
+    assert found["pid"] != before
+    hub.do("stop")
+
+
+def test_a_fixed_address_is_served_from_the_start(start_hub: StartHub) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+    hub = start_hub("tcp://127.0.0.1:0", "--web", f"127.0.0.1:{port}")
+    assert ask(f"http://127.0.0.1:{port}", "/api/v1/session")[0] == 401
+    assert link(hub)["address"] == f"http://127.0.0.1:{port}"
+    again = hub.run("console", "--web", "--address", "127.0.0.1:1")
+    assert (again.returncode, b"already" in again.stderr) == (1, True)
+
+
+def test_other_machines_need_a_certificate(hub: HubProcess) -> None:
+    refused = hub.run("console", "--web", "--address", "0.0.0.0:0")
+    assert refused.returncode == 1
+    assert b"certificate" in refused.stderr
+
+
+def test_its_options_need_it(hub: HubProcess) -> None:
+    refused = hub.run("console", "--json")
+    assert (refused.returncode, b"add --web" in refused.stderr) == (2, True)
