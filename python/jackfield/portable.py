@@ -78,6 +78,7 @@ __all__ = [  # noqa: RUF022 - as sorted() has them
     "encode",
     "framed",
     "from_json",
+    "harmless",
     "to_json",
 ]
 
@@ -251,6 +252,14 @@ def _number(value: dict[str, Any], name: str, limit: int) -> int:
     if not 0 <= found <= limit:
         raise ProtocolError("bad_json", f"the member {name} is {found}, and may be 0 to {limit}")
     return found
+
+
+def harmless(text: str) -> str:
+    """Text of another side for a terminal: what steers one, or draws nothing, becomes escapes."""
+    if text.isprintable():
+        return text
+    escapes = (each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+    return "".join(escapes)
 
 
 # Events -------------------------------------------------------------------------------------------
@@ -602,7 +611,7 @@ class Connection:
     def open(self, header: dict[str, Any]) -> int:
         """Open a stream: ``to`` (a hub's: ``from``), ``service``, ``credit``. Gives its number."""
         session = self._session
-        credit = _number(header, "credit", MAX_CREDIT)
+        credit: int = header["credit"]
         payload = to_json(header)
         number = session.last_mine + 2 if session.last_mine else (1 if self.is_client else 2)
         session.last_mine = number
@@ -687,37 +696,36 @@ class Connection:
             self._was_greeted(value, events)
 
     def _was_greeted(self, hello: dict[str, Any], events: list[Any]) -> None:
-        offered = [each for each in _member(hello, "versions", list) if type(each) is int]
+        versions = hello.get("versions")
+        offered = [each for each in versions if type(each) is int] if isinstance(versions, list) else []
         common = set(offered) & set(self.versions)
         if not common:
             known = ", ".join(map(str, sorted(self.versions)))
             raise ProtocolError("unsupported_version", f"this hub speaks version {known} of the protocol",
                                 "update whichever side is older")  # fmt: skip
-        instance = _member(hello, "instance", str)
-        if (
-            not 1 <= len(instance) <= 64
-            or not instance.isascii()
-            or not instance.isprintable()
-            or "/" in instance
-        ):
-            raise ProtocolError(
-                "bad_json", "the member instance is not 1 to 64 printable ASCII characters without /"
-            )
-        for name in ("name", "token", "agent"):
-            if hello.get(name) is not None:
-                _member(hello, name, str)
+        for name, longest in (("name", 64), ("instance", 64), ("agent", 120), ("token", 128)):
+            text = hello.get(name) or ""
+            if not isinstance(text, str) or len(text) > longest or not text.isprintable():
+                raise ProtocolError("bad_json", f"{name} is not a text of {longest} printable characters")
         services = hello.get("services", [])
-        if not isinstance(services, list) or len(services) > 64 or not all(type(s) is str for s in services):
-            raise ProtocolError("bad_json", "the member services is not a list of at most 64 texts")
+        if not isinstance(services, list) or len(services) > 32 or not all(type(s) is str for s in services):
+            raise ProtocolError("bad_json", "services is not a list of at most 32 texts")
         if hello.get("session") is not None:
-            session = _member(hello, "session", dict)
-            _member(session, "id", str)
-            _member(session, "key", str)
-            _number(session, "received", 2**63)
+            self._check_earlier(hello)
         self._version = max(common)
         self._hello = hello
         self._state = "deciding"
         events.append(Greeted(hello))
+
+    @staticmethod
+    def _check_earlier(hello: dict[str, Any]) -> None:
+        try:
+            session = _member(hello, "session", dict)
+            _member(session, "id", str)
+            _member(session, "key", str)
+            _number(session, "received", 2**63 - 1)
+        except ProtocolError as error:
+            raise ProtocolError("bad_session", error.message) from None
 
     def _was_answered(self, kind: str, value: dict[str, Any], events: list[Any]) -> None:
         if kind == "error":
@@ -829,10 +837,12 @@ class Connection:
             raise ProtocolError("stream_state", f"stream {number} was opened before")
         _member(header, "service", str)
         if self.is_client:
-            _member(_member(header, "from", dict), "id", str)
-        else:
+            _member(_member(header, "from", dict), "id", int)
+        elif header.get("to") is not None and type(header["to"]) is not int:
             _member(header, "to", str)
-        credit = _number(header, "credit", MAX_CREDIT)
+        credit = _number(header, "credit", 2**63)
+        if credit > MAX_CREDIT:
+            raise ProtocolError("credit_overflow", f"stream {number} was granted more than {MAX_CREDIT}")
         session.last_theirs = number
         session.streams[number] = _Stream(mine=False, can_send=credit, can_receive=0)
         if sum(not each.mine and not each.is_room for each in session.streams.values()) > self._max_streams:

@@ -29,12 +29,13 @@ NAMED_TUPLES = (
     "_replace",
 )  # public, in spite of their names
 MAY_USE = {
-    "hub": {"hub", "recording"},
+    "hub": {"hub", "recording", "native"},
+    "native": {"native"},
     "diagnosis": {"diagnosis"},
     "demos": {"demos"},
     "console": {"console", "hub"},
     "web": {"web", "hub"},
-    "cli": {"cli", "console", "demos", "diagnosis", "hub", "recording", "web"},
+    "cli": {"cli", "console", "demos", "diagnosis", "hub", "native", "recording", "web"},
     "recording": {"recording"},
     "testing": {"testing"},
 }

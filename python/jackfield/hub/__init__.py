@@ -45,9 +45,16 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["Client", "HookClient", "Hub", "Part", "serve"]
+__all__ = ["Client", "HookClient", "Hub", "Part", "connect", "serve"]
 
-_HOMES = {"Client": "client", "HookClient": "hooks", "Hub": "server", "Part": "part", "serve": "embedded"}
+_HOMES = {
+    "Client": "client",
+    "connect": ".native.client",  # the application beside this one
+    "HookClient": "hooks",
+    "Hub": "server",
+    "Part": "part",
+    "serve": "embedded",
+}
 
 
 def __getattr__(name: str) -> Any:
