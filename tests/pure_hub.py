@@ -92,7 +92,12 @@ class PureHub:
             earlier = self.sessions.get((event.hello.get("session") or {}).get("id"))
             number = next(self._numbers)
             fresh = {"id": f"s{number}", "key": f"k{number}"}
-            members = {"id": number, "name": event.hello.get("name", ""), "role": "member", "session": fresh}
+            members = {
+                "id": str(number),
+                "name": event.hello.get("name", ""),
+                "role": "member",
+                "session": fresh,
+            }
             connection.welcome(members, 0.0, resume=earlier)
             self.sessions[connection.session_id] = connection
         elif isinstance(event, portable.Opened):

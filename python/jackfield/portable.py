@@ -837,8 +837,8 @@ class Connection:
             raise ProtocolError("stream_state", f"stream {number} was opened before")
         _member(header, "service", str)
         if self.is_client:
-            _member(_member(header, "from", dict), "id", int)
-        elif header.get("to") is not None and type(header["to"]) is not int:
+            _member(_member(header, "from", dict), "id", str)
+        elif header.get("to") is not None:
             _member(header, "to", str)
         credit = _number(header, "credit", 2**63)
         if credit > MAX_CREDIT:

@@ -141,7 +141,7 @@ def test_messages_are_handed_on_once(run: Runner) -> None:
     async def hear(hub: PureHub, client: Client) -> None:
         letter = {
             "type": "message",
-            "from": {"id": 9, "name": "dev"},
+            "from": {"id": "9", "name": "dev"},
             "at": 5.0,
             "text": "hello",
             "number": 3,

@@ -46,8 +46,8 @@ MAX_MESSAGE = 16 << 20
 class Peer:
     """The client at the other end of a stream."""
 
-    id: int | None
-    """Its number at the hub; None for a stream that was opened by name."""
+    id: str | None
+    """What the hub calls its connection; None for a stream that was opened from here."""
     name: str
 
     def __str__(self) -> str:

@@ -104,9 +104,9 @@ class Client:
     # ---------------------------------------------------------------- who this is
 
     @property
-    def id(self) -> int:
-        """This connection's number at the hub."""
-        return int(self.welcome.get("id", 0))
+    def id(self) -> str:
+        """What the hub calls this connection; another one after each reconnection."""
+        return str(self.welcome.get("id", ""))
 
     @property
     def name(self) -> str:
@@ -145,7 +145,7 @@ class Client:
     # ---------------------------------------------------------------- streams
 
     async def open(
-        self, peer: int | str, *, service: str = "channel", timeout: float | None = None
+        self, peer: str, *, service: str = "channel", timeout: float | None = None
     ) -> StreamChannel:
         """Open a stream to a client, by name or id; a plain client has the service ``channel``.
 
@@ -169,7 +169,7 @@ class Client:
 
     # ---------------------------------------------------------------- requests and messages
 
-    async def request(self, peer: int | str, data: bytes, timeout: float | None = None) -> bytes:
+    async def request(self, peer: str, data: bytes, timeout: float | None = None) -> bytes:
         """Ask a client, and get its answer.
 
         Raises ``PeerRefused`` if there is no such client or it answers nobody, ``RequestRefused`` if it could
@@ -185,7 +185,7 @@ class Client:
         """
         return self._requests.answering(answer)
 
-    async def message(self, peer: int | str, data: bytes | str, *, expires: float | None = None) -> str:
+    async def message(self, peer: str, data: bytes | str, *, expires: float | None = None) -> str:
         """Send a message to a client that may be absent: ``delivered``, or ``waiting`` for its return.
 
         ``expires`` is how many seconds it may wait. Raises ``RequestRefused``, ``SessionLost`` (then it may

@@ -25,7 +25,8 @@ REMEMBERED = 10_000
 class Person:
     """One client of the hub, as the hub lists it."""
 
-    id: int
+    id: str
+    """What the hub calls its connection; empty for one who is absent."""
     name: str
     state: str
     """``connected``, ``absent`` ..."""
@@ -43,7 +44,7 @@ class Person:
             view.get(key) for key in ("id", "name", "state", "services", "since")
         )
         return cls(
-            id_ if isinstance(id_, int) else 0,
+            id_ if isinstance(id_, str) else "",
             name if isinstance(name, str) else "",
             state if isinstance(state, str) else "",
             view.get("native") is True,
@@ -129,7 +130,7 @@ class People:
 
     # ---------------------------------------------------------------- messages
 
-    async def write(self, peer: int | str, data: bytes | str, expires: float | None) -> str:
+    async def write(self, peer: str, data: bytes | str, expires: float | None) -> str:
         """Send a message; ``delivered`` or ``waiting``."""
         self._sequence += 1
         body: dict[str, Any] = {"to": peer, "sequence": self._sequence}
@@ -187,5 +188,5 @@ def _read_letter(message: dict[str, Any]) -> Letter | None:
         except (binascii.Error, ValueError, TypeError):
             return None
     name, id_ = (sender.get("name"), sender.get("id")) if isinstance(sender, dict) else (sender, None)
-    peer = Peer(id_ if isinstance(id_, int) else None, name if isinstance(name, str) else "")
+    peer = Peer(id_ if isinstance(id_, str) else None, name if isinstance(name, str) else "")
     return Letter(peer, data, float(at) if isinstance(at, (int, float)) else 0.0)

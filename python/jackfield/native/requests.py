@@ -70,10 +70,10 @@ class Requests:
 
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
-        self._asked: dict[int | str, _Asked] = {}
-        self._opening: dict[int | str, asyncio.Lock] = {}
+        self._asked: dict[str, _Asked] = {}
+        self._opening: dict[str, asyncio.Lock] = {}
 
-    async def ask(self, peer: int | str, data: bytes, timeout: float | None) -> bytes:
+    async def ask(self, peer: str, data: bytes, timeout: float | None) -> bytes:
         """The peer's answer. Raises ``PeerRefused``, ``RequestRefused``, ``ChannelLost``, ``TimedOut``."""
         try:
             async with asyncio.timeout(timeout):
@@ -92,11 +92,11 @@ class Requests:
         except TimeoutError as error:
             if isinstance(error, JackfieldError):
                 raise
-            late = TimedOut(f"{portable.harmless(str(peer))} has not answered within {timeout:g} s")
+            late = TimedOut(f"{portable.harmless(peer)} has not answered within {timeout:g} s")
             late.timeout = timeout
             raise late from None
 
-    async def _stream_to(self, peer: int | str) -> _Asked:
+    async def _stream_to(self, peer: str) -> _Asked:
         lock = self._opening.setdefault(peer, asyncio.Lock())
         async with lock:
             asked = self._asked.get(peer)
@@ -105,7 +105,7 @@ class Requests:
                 asked.task.add_done_callback(lambda _: self._forget(peer, asked))
             return asked
 
-    def _forget(self, peer: int | str, asked: _Asked | None) -> None:
+    def _forget(self, peer: str, asked: _Asked | None) -> None:
         if self._asked.get(peer) is asked:
             del self._asked[peer]
             self._opening.pop(peer, None)

@@ -63,11 +63,11 @@ class Streams:
 
     # ---------------------------------------------------------------- opening and taking
 
-    async def open(self, peer: int | str, service: str, timeout: float | None) -> StreamChannel:
+    async def open(self, peer: str, service: str, timeout: float | None) -> StreamChannel:
         """Open a stream to a client. Raises ``PeerRefused``, ``TimedOut``, ``SessionLost``. Cancelled, it is
         reset."""
         self._session.check_open()
-        other = Peer(peer, "") if isinstance(peer, int) else Peer(None, peer)
+        other = Peer(None, peer)
         number = self._machine.open({"to": peer, "service": service, "credit": WINDOW})
         channel = self._channels[number] = StreamChannel(self, number, other, service)
         accepted = self._opening[number] = asyncio.get_running_loop().create_future()
