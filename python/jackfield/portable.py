@@ -1,10 +1,12 @@
 """The Jackfield protocol in one file: the standard library and nothing else, on any system with Python 3.8.
 
-Copy this file alone and import it. From pure to thin shell:
+Copy this file alone and run ``python3 portable.py --help``, or import it. From pure to thin shell:
 
 - the codec: ``Frame``, ``encode``, ``decode``, and ``Deframer`` for transports that are streams;
 - ``Connection``: either end of a session as a state machine. Messages and the time go in, events and messages
-  come out; it opens nothing, reads no clock and draws no random numbers.
+  come out; it opens nothing, reads no clock and draws no random numbers;
+- ``connect``: a blocking client over TCP, TLS and Unix sockets, which comes back when its connection is lost;
+- the command line: ``join``, ``clients``, ``message``, ``request``.
 
 docs/protocol.md is the specification (P-001 and so on are its rules), tests/vectors/protocol settles every
 doubt. The package itself uses the codec and the state machine from here, so the file is long on purpose:
@@ -13,74 +15,35 @@ divided, it could not be copied alone.
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import hashlib
+import hmac
 import json
+import random
+import secrets
+import select
+import selectors
+import socket
+import ssl
 import struct
+import sys
+import threading
+import time
+import urllib.parse
 from collections import deque
-from typing import Any, Iterator, NamedTuple  # noqa: UP035 - this file runs on Python 3.8
+from typing import Any, Callable, Iterator, NamedTuple, Sequence  # noqa: UP035 - this file runs on Python 3.8
 
 __all__ = [  # noqa: RUF022 - as sorted() has them
-    "ACK",
-    "ACK_BYTES",
-    "ACK_DELAY",
-    "ACK_FRAMES",
-    "Accepted",
-    "Acknowledged",
-    "CANCELLED",
-    "CONTROL",
-    "CREDIT",
-    "CREDIT_EXCEEDED",
-    "Connection",
-    "Control",
-    "Credited",
-    "DATA",
-    "Data",
-    "Deframer",
-    "END",
-    "Ended",
-    "FORBIDDEN",
-    "FRAME_COST",
-    "Failed",
-    "Frame",
-    "Greeted",
-    "HANDSHAKE",
-    "HEADER",
-    "KINDS",
-    "MAGIC",
-    "MAX_CREDIT",
-    "MAX_MESSAGE",
-    "MAX_PAYLOAD",
-    "MAX_STREAMS",
-    "MORE",
-    "NO_SUCH_PEER",
-    "NO_SUCH_SERVICE",
-    "OPEN",
-    "OVERLOADED",
-    "Opened",
-    "PASSING",
-    "PEER_GONE",
-    "PING",
-    "PONG",
-    "Ponged",
-    "ProtocolError",
-    "REFUSED",
-    "RESET",
-    "RESETS",
-    "RETAINED",
-    "ROOM_STREAMS",
-    "SHARED",
-    "STREAM_STATE",
-    "TIMEOUT",
-    "TOO_MANY_STREAMS",
-    "VERSION",
-    "WasReset",
-    "Welcomed",
-    "decode",
-    "encode",
-    "framed",
-    "from_json",
-    "harmless",
-    "to_json",
-]
+    "ACK", "ACK_BYTES", "ACK_DELAY", "ACK_FRAMES", "Accepted", "Acknowledged", "CANCELLED", "CONTROL",
+    "CREDIT", "CREDIT_EXCEEDED", "Client", "Connection", "Control", "Credited", "DATA", "Data", "Deframer",
+    "END", "Ended", "FORBIDDEN", "FRAME_COST", "Failed", "Frame", "Greeted", "HANDSHAKE", "HEADER", "KINDS",
+    "Letter", "Line", "MAGIC", "MAX_CREDIT", "MAX_MESSAGE", "MAX_PAYLOAD", "MAX_STREAMS", "MORE",
+    "NO_SUCH_PEER", "NO_SUCH_SERVICE", "OPEN", "OVERLOADED", "Opened", "PASSING", "PEER_GONE", "PING", "PONG",
+    "Place", "Ponged", "ProtocolError", "REFUSED", "RESET", "RESETS", "RETAINED", "ROOM_STREAMS", "Refused",
+    "Room", "SHARED", "STREAM_STATE", "Stream", "TIMEOUT", "TOO_MANY_STREAMS", "VERSION", "WasReset",
+    "Welcomed", "connect", "decode", "encode", "framed", "from_json", "harmless", "main", "to_json",
+]  # fmt: skip
 
 VERSION = 1
 MAGIC = b"\x8fJACK\r\n\x1a"
@@ -359,15 +322,8 @@ class _Stream:
     """One conversation. Invariant: at least one direction has not ended."""
 
     __slots__ = (
-        "accepted",
-        "can_receive",
-        "can_send",
-        "ended_here",
-        "ended_there",
-        "inside",
-        "is_room",
-        "mine",
-    )
+        "accepted", "can_receive", "can_send", "ended_here", "ended_there", "inside", "is_room", "mine",
+    )  # fmt: skip
 
     def __init__(self, *, mine: bool, can_send: int, can_receive: int, is_room: bool = False) -> None:
         self.mine = mine
@@ -950,3 +906,805 @@ class Connection:
         self._is_over = self._state == "open" or error.code not in PASSING
         self._state = "failed"
         events.append(Failed(error.code, error.message, error.hint, False))
+
+
+# A blocking client --------------------------------------------------------------------------------
+
+WINDOW = 256 << 10
+"""Credit that a peer gets for one stream of this client."""
+SERVICES = ("channel", "request")
+FATAL = ("unsupported_version", "bad_token", "expired_token", "used_token", "forbidden", "bad_magic")
+"""Refusals that another attempt meets again."""
+FIRST_DELAY, LONGEST_DELAY = 0.1, 30.0
+MOST_LETTERS = 10_000
+MOST_BYTES = 16 << 20
+"""Of a message."""
+
+
+class Refused(ConnectionError):
+    """The hub, or a peer, says no; ``code`` is the protocol's word for why."""
+
+    def __init__(self, code: str, message: str, hint: str | None = None) -> None:
+        super().__init__(harmless(f"{message} ({code}); {hint}" if hint else f"{message} ({code})"))
+        self.code = code
+
+
+class Place(NamedTuple):
+    """Where a hub is: ``tcp://host:port``, ``tls://host:port?pin=sha256:HEX&invitation=jf_...``, ``unix:///path``."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+    pin: str | None
+    token: str | None
+
+    @classmethod
+    def parse(cls, text: str) -> Place:
+        """Read an address, or an invitation. Raises ``ValueError``."""
+        wrong = f"{text!r} is not the address of a hub; write tcp://host:port, tls:// or unix:///path"
+        try:
+            url = urllib.parse.urlsplit(text if "://" in text else f"tcp://{text}")
+            port = url.port
+        except ValueError:
+            raise ValueError(wrong) from None
+        options = dict(urllib.parse.parse_qsl(url.query))
+        pin, token = options.get("pin"), options.get("invitation") or options.get("token")
+        if url.scheme == "unix" and (url.path or url.netloc):
+            path = urllib.parse.unquote(url.netloc + url.path)
+            return cls("unix", "", 0, "\0" + path[1:] if path.startswith("@") else path, pin, token)
+        if url.scheme not in ("tcp", "tls") or port is None:
+            raise ValueError(wrong)
+        return cls(url.scheme, url.hostname or "127.0.0.1", port, "", pin, token)
+
+    def open(self, timeout: float) -> Any:
+        """A connected socket. Raises ``OSError``."""
+        if self.scheme == "unix":
+            plain = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            plain.settimeout(timeout)
+            try:
+                plain.connect(self.path)
+            except OSError:
+                plain.close()
+                raise
+            return plain
+        plain = socket.create_connection((self.host, self.port), timeout)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.scheme == "tcp":
+            return plain
+        try:
+            return self._encrypted(plain)
+        except BaseException:
+            plain.close()
+            raise
+
+    def _encrypted(self, plain: socket.socket) -> Any:
+        context = ssl.create_default_context()
+        if self.pin is not None:
+            # The pin says which certificate it has to be, and so more than its name and issuer.
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        found = context.wrap_socket(plain, server_hostname=self.host)
+        if self.pin is not None:
+            seen = hashlib.sha256(found.getpeercert(binary_form=True) or b"").hexdigest()
+            wanted = self.pin.rpartition(":")[2].replace("-", "").lower()
+            if not hmac.compare_digest(seen, wanted):
+                found.close()
+                raise ssl.SSLError(f"the certificate of {self.host} is sha256:{seen}, and not the pinned one")
+        return found
+
+
+def connect(
+    address: str,
+    *,
+    name: str | None = None,
+    token: str | None = None,
+    services: Sequence[str] = SERVICES,
+    timeout: float = HANDSHAKE,
+    reconnect: bool = True,
+) -> Client:
+    """Join a hub, within ``timeout`` seconds: ``with connect("tcp://host:7000", name="x") as client``.
+
+    Raises ``ValueError`` for what is no address, ``OSError`` if nobody can be reached, and of these
+    ``Refused`` if the hub does not want this client, and ``TimeoutError``. With ``reconnect`` it comes back by itself
+    when the connection is lost, and its session goes on.
+    """
+    place = Place.parse(address)
+    hello = {"instance": secrets.token_hex(8), "agent": "jackfield portable", "services": list(services)}
+    hello.update({key: said for key, said in (("name", name), ("token", token or place.token)) if said})
+    client = Client(place, hello, timeout, reconnect=reconnect)
+    try:
+        client._until(lambda: client._welcomes or client._ended, timeout, "the hub has not answered")
+        if client._ended is not None:
+            raise client._ended
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+class Letter(NamedTuple):
+    """A message that another client sent."""
+
+    sender: str
+    data: bytes
+    at: float
+    """Seconds since 1970."""
+
+
+class Client:
+    """A session with a hub. A thread of its own keeps it; every method may be called from any thread.
+
+    Waits end with ``TimeoutError`` after their ``timeout`` in seconds (None: never), and with ``OSError``
+    when the client has ended.
+    """
+
+    def __init__(self, place: Place, hello: dict[str, Any], timeout: float, *, reconnect: bool) -> None:
+        """``connect`` makes one."""
+        self._place, self._machine = place, Connection(hello=hello)
+        self._services: Sequence[str] = hello["services"]
+        self._timeout, self._reconnect = timeout, reconnect
+        self._changed = threading.Condition(threading.RLock())
+        self._welcomes = self._number = self._sequence = 0
+        self._ended: Exception | None = None
+        self._is_closing = False
+        self._answers: dict[int, dict[str, Any] | None] = {}
+        self._letters: deque[tuple[int, Letter]] = deque()
+        self._handed: dict[int, None] = {}
+        self._streams: dict[int, Stream] = {}
+        self._opened: dict[str, deque[Stream]] = {}
+        self._asking: dict[str, tuple[Stream, dict[int, bytes | None]]] = {}
+        self._answering: Callable[[str, bytes], bytes] | None = None
+        self.events: deque[dict[str, Any]] = deque(maxlen=1_000)
+        """What the hub told besides: ``came``, ``went``, ``room_joined`` ...; the newest thousand."""
+        self._woken, self._wake = socket.socketpair()
+        self._woken.setblocking(False)
+        self._thread = threading.Thread(target=self._run, name="jackfield", daemon=True)
+        self._thread.start()
+
+    @property
+    def name(self) -> str:
+        """What others know this client by."""
+        return str(self._machine.welcomed.get("name", ""))
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection now."""
+        return self._machine.is_open
+
+    # What a program asks for
+
+    def control(self, op: str, *, timeout: float | None = None, **arguments: Any) -> dict[str, Any]:
+        """Ask the hub by a control message. Raises ``Refused``."""
+        with self._changed:
+            self._number += 1
+            number = self._number
+            self._answers[number] = None
+            try:
+                self._do(lambda: self._machine.control({"type": op, "n": number, **arguments}))
+                self._until(lambda: self._answers[number] is not None, timeout, f"{op} was not answered")
+                answer = self._answers[number] or {}
+            finally:
+                del self._answers[number]
+        if answer.get("type") == "error":
+            raise Refused(str(answer.get("code")), str(answer.get("message")), answer.get("hint"))
+        return answer
+
+    def clients(self, timeout: float | None = None) -> list[dict[str, Any]]:
+        """Who is there: ``id``, ``name``, ``state``, ``services`` ... of each."""
+        return list(self.control("clients", timeout=timeout).get("clients") or ())
+
+    def message(self, peer: str, data: bytes | str, timeout: float | None = None) -> str:
+        """Send a message to a client that may be absent: ``delivered``, or ``waiting``."""
+        body: dict[str, Any] = (
+            {"text": data} if isinstance(data, str) else {"data": base64.b64encode(data).decode()}
+        )
+        with self._changed:
+            self._sequence += 1
+            body["sequence"] = self._sequence
+        return str(self.control("message", to=peer, timeout=timeout, **body).get("state"))
+
+    def receive(self, timeout: float | None = None) -> Letter:
+        """The next message that another client sent; each once."""
+        with self._changed:
+            self._until(lambda: self._letters, timeout, "no message came")
+            number, letter = self._letters.popleft()
+            self._handed[number] = None
+            while len(self._handed) > MOST_LETTERS:
+                del self._handed[next(iter(self._handed))]
+            self._do(lambda: self._machine.control({"type": "delivered", "number": number}))
+            return letter
+
+    def open(self, peer: str, service: str = "channel", timeout: float | None = None) -> Stream:
+        """Open a stream to a client. Raises ``Refused``."""
+        with self._changed:
+            header = {"to": peer, "service": service, "credit": WINDOW}
+            number = self._do(lambda: self._machine.open(header))
+            stream = self._streams[number] = Stream(self, number, peer)
+            try:
+                self._until(lambda: stream._accepted or stream._reset, timeout, f"{peer} has not answered")
+            except BaseException:
+                stream.abort()
+                raise
+            if stream._reset is not None:
+                raise stream._reset
+            return stream
+
+    def accept(self, service: str = "channel", timeout: float | None = None) -> Stream:
+        """The next stream that another client opens."""
+        with self._changed:
+            waiting = self._opened.setdefault(service, deque())
+            self._until(lambda: waiting, timeout, f"nobody opened a stream for {service}")
+            stream = waiting.popleft()
+            self._do(lambda: self._machine.accept(stream.number, WINDOW))
+            return stream
+
+    def request(self, peer: str, data: bytes, timeout: float | None = None) -> bytes:
+        """Ask a client, and wait for its answer. Raises ``Refused`` if it is not there, or has none."""
+        with self._changed:
+            stream, answers = self._asking.get(peer, (None, {}))
+            if stream is None or stream._reset is not None:
+                stream = self.open(peer, "request", timeout)
+                stream._heard = lambda message: self._was_answered(answers, message)
+                self._asking[peer] = (stream, answers)
+            self._number += 1
+            number = self._number % 2**31
+            answers[number] = None
+            try:
+                stream.send(number.to_bytes(4, "big") + data, timeout)
+                lost = stream
+                what = f"{peer} has not answered"
+                self._until(lambda: answers[number] is not None or lost._reset or lost._ended, timeout, what)
+                answer = answers[number]
+            finally:
+                del answers[number]
+            if answer is None:
+                raise stream._reset or ConnectionResetError(f"{peer} takes no more questions")
+            if answer[0] & 0x80:
+                raise Refused("failed", f"{peer} could not answer: {answer[4:].decode('utf-8', 'replace')}")
+            return answer[4:]
+
+    def answer(self, function: Callable[[str, bytes], bytes]) -> None:
+        """From now on ``function(peer, data)`` answers what others ask, in the client's own thread."""
+        with self._changed:
+            self._answering = function
+            for stream in self._opened.pop("request", ()):
+                self._start_answering(stream)
+
+    def join(
+        self, room: str, *, create: bool = False, durable: bool = False, timeout: float | None = None
+    ) -> Room:
+        """Join a room; with ``create`` it is made if there is none."""
+        made: dict[str, Any] = {"create": {"durable": durable}} if create else {}
+        with self._changed:
+            answer = self.control("join", room=room, timeout=timeout, **made)
+            stream = self._streams[answer["stream"]] = Stream(self, answer["stream"], room)
+            self._machine.attach(answer["stream"], answer["credit"])
+            return Room(self, stream, answer)
+
+    def close(self) -> None:
+        """Leave the hub; what is queued leaves first. May be repeated."""
+        with self._changed:
+            if not self._is_closing and self._machine.is_open:
+                self._machine.control({"type": "bye"})
+            self._is_closing = True
+            self._poke()
+        if threading.current_thread() is not self._thread:
+            self._thread.join(5.0)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    # Waiting
+
+    def _until(self, condition: Callable[[], Any], timeout: float | None, what: str) -> None:
+        with self._changed:
+            if self._changed.wait_for(lambda: condition() or self._ended is not None, timeout) is False:
+                raise TimeoutError(f"{harmless(what)} within {timeout:g} s")
+            if not condition() and self._ended is not None:
+                raise ConnectionError(f"this client has ended: {self._ended}") from self._ended
+
+    def _do(self, action: Callable[[], Any]) -> Any:
+        """Have the machine do something, and the thread send it."""
+        with self._changed:
+            if self._ended is not None:
+                raise ConnectionError(f"this client has ended: {self._ended}") from self._ended
+            result = action()
+            self._poke()
+            return result
+
+    def _poke(self) -> None:
+        with contextlib.suppress(OSError):  # full: it wakes up anyway; closed: it has ended
+            self._wake.send(b"x")
+
+    # The thread
+
+    def _run(self) -> None:
+        delay = 0.0
+        try:
+            while not self._is_closing:
+                began = time.monotonic()
+                error = self._converse()
+                with self._changed:
+                    is_fatal = isinstance(error, Refused) and error.code in FATAL
+                    if is_fatal or not (self._reconnect and self._welcomes):
+                        self._ended = error
+                        break
+                delay = (
+                    FIRST_DELAY
+                    if time.monotonic() - began > 1.0
+                    else min(max(FIRST_DELAY, delay * 2), LONGEST_DELAY)
+                )
+                deadline = time.monotonic() + delay * (1 - random.random() / 2)
+                while not self._is_closing and time.monotonic() < deadline:
+                    select.select([self._woken], [], [], max(0.0, deadline - time.monotonic()))
+                    self._drain()
+        finally:
+            with self._changed:
+                self._ended = self._ended or ConnectionAbortedError("it was closed")
+                self._lose(self._ended)
+                self._changed.notify_all()
+            self._woken.close()
+            self._wake.close()
+
+    def _drain(self) -> None:
+        try:
+            while self._woken.recv(4096):
+                pass
+        except OSError:
+            pass
+
+    def _converse(self) -> Exception:
+        """Speak over one connection until it ends; why it did."""
+        try:
+            connection = self._place.open(self._timeout)
+        except OSError as error:
+            return error
+        with connection, selectors.DefaultSelector() as selector:
+            connection.setblocking(False)
+            selector.register(connection, selectors.EVENT_READ)
+            selector.register(self._woken, selectors.EVENT_READ)
+            with self._changed:
+                self._machine.start(time.monotonic())
+            try:
+                return self._pump(connection, selector, Deframer())
+            except (OSError, ProtocolError) as error:
+                return error
+            finally:
+                with self._changed:
+                    self._machine.lost()
+                    self._changed.notify_all()
+
+    def _pump(self, connection: Any, selector: selectors.BaseSelector, deframer: Deframer) -> Exception:
+        out = bytearray()
+        failure: Exception | None = None
+        while True:
+            with self._changed:
+                for message in self._machine.take():
+                    out += framed(message)
+                deadline = self._machine.deadline
+            if out:
+                with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                    del out[: connection.send(out)]
+            if not out and (failure is not None or self._is_closing):
+                return failure or ConnectionAbortedError("it was closed")
+            selector.modify(connection, selectors.EVENT_READ | (selectors.EVENT_WRITE if out else 0))
+            pending = getattr(connection, "pending", lambda: 0)()
+            wait = None if deadline is None else max(0.0, deadline - time.monotonic())
+            ready = {key.fileobj for key, _ in selector.select(0.0 if pending else wait)}
+            if self._woken in ready:
+                self._drain()
+            with self._changed:
+                events = self._machine.tick(time.monotonic())
+                if self._machine.is_silent:
+                    return ConnectionResetError(f"the hub has said nothing for {SILENT_AFTER:g} s")
+                if connection in ready or pending:
+                    events += self._receive(connection, deframer)
+                for event in events:
+                    failure = self._hear(event) or failure
+                self._changed.notify_all()
+
+    def _receive(self, connection: Any, deframer: Deframer) -> list[Any]:
+        try:
+            data = connection.recv(65_536)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return []
+        if not data:
+            raise ConnectionResetError("the hub has ended the connection")
+        events = []
+        for message in deframer.feed(data):
+            events += self._machine.receive(message, time.monotonic())
+        return events
+
+    def _hear(self, event: Any) -> Exception | None:
+        """An event of the machine; the error that ends the connection, if it is one."""
+        if isinstance(event, Failed):
+            error = Refused(event.code, event.message, event.hint)
+            if event.code not in PASSING:
+                self._lose(error)
+            return error
+        if isinstance(event, Welcomed):
+            self._welcomes += 1
+            if not event.resumed and self._welcomes > 1:
+                self._lose(ConnectionResetError("the hub did not keep the session"))
+        elif isinstance(event, Control):
+            self._was_told(event.message)
+        elif isinstance(event, Opened):
+            self._was_opened(event)
+        elif not isinstance(event, (Acknowledged, Ponged)):
+            stream = self._streams.get(event.stream)
+            if stream is not None:
+                stream._hear(event)
+        return None
+
+    def _was_told(self, message: dict[str, Any]) -> None:
+        number = message.get("number")
+        if "n" in message:
+            if message["n"] in self._answers:
+                self._answers[message["n"]] = message
+        elif message["type"] != "message":
+            self.events.append(message)
+        elif number in self._handed:
+            self._machine.control({"type": "delivered", "number": number})
+        elif isinstance(number, int) and len(self._letters) < MOST_LETTERS:
+            text, sender = message.get("text"), message.get("from")
+            try:
+                data = text.encode() if isinstance(text, str) else base64.b64decode(str(message.get("data")))
+            except ValueError:
+                return
+            name = sender.get("name") if isinstance(sender, dict) else sender
+            if all(each != number for each, _ in self._letters):
+                self._letters.append(
+                    (number, Letter(harmless(str(name)), data, float(message.get("at") or 0)))
+                )
+
+    def _was_opened(self, event: Opened) -> None:
+        service = event.header["service"]
+        waiting = self._opened.setdefault(service, deque())
+        if service not in self._services or len(waiting) >= 64:
+            self._machine.reset(event.stream, NO_SUCH_SERVICE, "nobody takes it")
+            return
+        stream = Stream(self, event.stream, harmless(str(event.header["from"].get("name"))))
+        self._streams[event.stream] = stream
+        if service == "request" and self._answering is not None:
+            self._start_answering(stream)
+        else:
+            waiting.append(stream)
+
+    def _start_answering(self, stream: Stream) -> None:
+        def heard(message: bytes) -> None:
+            number, function = message[:4], self._answering
+            if function is None or len(message) < 4 or message[0] & 0x80:
+                return
+            try:
+                body = function(stream.peer, message[4:])
+            except Exception as error:
+                number, body = (
+                    bytes([number[0] | 0x80]) + number[1:],
+                    str(error)[:500].encode("utf-8", "replace"),
+                )
+            stream._queue(number + body)
+
+        stream._heard = heard
+        self._machine.accept(stream.number, WINDOW)
+
+    @staticmethod
+    def _was_answered(answers: dict[int, bytes | None], message: bytes) -> None:
+        number = int.from_bytes(message[:4], "big") & 0x7FFFFFFF
+        if len(message) >= 4 and number in answers:
+            answers[number] = message
+
+    def _lose(self, error: Exception) -> None:
+        """The session is over."""
+        for stream in list(self._streams.values()):
+            stream._lose(ConnectionResetError(f"the stream to {stream.peer} is gone: {error}"))
+        for number in self._answers:
+            self._answers[number] = {"type": "error", "code": "lost", "message": f"not answered: {error}"}
+        self._opened.clear()
+
+
+class Stream:
+    """One conversation with another client: messages in, messages out, in order."""
+
+    def __init__(self, client: Client, number: int, peer: str) -> None:
+        self.number, self.peer = number, peer
+        self._client, self._machine = client, client._machine
+        self._accepted = self._ended = self._ending = False
+        self._reset: Exception | None = None
+        self._inbox: deque[tuple[bytes, int]] = deque()  # messages and what credit each one used
+        self._part, self._cost = bytearray(), 0
+        self._outbox: deque[bytes] = deque()
+        self._heard: Callable[[bytes], None] | None = None
+
+    def send(self, data: bytes, timeout: float | None = None) -> None:
+        """Queue a message, once those before it have left. Raises ``OSError`` when the stream is gone."""
+        with self._client._changed:
+            self._client._until(
+                lambda: not self._outbox or self._reset, timeout, f"{self.peer} takes no more"
+            )
+            if self._reset is not None:
+                raise self._reset
+            self._queue(bytes(data))
+
+    def receive(self, timeout: float | None = None) -> bytes | None:
+        """The next message; None once the peer has ended its side. Raises ``OSError`` for a lost stream."""
+        with self._client._changed:
+            self._client._until(
+                lambda: self._inbox or self._ended or self._reset, timeout, f"{self.peer} is silent"
+            )
+            if self._inbox:
+                message, cost = self._inbox.popleft()
+                self._grant(cost)
+                return message
+            if self._reset is not None and not self._ended:
+                raise self._reset
+            return None
+
+    def end(self) -> None:
+        """Send no more; what is queued leaves first, and receiving goes on."""
+        with self._client._changed:
+            self._ending = True
+            self._client._do(self._send_on)
+
+    def abort(self) -> None:
+        """End at once."""
+        with self._client._changed:
+            self._client._streams.pop(self.number, None)
+            self._machine.reset(self.number)
+            self._reset = self._reset or ConnectionAbortedError("the stream was aborted")
+            self._client._poke()
+
+    def _grant(self, credit: int) -> None:
+        if credit and self.number in self._machine.streams and not self._ended:
+            self._machine.grant(self.number, credit)
+            self._client._poke()
+
+    def _queue(self, data: bytes) -> None:
+        if self.number in self._machine.streams:
+            self._outbox.append(data)
+            self._client._do(self._send_on)
+
+    def _send_on(self) -> None:
+        machine = self._machine
+        while self._outbox and machine.credit(self.number) >= FRAME_COST:
+            rest = self._outbox[0]
+            piece = rest[: min(MAX_PAYLOAD, machine.credit(self.number) - FRAME_COST)]
+            if rest and not piece:
+                break
+            more = len(piece) < len(rest)
+            machine.send(self.number, piece, more=more)
+            if more:
+                self._outbox[0] = rest[len(piece) :]
+            else:
+                self._outbox.popleft()
+        if self._ending and not self._outbox and self.number in machine.streams:
+            self._ending = False
+            machine.end(self.number)
+
+    def _hear(self, event: Any) -> None:
+        if isinstance(event, Accepted):
+            self._accepted = True
+        elif isinstance(event, Credited):
+            self._send_on()
+        elif isinstance(event, Ended):
+            self._ended = True
+        elif isinstance(event, WasReset):
+            code = RESETS.get(event.code, f"code {event.code}")
+            self._lose(Refused(code, event.reason or f"{self.peer} has reset the stream"))
+        elif isinstance(event, Data):
+            self._hear_data(event)
+
+    def _hear_data(self, event: Data) -> None:
+        if self.number >= ROOM_STREAMS:
+            if event.shared and self._heard is not None:
+                self._heard(event.payload)
+            return
+        self._part += event.payload
+        self._cost += len(event.payload) + FRAME_COST
+        if len(self._part) > MOST_BYTES:
+            self._machine.reset(self.number, OVERLOADED, f"a message is longer than {MOST_BYTES} bytes")
+            self._lose(ConnectionError(f"a message of {self.peer} is longer than {MOST_BYTES} bytes"))
+        elif event.more:
+            if not self._inbox:  # or a message longer than the window would never come whole
+                self._grant(self._cost)
+                self._cost = 0
+        else:
+            message, cost = bytes(self._part), self._cost
+            self._part, self._cost = bytearray(), 0
+            if self._heard is None:
+                self._inbox.append((message, cost))
+            else:
+                self._grant(cost)
+                self._heard(message)
+
+    def _lose(self, error: Exception) -> None:
+        self._reset = self._reset or error
+        self._client._streams.pop(self.number, None)
+
+
+class Line(NamedTuple):
+    """What somebody said in a room."""
+
+    sequence: int
+    sender: str
+    data: bytes
+
+
+class Room:
+    """A room that this client has joined."""
+
+    def __init__(self, client: Client, stream: Stream, joined: dict[str, Any]) -> None:
+        self.name = str(joined["room"])
+        self._client, self._stream = client, stream
+        self._own = int(joined.get("published") or 0)
+        self._last = int(joined.get("last") or 0)
+        self._names = {
+            each.get("source"): harmless(str(each.get("name"))) for each in joined.get("members") or ()
+        }
+        self._lines: deque[Line] = deque()
+        stream._heard = self._heard_line
+        stream._accepted = True
+
+    def publish(self, data: bytes, timeout: float | None = None) -> None:
+        """Say something to everybody in the room, this client included."""
+        with self._client._changed:
+            self._own += 1
+            self._stream.send(self._own.to_bytes(8, "big") + data, timeout)
+
+    def read(self, timeout: float | None = None) -> Line:
+        """The next thing that somebody said."""
+        with self._client._changed:
+            self._client._until(
+                lambda: self._lines or self._stream._reset, timeout, f"nobody spoke in {self.name}"
+            )
+            if not self._lines and self._stream._reset is not None:
+                raise self._stream._reset
+            return self._lines.popleft()
+
+    def history(self, limit: int = 50) -> list[Line]:
+        """What was said last in a durable room before this client joined, the oldest first."""
+        answer = self._client.control("read", room=self.name, after=max(0, self._last - limit), limit=limit)
+        found = []
+        for sequence, _, _, name, _, body in answer.get("messages") or ():
+            data = body.encode() if isinstance(body, str) else base64.b64decode(body["base64"])
+            found.append(Line(sequence, harmless(str(name)), data))
+        return found
+
+    def leave(self) -> None:
+        """Hear no more of it."""
+        self._client.control("leave", room=self.name)
+        with self._client._changed:
+            self._client._machine.detach(self._stream.number)
+            self._stream._lose(ConnectionAbortedError("the room was left"))
+
+    def _heard_line(self, payload: bytes) -> None:
+        if len(payload) < 20:
+            return
+        source, sequence, _ = struct.unpack_from(">IQQ", payload)
+        for event in list(self._client.events):
+            if event.get("type") == "room_joined" and event.get("room") == self.name:
+                who = event.get("member") or event
+                self._names[who.get("source")] = harmless(str(who.get("name")))
+        if len(self._lines) < MOST_LETTERS:
+            self._lines.append(Line(sequence, self._names.get(source, f"#{source}"), payload[20:]))
+
+
+# The command line ---------------------------------------------------------------------------------
+
+
+def _say(text: str, *, error: bool = False) -> None:
+    print(text, file=sys.stderr if error else sys.stdout, flush=True)
+
+
+def _chat(client: Client, room: Room | None) -> None:
+    """Type lines: ``@bob hello`` to one client, anything else to the room."""
+
+    def letters() -> None:
+        while True:
+            letter = client.receive()
+            _say(f"{letter.sender}: {harmless(letter.data.decode('utf-8', 'replace'))}")
+
+    def lines(room: Room) -> None:
+        while True:
+            line = room.read()
+            _say(f"[{room.name}] {line.sender}: {harmless(line.data.decode('utf-8', 'replace'))}")
+
+    for work in [letters] if room is None else [letters, lambda: lines(room)]:
+        threading.Thread(target=_until_ended, args=(work,), daemon=True).start()
+    for typed in sys.stdin:
+        text = typed.rstrip("\r\n")
+        if text in ("/quit", "/exit"):
+            break
+        try:
+            if text == "/clients":
+                _list(client)
+            elif text.startswith("@"):
+                peer, _, said = text[1:].partition(" ")
+                _say(f"({client.message(peer, said, timeout=10.0)})")
+            elif room is not None:
+                room.publish(text.encode())
+            elif text:
+                _say("write '@NAME text' to a client; /clients lists them, /quit leaves", error=True)
+        except (Refused, TimeoutError) as problem:
+            _say(str(problem), error=True)
+
+
+def _until_ended(work: Callable[[], None]) -> None:
+    try:
+        work()
+    except OSError as error:
+        _say(str(error), error=True)
+
+
+def _list(client: Client) -> None:
+    for each in client.clients(timeout=10.0):
+        words = [str(each.get(key) if each.get(key) is not None else "-") for key in ("id", "name", "state")]
+        _say(harmless("  ".join(words)))
+
+
+def _parser() -> Any:
+    import argparse  # the package imports this file, and needs no command line
+
+    examples = """examples:
+  python3 portable.py join tcp://127.0.0.1:7000 --name alice --room lobby
+  python3 portable.py clients tcp://127.0.0.1:7000
+  python3 portable.py message tcp://127.0.0.1:7000 dev7 'restart, please'
+  python3 portable.py request 'tls://hub:7000?pin=sha256:...&invitation=jf_...' dev7 status"""
+    shape = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="portable.py", description="A client of a Jackfield hub.", epilog=examples, formatter_class=shape
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    helps = {
+        "join": "stay there: type lines, see what comes", "clients": "list who is there",
+        "message": "send a message, which waits if its client is absent",
+        "request": "ask a client, and print its answer",
+    }  # fmt: skip
+    for command, help_ in helps.items():
+        each = commands.add_parser(command, help=help_, description=help_)
+        each.add_argument(
+            "address", metavar="ADDRESS", help="tcp://host:port, tls://..., unix:///path, or an invitation"
+        )
+        if command in ("message", "request"):
+            each.add_argument("peer", metavar="CLIENT")
+            each.add_argument("text", metavar="TEXT")
+        if command == "join":
+            each.add_argument("--room", help="speak in this room, which is made if there is none")
+        each.add_argument("--name", help="what others know this client by")
+        each.add_argument("--token", help="what admits this client")
+        each.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; its exit code: 0, 1 for a failure, 130 after Ctrl-C."""
+    chosen = _parser().parse_args(arguments)
+    try:
+        with connect(chosen.address, name=chosen.name, token=chosen.token, timeout=chosen.timeout) as client:
+            if chosen.command == "join":
+                room = (
+                    None
+                    if chosen.room is None
+                    else client.join(chosen.room, create=True, timeout=chosen.timeout)
+                )
+                _say(f"joined {chosen.address.partition('?')[0]} as {harmless(client.name)}", error=True)
+                _chat(client, room)
+            elif chosen.command == "clients":
+                _list(client)
+            elif chosen.command == "message":
+                _say(client.message(chosen.peer, chosen.text, chosen.timeout))
+            else:
+                answer = client.request(chosen.peer, chosen.text.encode(), chosen.timeout)
+                _say(harmless(answer.decode("utf-8", "replace")))
+    except (OSError, ValueError) as error:
+        _say(f"portable.py: {harmless(str(error))}", error=True)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
