@@ -1005,8 +1005,8 @@ def connect(
     """Join a hub, within ``timeout`` seconds: ``with connect("tcp://host:7000", name="x") as client``.
 
     Raises ``ValueError`` for what is no address, ``OSError`` if nobody can be reached, and of these
-    ``Refused`` if the hub does not want this client, and ``TimeoutError``. With ``reconnect`` it comes back by itself
-    when the connection is lost, and its session goes on.
+    ``Refused`` if the hub does not want this client, and ``TimeoutError``. With ``reconnect`` it comes back
+    by itself when the connection is lost, and its session goes on.
     """
     place = Place.parse(address)
     hello = {"instance": secrets.token_hex(8), "agent": "jackfield portable", "services": list(services)}
