@@ -132,6 +132,14 @@ BLOCKING_UDP = Contender(
 PYZMQ_BOTH = replace(PYZMQ, name="pyzmq-both", label="pyzmq at both ends", own_sink=True)
 
 
+# Messages for a disk, beside a loop that is busy all the time.
+JACKFIELD_STORE = Contender("jackfield", "jackfield's store", _python("stores.py"))
+THREAD_STATEMENT, THREAD_ROWS = (
+    Contender(f"thread-{how}", f"sqlite3 in a thread, {words}", _python("stores.py", "--thread", how))
+    for how, words in (("statement", "grouped"), ("rows", "rows"))
+)
+
+
 # One connection at a time, in calls that block.
 C_BLOCKING = Contender("c", "C, blocking", _c_blocking)
 SYNC = Contender("jackfield-sync", "jackfield.sync", _python("jackfield_sync.py"))

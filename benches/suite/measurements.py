@@ -21,11 +21,16 @@ from suite.scenarios import (
     round_trip,
     send_each,
     send_gathered,
+    stored,
+    stored_group,
+    stored_loop,
+    stored_p99,
 )
 
 TRANSPORTS = {"tcp": "TCP", "unix": "Unix"}
 MEMORY_CONNECTIONS, QUICK_MEMORY_CONNECTIONS = 10_000, 2_000
 BURST = 128  # messages published at once
+STORE_SECONDS = 5  # times longer than others: a disk is not as even as loopback
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,7 @@ def all_measurements(base: Setting, *, quick: bool = False) -> list[Measurement]
         *_accept(base),
         *_rooms(base),
         *_udp(base),
+        *_store(base),
     ]
 
 
@@ -260,3 +266,22 @@ def _udp(base: Setting) -> Iterable[Measurement]:
     ):
         title = f"UDP, {DATAGRAM:,} B, {way}, under 0.1 % lost"
         yield Measurement(name, title, "k/s", 1e3, run, at, (*c, *ours, *plain), left_out=left_out)
+
+
+def _store(base: Setting) -> Iterable[Measurement]:
+    at = replace(base, seconds=base.seconds * STORE_SECONDS)
+    ways = (who.JACKFIELD_STORE, who.THREAD_STATEMENT, who.THREAD_ROWS)
+    title = "Durable messages, 64 B, 64 senders, the loop busy"
+    yield Measurement("store", f"{title}: acknowledged", "k/s", 1e3, stored, at, ways)
+    yield Measurement(
+        "store-p99",
+        f"{title}: 99 % acknowledged within",
+        "ms",
+        1e-3,
+        stored_p99,
+        at,
+        ways,
+        lower_is_better=True,
+    )
+    yield Measurement("store-loop", f"{title}: callbacks of the loop", "per s", 1, stored_loop, at, ways)
+    yield Measurement("store-group", f"{title}: on disk together", "messages", 1, stored_group, at, ways)

@@ -21,6 +21,7 @@ BULK = 1 << 20  # bytes per large message
 SMALL = 64  # bytes per message everywhere else
 SLACK = 10.0  # seconds that a client may take beyond what it measures
 HOLD_SECONDS = 60.0
+STORE_SLACK = 30.0  # a slow writer is given time to be measured
 DATAGRAM = 1200  # bytes: what fits through nearly every path, with a tunnel or two on the way
 MOST_LOST = 0.001
 WARMING_CONNECTIONS = 20
@@ -162,6 +163,33 @@ def _datagrams(sink: Contender, source: Command, at: Setting) -> float:
         if lost > MOST_LOST:
             raise ContenderFailed(f"{lost:.2%} of the datagrams were lost")
         return _rate(result)
+
+
+def stored(contender: Contender, at: Setting) -> float:
+    """Messages per second that were acknowledged as on disk, by a loop that is busy all the time."""
+    return _rate(_stored(contender, at))
+
+
+def stored_p99(contender: Contender, at: Setting) -> float:
+    """Seconds in which 99 % of the batches were acknowledged."""
+    return _stored(contender, at)["p99"]
+
+
+def stored_loop(contender: Contender, at: Setting) -> float:
+    """Callbacks of 0.2 ms that the loop did beside, in a second."""
+    return _stored(contender, at)["turns"]
+
+
+def stored_group(contender: Contender, at: Setting) -> float:
+    """Messages that went to disk together, on average."""
+    return _stored(contender, at)["group"]
+
+
+def _stored(contender: Contender, at: Setting) -> dict[str, float]:
+    with tempfile.TemporaryDirectory(prefix="jfbench-") as directory, Run() as run:
+        words = contender.command("store", f"{directory}/rooms.db", at.size, at.seconds)
+        program = run.start(words, at.server_core, at.load_core)
+        return program.result(at.seconds + STORE_SLACK, against=program)
 
 
 def memory(contender: Contender, at: Setting) -> float:

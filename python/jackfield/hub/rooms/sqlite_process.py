@@ -34,7 +34,8 @@ from .sqlite_writer import Writer
 LARGEST_GROUP: Final = 8 * 1024 * 1024  # bytes of calls that share a transaction
 CHUNK: Final = 1024 * 1024  # bytes of one receive
 INDEXED_AT_ONCE: Final = 256  # messages between two looks at the socket
-INDEXED_UNDER_LOAD: Final = 0.5  # seconds after which a slice is indexed although calls wait
+IDLE: Final = 0.005  # seconds without a call after which indexing begins
+LOAD_SHARE: Final = 9  # while calls keep coming, this many times as long goes to them as to indexing
 TRIED_EVERY: Final = 0.5  # seconds between two attempts while nothing can be written
 TRANSIENT: Final = (
     "SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN",
@@ -102,7 +103,8 @@ class Process:
         self._searching = Searching(path, lambda call, result: self._calls.answer([_answer(call, result)]))
         self._problem = ""
         self._unindexed = True
-        self._indexed = 0.0
+        self._patient = IDLE  # seconds until the next slice is indexed, if no call comes
+        self._index_after = 0.0  # when the next slice is due although calls come
         self._closing: Call | None = None
 
     def run(self) -> None:
@@ -110,7 +112,7 @@ class Process:
         kept: list[Call] = []  # what is not written yet
         since = tried = 0.0  # when the first of it came, when it was last tried
         while self._closing is None and not self._calls.has_ended:
-            wait = TRIED_EVERY if self._problem else 0 if self._unindexed else None
+            wait = TRIED_EVERY if self._problem else self._patient if self._unindexed else None
             calls = self._sorted_out(self._calls.take(timeout=wait))
             now = time.monotonic()
             since = since if kept else now
@@ -204,17 +206,18 @@ class Process:
             self._calls.answer([_answer(0, problem)])
 
     def _index(self, *, is_idle: bool) -> None:
+        """Index a slice, in the time that is left."""
         now = time.monotonic()
-        if not self._unindexed:
+        self._patient = 0.0 if is_idle else IDLE
+        if not self._unindexed or (not is_idle and now < self._index_after):
             return
-        if not is_idle and now - self._indexed < INDEXED_UNDER_LOAD:
-            return
-        self._indexed = now
         try:
             self._writer = self._writer or Writer(self._path, self._file)
             self._unindexed = self._writer.index(INDEXED_AT_ONCE) > 0
         except (sqlite3.Error, OSError, MemoryError):
             self._unindexed = False  # until something is written again
+        ended = time.monotonic()
+        self._index_after = ended + LOAD_SHARE * (ended - now)
 
 
 def is_transient(problem: Exception) -> bool:

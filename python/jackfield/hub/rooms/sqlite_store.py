@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from ..state_file import StateError, StateUnavailable, lock_file
 from . import sqlite_schema, store
@@ -61,6 +61,13 @@ def beside(state: Path) -> Path:
     return state.with_name(f"{state.stem}-rooms{state.suffix}")
 
 
+class StoreStatistics(NamedTuple):
+    """What a store has done since it was opened."""
+
+    groups: int  # answers of its process; each is one transaction, if anything in it changed something
+    appended: int  # messages that were acknowledged, those stored before among them
+
+
 class SqliteStore(Store):
     """A store in a file. Made by `open`."""
 
@@ -77,6 +84,8 @@ class SqliteStore(Store):
         self._link: _Link | None = None
         self._starting: asyncio.Task[None] | None = None
         self._starts = 0
+        self._groups = 0
+        self._appended = 0
         self._told: dict[str, int] = {}  # the highest sequence of each room that was answered as stored
         self._closing: asyncio.Task[None] | None = None
 
@@ -96,6 +105,10 @@ class SqliteStore(Store):
             opening.add_done_callback(_give_back)
             raise
         return cls(path, lock, patience)
+
+    def statistics(self) -> StoreStatistics:
+        """What was done so far."""
+        return StoreStatistics(self._groups, self._appended)
 
     @property
     def writer(self) -> int | None:
@@ -130,6 +143,7 @@ class SqliteStore(Store):
         size = sum(len(each.body) for each in batch) + 100 * len(rows)
         call = self._begin("append", (rows,), size)
         answer: list[int] = await call.done
+        self._appended += len(answer)
         highest = self._told
         results = []
         for each, code in zip(batch, answer, strict=True):
@@ -245,8 +259,13 @@ class SqliteStore(Store):
         self._unsent = list(self._calls.values())
         self._send()
 
-    def answered(self, number: int, value: Any, fault: tuple[str, str, str] | None) -> None:
-        """What the process says."""
+    def answered(self, answers: list[tuple[int, Any, tuple[str, str, str] | None]]) -> None:
+        """What the process says of one group."""
+        self._groups += 1
+        for answer in answers:
+            self._answered(*answer)
+
+    def _answered(self, number: int, value: Any, fault: tuple[str, str, str] | None) -> None:
         if number == 0:
             self.problem = value
             return
@@ -333,8 +352,7 @@ class _Link(asyncio.Protocol):
                 break
             answers = marshal.loads(self._buffer[4:end])
             del self._buffer[:end]
-            for answer in answers:
-                self._owner.answered(*answer)
+            self._owner.answered(answers)
 
     def connection_lost(self, problem: Exception | None) -> None:
         self._owner.lost(self.process)

@@ -318,7 +318,7 @@ def check_publications(batch: Sequence[Publication]) -> None:
     """Raise `ValueError` for messages that no store takes."""
     for each in batch:
         check_name(each.room)
-        _check(each, each.at)
+        _check(each, each.at, each.at)
 
 
 def check_letters(batch: Sequence[Letter]) -> None:
@@ -328,18 +328,18 @@ def check_letters(batch: Sequence[Letter]) -> None:
         _check(each, each.at, each.expires)
 
 
-def _check(each: Publication | Letter, *times: float) -> None:
+def _check(each: Publication | Letter, at: float, expires: float) -> None:
     if not 1 <= each.number < 2**63:
         raise ValueError(f"a message's number is counted from 1: {each.number}")
     if len(each.body) > LONGEST_BODY:
         raise ValueError(f"a message of {len(each.body)} bytes is too long: at most {LONGEST_BODY}")
-    if not all(map(math.isfinite, times)):
-        raise ValueError(f"a message's time is no number of seconds: {times}")
+    if not (math.isfinite(at) and math.isfinite(expires)):
+        raise ValueError(f"a message's time is no number of seconds: {at}, {expires}")
     check_name(each.sender)
     check_name(each.name)
 
 
 def check_name(name: str) -> None:
     """Raise `ValueError` for a name that no store takes."""
-    if len(name.encode()) > LONGEST_NAME:
+    if len(name) > LONGEST_NAME or (not name.isascii() and len(name.encode()) > LONGEST_NAME):
         raise ValueError(f"{name[:40]!r}... is too long for a name: at most {LONGEST_NAME} bytes")
