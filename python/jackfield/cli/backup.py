@@ -1,9 +1,8 @@
-"""`jackfield backup`: what outlives the hub - its state and its configuration - in one archive."""
+"""`jackfield backup`: what outlives the hub - its state, rooms and configuration - in one archive."""
 
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
 import tarfile
@@ -14,6 +13,7 @@ from typing import Any
 
 from ..hub.display import bytes_text
 from ..hub.operator import NoHub, Operator
+from ..hub.rooms.sqlite_store import beside
 from ..hub.roster import version
 from ..hub.state import choose_path as choose_state
 from ..hub.state_file import copy_file
@@ -21,7 +21,7 @@ from .configuration import choose_file
 from .failures import Failure
 from .operate import control_path, print_json, with_hub
 
-STATE, CONFIGURATION, MANIFEST = "hub.db", "jackfield.toml", "backup.json"
+STATE, ROOMS, CONFIGURATION, MANIFEST = "hub.db", "hub-rooms.db", "jackfield.toml", "backup.json"
 
 
 def backup(file: str, *, force: bool, as_json: bool, control: str | None) -> None:
@@ -31,21 +31,25 @@ def backup(file: str, *, force: bool, as_json: bool, control: str | None) -> Non
     state, config, running = _sources(control)
     if state is None and config is None:
         raise Failure("there is neither a state nor a configuration to keep", "see 'jackfield status'")
+    rooms = None if state is None or not beside(state).is_file() else beside(state)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".jackfield-backup-") as directory:
         parts = {}
-        if state is not None:
-            copy_file(state, Path(directory, STATE))
-            parts[STATE] = Path(directory, STATE).read_bytes()
+        for name, database in ((STATE, state), (ROOMS, rooms)):
+            if database is not None:
+                parts[name] = Path(directory, name)
+                copy_file(database, parts[name])
         if config is not None:
-            parts[CONFIGURATION] = config.read_bytes()
+            parts[CONFIGURATION] = config
         done = {
             "version": version(),
             "made": int(time.time()),
             "of_a_running_hub": running,
             "state": None if state is None else str(state),
+            "rooms": None if rooms is None else str(rooms),
             "config": None if config is None else str(config),
         }
-        parts[MANIFEST] = json.dumps(done, indent=2).encode()
+        parts[MANIFEST] = Path(directory, MANIFEST)
+        parts[MANIFEST].write_text(json.dumps(done, indent=2))
         whole = Path(directory, "whole")
         descriptor = os.open(whole, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as out:
@@ -56,7 +60,7 @@ def backup(file: str, *, force: bool, as_json: bool, control: str | None) -> Non
     if as_json:
         print_json({"file": str(target), "bytes": target.stat().st_size, **done})
     else:
-        what = ", ".join(str(each) for each in (state, config) if each is not None)
+        what = ", ".join(str(each) for each in (state, rooms, config) if each is not None)
         print(f"{target}: {bytes_text(target.stat().st_size)} of {what}")
 
 
@@ -78,9 +82,10 @@ def _path(text: str | None) -> Path | None:
     return None if text is None else Path(text)
 
 
-def _pack(out: Any, parts: dict[str, bytes]) -> None:
+def _pack(out: Any, parts: dict[str, Path]) -> None:
     with tarfile.open(fileobj=out, mode="w:gz") as archive:
-        for name, content in parts.items():
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode, entry.mtime = len(content), 0o600, int(time.time())
-            archive.addfile(entry, io.BytesIO(content))
+        for name, path in parts.items():
+            with path.open("rb") as content:
+                entry, size = tarfile.TarInfo(name), os.fstat(content.fileno()).st_size
+                entry.size, entry.mode, entry.mtime = size, 0o600, int(time.time())
+                archive.addfile(entry, content)

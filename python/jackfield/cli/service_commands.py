@@ -42,12 +42,12 @@ def backup(
     as_json: Json = False,
     control: Control = None,
 ) -> None:
-    """Keep in one file the hub's state and its configuration.
+    """Keep in one file the hub's state, its durable rooms and its configuration.
 
     The state has names, tags, notes, rules and snippets. A running hub goes on meanwhile; without
     one the files at their usual places are taken. FILE is a tar archive that only its owner can
-    read: hub.db, jackfield.toml and backup.json, which says where they were. To restore, end the
-    hub, put them back there, and start it.
+    read: hub.db, hub-rooms.db, jackfield.toml and backup.json, which says where they were. To
+    restore, end the hub, put them back there, and start it.
 
     \b
     Examples:
