@@ -11,7 +11,6 @@ from jackfield.hub.rooms.room import (
     LONGEST_TOPIC,
     RECENT,
     RECENT_BYTES,
-    Message,
     News,
     Room,
     RoomError,
@@ -22,6 +21,7 @@ from jackfield.hub.rooms.room import (
     pages,
     plain_may_enter,
 )
+from jackfield.hub.rooms.store import Message
 
 HOSTILE = b"\x1b]0;owned\x07\x1b[2J\xe2\x80\xae'; DROP TABLE messages; --<script>\xff\x00"
 

@@ -10,6 +10,7 @@ from .metrics_server import Metrics
 from .native import Native
 from .part import Part
 from .rooms.rooms import Rooms
+from .rooms.storage import Storage
 from .scripts import Scripts
 from .server import Settings
 from .snippets import Snippets
@@ -22,4 +23,4 @@ def parts_of(settings: Settings) -> list[Part]:
         parts.append(LogDirectory(settings.log_directory, settings.log_keep))
     if settings.metrics is not None:
         parts.append(Metrics(settings.metrics))
-    return [Health(), Native(), *parts, Rooms(), Dialling(settings.dials)]
+    return [Health(), Storage(), Native(), *parts, Rooms(), Dialling(settings.dials)]

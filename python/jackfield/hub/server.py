@@ -120,8 +120,15 @@ class Hub:
                     self.add_listener(await jackfield.listen(plan.address, **options), plan)
                 self.open_state()  # behind what may fail, so that a start that failed leaves no file
                 self.identities.load()
-            for part in (self.security, *self._first_parts):
-                await self.attach(part)
+            first = (self.security, *self._first_parts)
+            for part in first:
+                await self.parts.attach(part, self)
+            if succession is not None:
+                # Behind all that waits for files: from here on the clients may be written to, which the
+                # predecessor must not have to go on from.
+                succession.put_in(self)
+                for part in first:
+                    await self.parts.resume(part, self.clients(), self.clock(), self._handed or {})
         except BaseException as problem:
             if succession is not None:
                 succession.fail(problem)  # what it has been given is not to be closed

@@ -53,7 +53,7 @@ def give_up(fd: int, message: str, hint: str = "") -> None:
 
 
 class Succession:
-    """What comes from the predecessor. `receive`, then `open` and `resume` by the hub, then `serving`."""
+    """What comes from the predecessor. `receive`, then `open` and `put_in` by the hub, then `serving`."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -95,7 +95,7 @@ class Succession:
         return *wire.decode(message), fds
 
     def open(self, hub: Hub) -> None:
-        """Let the hub listen where its predecessor did, and where it was prepared, with the clients there."""
+        """Let the hub listen where its predecessor did, and where it was prepared."""
         plans, limits = hub.settings.listeners, hub.settings.limits
         places = _places(plans, [held.planned for held in self.held.listeners])
         heirs: dict[int, Listener] = {}
@@ -115,6 +115,9 @@ class Succession:
         for kind, name, text in self.held.documents:
             hub.state.save(kind, name, json.loads(text))
         hub.identities.load()
+
+    def put_in(self, hub: Hub) -> None:
+        """Let the hub go on with the clients."""
         there = len(self.held.clients)
         self.not_kept = put_in(hub, self.held, self._heirs)
         self.kept = there - len(self.not_kept)

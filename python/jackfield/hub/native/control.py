@@ -16,6 +16,7 @@ import jackfield
 from jackfield.portable import from_json
 
 from ..protocol import BAD_REQUEST, Request, RequestError
+from ..rooms import controls as rooms
 from ..security.roles import CONTROLS as RIGHTS
 from ..security.roles import may
 from ..state_file import StateError
@@ -31,7 +32,7 @@ ControlRequest = Request
 Control = Callable[["NativeSession", ControlRequest], Awaitable[dict[str, Any] | None]]
 Note = Callable[["NativeSession", dict[str, Any]], None]
 
-CONTROLS: Final[dict[str, Control]] = {**messages.CONTROLS, **presence.CONTROLS}
+CONTROLS: Final[dict[str, Control]] = {**messages.CONTROLS, **presence.CONTROLS, **rooms.CONTROLS}
 NOTES: Final[dict[str, Note]] = {**messages.NOTES}
 
 MOST_PENDING: Final = 64  # requests of one client that are being done

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from ..display import safe_text, show_bytes
-from .room import Message, News, Room, Seat
+from .room import News, Room, Seat
+from .store import Message
 
 LONGEST_LINE: Final = 4096  # bytes of one line; the rest of a longer one is left out
 LINES_A_SECOND: Final = 10.0

@@ -26,11 +26,17 @@ class Outlet(Protocol):
     def heard(self, room: Room, heard: Sequence[Heard]) -> None:
         """These messages, in this order, are for all members of the room."""
 
-    def stored(self, room: Room, seat: Seat, number: int, sequence: int) -> None:
-        """All that this member said up to its `number` is stored; that one is `sequence` in the room."""
+    def stored(self, room: Room, seat: Seat, number: int, sequence: int, size: int) -> None:
+        """All that this member said up to its `number` is stored; that one is `sequence` in the room.
 
-    def not_stored(self, room: Room, seat: Seat, number: int, problem: RoomError) -> None:
-        """What this member said as its `number` is refused, or waits for a disk that takes it."""
+        `size` is how many bytes of bodies and frames that is since it was told last.
+        """
+
+    def delayed(self, room: Room, seat: Seat, reason: str) -> None:
+        """What this member said is not on disk yet, and tried again."""
+
+    def not_stored(self, room: Room, seat: Seat, number: int, size: int, problem: RoomError) -> None:
+        """What this member said as its `number` is refused."""
 
     def news(self, room: Room, news: News) -> None:
         """Who came, went and changed its name."""

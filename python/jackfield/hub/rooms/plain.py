@@ -21,7 +21,8 @@ from ..plan import DATAGRAMS, ListenerPlan, comes_in_pieces
 from ..roster import NameRefused
 from . import lines
 from .lines import Command, Line, LineReader, Pace, Say
-from .room import FORBIDDEN, NO_SUCH_ROOM, Heard, News, Room, RoomError, Seat, plain_may_enter
+from .room import FORBIDDEN, NO_SUCH_ROOM, OVERLOADED, Heard, News, Room, RoomError, Seat, plain_may_enter
+from .store import StoreError
 
 if TYPE_CHECKING:
     from .rooms import Rooms
@@ -43,7 +44,7 @@ class Talker:
     pace: Pace = field(default_factory=Pace)
     room: Room | None = None
     seat: Seat | None = None
-    number: int = 0  # of what it said last
+    numbers: dict[str, int] = field(default_factory=dict)  # of what it said last, by room
     greeted: bool = False
     waiting: asyncio.TimerHandle | None = None  # for it to say what it is
     searching: bool = False
@@ -126,8 +127,11 @@ class Plain:
         if talker.waiting is not None:
             talker.waiting.cancel()
             talker.waiting = None
+        native = self._hub.native
         if talker.greeted or talker.id not in self._talkers:
             return
+        if native is not None and native.takes(talker.member.id):
+            return  # its session is about to begin
         talker.greeted = True
         try:
             self._enter(talker, self._rooms.find(talker.plan.room))
@@ -164,8 +168,10 @@ class Plain:
             raise RoomError(
                 FORBIDDEN, "you are in no room", "/join ROOM takes you into one, /rooms lists them"
             )
-        talker.number += 1
-        self._rooms.publish(talker.room, talker.seat, talker.number, body)
+        name = talker.room.name
+        number = talker.numbers.get(name, 0) + 1
+        self._rooms.publish(talker.room, talker.seat, number, body)
+        talker.numbers[name] = number
 
     def _do(self, talker: Talker, command: Command) -> None:
         word, rest = command
@@ -273,6 +279,8 @@ class Plain:
                 self._tell(talker, "* Nothing like that was said here.")
         except RoomError as problem:
             self._tell_problem(talker, problem)
+        except StoreError as problem:
+            self._tell_problem(talker, RoomError(OVERLOADED, str(problem), problem.hint))
         finally:
             talker.searching = False
 
@@ -352,13 +360,18 @@ class Plain:
             if others:
                 self._send([inside[source]], others)
 
-    def stored(self, room: Room, seat: Seat, number: int, sequence: int) -> None:
-        """A talker cannot be told in a way that it would understand."""
+    def stored(self, room: Room, seat: Seat, number: int, sequence: int, size: int) -> None:
+        """A talker is not told of what goes well."""
 
-    def not_stored(self, room: Room, seat: Seat, number: int, problem: RoomError) -> None:
+    def delayed(self, room: Room, seat: Seat, reason: str) -> None:
         talker = self._in.get(room.name, {}).get(seat.source)
         if talker is not None:
-            self._tell(talker, f"* Not stored yet: {safe_text(problem.message)}; it is tried again.")
+            self._tell(talker, f"* Not stored yet: {safe_text(reason)}; it is tried again.")
+
+    def not_stored(self, room: Room, seat: Seat, number: int, size: int, problem: RoomError) -> None:
+        talker = self._in.get(room.name, {}).get(seat.source)
+        if talker is not None:
+            self._tell_problem(talker, problem)
 
     def news(self, room: Room, news: News) -> None:
         inside = self._in.get(room.name, {})

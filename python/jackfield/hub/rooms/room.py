@@ -14,11 +14,15 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from ..roster import NameRefused, check_name
+from .store import Message, Retention
 
 MOST_ROOMS: Final = 1_000
 MOST_MEMBERS: Final = 20_000  # of one room
 LONGEST_TOPIC: Final = 300  # characters
-LONGEST_BODY: Final = 65_000  # bytes of one message
+LONGEST_BODY: Final = 45_000  # bytes of one message: in base64 it fits into one answer with all else
+KEPT: Final = Retention(count=1_000_000, bytes=1024**3)  # of a durable room that says nothing else
+CREDIT: Final = 1024 * 1024  # bytes that one native member may have on their way to the store
+VIEWS: Final = 200  # members in one event or answer
 RECENT: Final = 200  # messages that a room remembers without a disk
 RECENT_BYTES: Final = 256 * 1024
 RESERVED: Final = frozenset({"hub", "operator", "admin", "everyone", "me"})  # nobody is called so
@@ -28,6 +32,7 @@ _ROOM_NAME: Final = re.compile(r"[^\W_][\w.+-]{0,63}")
 NO_SUCH_ROOM: Final = "no_such_room"
 NO_SUCH_MEMBER: Final = "no_such_member"
 BAD_REQUEST: Final = "bad_request"
+GAP: Final = "gap"
 FORBIDDEN: Final = "forbidden"
 NAME_TAKEN: Final = "name_taken"
 OVERLOADED: Final = "overloaded"
@@ -42,17 +47,6 @@ class RoomError(Exception):
         self.code = code
         self.message = message
         self.hint = hint
-
-
-class Message(NamedTuple):
-    """What was said once. `number` is the sender's own sequence; `at` is Unix seconds."""
-
-    sequence: int
-    at: float
-    sender: str
-    name: str
-    number: int
-    body: bytes
 
 
 class Heard(NamedTuple):
@@ -83,29 +77,12 @@ class Seat:
         """What members and operators are told of it."""
         return {
             "source": self.source,
-            "id": self.client,
+            "id": str(self.client) if self.client else None,
             "name": self.name,
             "kind": self.kind,
             "state": self.state,
             "role": self.role,
         }
-
-
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """What a durable room keeps: messages not older than `age` seconds, at most `count`. None is no limit."""
-
-    age: float | None = None
-    count: int | None = None
-
-    def document(self) -> dict[str, Any]:
-        return {"age": self.age, "count": self.count}
-
-    @classmethod
-    def of_document(cls, document: Any) -> Retention:
-        if not isinstance(document, dict):
-            return cls()
-        return cls(document.get("age"), document.get("count"))
 
 
 @dataclass(slots=True, eq=False)
@@ -123,7 +100,7 @@ class Room:
     lasting: bool = True
     made_by: str = ""
     created: float = 0.0
-    retention: Retention = field(default_factory=Retention)
+    retention: Retention = field(default=KEPT)
     last: int = 0  # the sequence of the newest message that members were told
     seats: dict[int, Seat] = field(default_factory=dict)
     _next_source: int = 1
@@ -211,7 +188,7 @@ class Room:
             "last": self.last,
             "made_by": self.made_by,
             "created": self.created,
-            "retention": self.retention.document(),
+            "retention": retention_document(self.retention),
         }
 
     def document(self) -> dict[str, Any]:
@@ -222,7 +199,7 @@ class Room:
             "open": self.open_to_plain,
             "made_by": self.made_by,
             "created": self.created,
-            "retention": self.retention.document(),
+            "retention": retention_document(self.retention),
         }
 
     @classmethod
@@ -236,8 +213,26 @@ class Room:
             open_to_plain=bool(document["open"]),
             made_by=str(document["made_by"]),
             created=float(document["created"]),
-            retention=Retention.of_document(document.get("retention")),
+            retention=retention_of(document["retention"]),
         )
+
+
+def retention_document(retention: Retention) -> dict[str, Any]:
+    """How much is kept, as JSON holds it."""
+    return {"age": retention.age, "count": retention.count, "bytes": retention.bytes}
+
+
+def retention_of(document: Any) -> Retention:
+    """How much is kept, as JSON has it. Raises ValueError or TypeError for nonsense."""
+    age, count, size = (document.get(name) for name in ("age", "count", "bytes"))
+    for value in (age, count, size):
+        if value is not None and (isinstance(value, bool) or not value > 0):
+            raise ValueError(f"{value!r} is no limit of what is kept")
+    return Retention(
+        age=None if age is None else float(age),
+        count=None if count is None else int(count),
+        bytes=None if size is None else int(size),
+    )
 
 
 def check_room_name(name: str) -> str:
@@ -266,6 +261,11 @@ def check_body(body: bytes) -> bytes:
             TOO_BIG, f"a message of {len(body)} bytes is too long for a room: {LONGEST_BODY} at most"
         )
     return body
+
+
+def views(seats: Iterable[Seat]) -> list[dict[str, Any]]:
+    """Members as answers list them."""
+    return [seat.view() for seat in seats]
 
 
 @dataclass(slots=True)

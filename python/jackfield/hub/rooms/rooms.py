@@ -8,6 +8,7 @@ What lasts of a room beside its messages is in the hub's state. Members take par
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import difflib
 import os
 from collections.abc import Iterator, Sequence
@@ -17,18 +18,21 @@ from ..client import Client
 from ..part import Part
 from ..state_file import DAMAGED, StateError
 from .lines import Pace
+from .native_members import NativeMembers
 from .outlet import Outlet
 from .plain import Plain
 from .room import (
+    BAD_REQUEST,
     FORBIDDEN,
+    GAP,
+    KEPT,
     MOST_ROOMS,
     NO_SUCH_MEMBER,
     NO_SUCH_ROOM,
     OVERLOADED,
+    RECENT,
     Heard,
-    Message,
     News,
-    Retention,
     Room,
     RoomError,
     Seat,
@@ -36,7 +40,8 @@ from .room import (
     check_room_name,
     check_topic,
 )
-from .writer import Entry, Writer
+from .store import Appended, BadQuery, Became, Cursor, Message, Page, Publication, Retention, StoreError
+from .writer import Writer
 
 if TYPE_CHECKING:
     from ..server import Hub
@@ -44,6 +49,10 @@ if TYPE_CHECKING:
 KIND: Final = "room"  # of documents in the state
 GATHER: Final = 0.25  # seconds in which who comes and goes is gathered, once that is often
 TOLD_AT_ONCE: Final = 5  # comings and goings of a quiet room that are told one by one
+TOLD_TAKES: Final = 0.0005  # seconds more for each member that is told
+RETAINED_EVERY: Final = 60.0  # seconds between two looks at what rooms keep
+MOST_SEARCHED: Final = 20  # rooms that one search looks at
+FRAME: Final = 24  # bytes of a published message beside its body: its number, and what a frame costs
 BEHIND: Final = 0.02  # seconds after which a leave is told: what was said before it is on its way to the disk
 
 
@@ -58,6 +67,7 @@ class Rooms(Part):
         self._telling: dict[str, asyncio.TimerHandle] = {}
         self._pace: dict[str, Pace] = {}  # of telling who comes and goes
         self._members: dict[str, dict[str, int]] = {}  # room -> kind -> how many
+        self._opening: dict[str, asyncio.Task[None]] = {}
 
     # ---------------------------------------------------------------- lifetime
 
@@ -65,24 +75,36 @@ class Rooms(Part):
         self.hub = hub
         self.plain = Plain(self)
         self.outlets[self.plain.kind] = self.plain
-        self.writer = Writer(self._stored, self._not_stored)
+        if hub.native is not None:
+            self.native = NativeMembers(self, hub.native)
+            self.outlets[self.native.kind] = self.native
+        self.writer = Writer(
+            hub.store, stored=self._stored, delayed=self._delayed, open_again=self._open_again
+        )
         for name, document in hub.state.load(KIND).items():
             try:
                 self.rooms[name] = Room.of_document(name, document)
-            except (KeyError, TypeError, ValueError, RoomError) as problem:
+            except (KeyError, TypeError, ValueError, AttributeError, RoomError) as problem:
                 raise StateError(
                     f"the state in {hub.state.path} is damaged: room {name!r}: {problem}", DAMAGED
                 ) from problem
         for plan in hub.settings.listeners:
             if plan.room and plan.room not in self.rooms:
                 self.create(plan.room, made_by="the hub", open_to_plain=True)
+        await asyncio.gather(*map(self.ready, self.rooms.values()))
+        self._keeping = asyncio.create_task(self._keep())
 
     async def close(self) -> None:
         for timer in self._telling.values():
             timer.cancel()
         self._telling.clear()
+        self._keeping.cancel()
+        await asyncio.gather(self._keeping, *self._opening.values(), return_exceptions=True)
         await self.writer.close()
         self.plain.close()
+        if "native" in self.outlets:
+            self.native.close()
+        self._opening.clear()
         self.rooms.clear()
         self._members.clear()
         self._news.clear()
@@ -152,10 +174,12 @@ class Rooms(Part):
             lasting=lasting,
             made_by=made_by,
             created=self.hub.clock(),
-            retention=retention or Retention(),
+            retention=retention or KEPT,
         )
         self.rooms[name] = room
         self.save(room)
+        if durable:
+            self._opening[name] = asyncio.create_task(self._open(room))
         self.hub.log("room_made", room=name, durable=durable, by=made_by)
         return room
 
@@ -168,8 +192,36 @@ class Rooms(Part):
         self._forget(room)
         if room.lasting:
             self.hub.state.delete(KIND, room.name)
+        if room.durable:
+            with contextlib.suppress(LookupError):
+                await self.hub.store.remove_room(room.name)
         self.hub.log("room_deleted", room=room.name, members=len(members), by=by)
         return len(members)
+
+    async def ready(self, room: Room) -> None:
+        """Wait until a room knows what was said in it before. Raises `StoreError`."""
+        if not room.durable:
+            return
+        opening = self._opening.get(room.name)
+        if opening is None or (opening.done() and opening.exception() is not None):
+            opening = self._opening[room.name] = asyncio.create_task(self._open(room))
+        await asyncio.shield(opening)
+
+    async def _open(self, room: Room) -> None:
+        """Have the room in the store, and remember the last that was said."""
+        store = self.hub.store
+        facts = await store.open_room(room.name, at=room.created, topic=room.topic or None)
+        if facts.last:
+            page = await store.read(room.name, max(0, facts.last - RECENT), limit=RECENT)
+            if room.last <= facts.last and not room.recent(1):
+                room.remember(page.messages)
+        room.last = max(room.last, facts.last)
+
+    async def _open_again(self, names: set[str]) -> None:
+        for name in names:
+            room = self.rooms.get(name)
+            if room is not None:
+                await self.hub.store.open_room(name, at=room.created)
 
     def save(self, room: Room) -> None:
         """Keep what lasts of a room."""
@@ -255,35 +307,62 @@ class Rooms(Part):
         """Say something to a room; `number` is the sender's own sequence. Raises `RoomError`."""
         check_body(body)
         if room.durable:
-            self.writer.add(Entry(room.name, seat.sender, number, self.hub.clock(), seat.name, body), seat)
+            entry = Publication(room.name, seat.sender, number, self.hub.clock(), seat.name, body)
+            self.writer.add(entry, seat)
             return
         message = room.number(self.hub.clock(), seat.sender, seat.name, number, body)
         self._pass_on(room, [Heard(seat.source, message)])
 
-    def _stored(self, entries: Sequence[Entry], seats: Sequence[Seat], became: Sequence[Any]) -> None:
+    def _stored(
+        self, entries: Sequence[Publication], seats: Sequence[Seat], became: Sequence[Appended]
+    ) -> None:
         """A group is on disk: tell who said it, then everyone."""
         fresh: dict[str, list[Heard]] = {}
-        newest: dict[tuple[str, int], tuple[Seat, int, int]] = {}
-        for entry, seat, (sequence, is_fresh) in zip(entries, seats, became, strict=True):
-            name, sender, number, at, called, body = entry
-            newest[name, seat.source] = (seat, number, sequence)
-            if is_fresh:
-                message = Message(sequence, at, sender, called, number, body)
-                fresh.setdefault(name, []).append(Heard(seat.source, message))
-        for (name, _), (seat, number, sequence) in newest.items():
-            room = self.rooms.get(name)
-            if room is not None and seat.source in room.seats:
-                self.outlets[seat.kind].stored(room, seat, number, sequence)
-        for name, heard in fresh.items():
-            room = self.rooms.get(name)
+        newest: dict[tuple[str, int], list[Any]] = {}  # of each member: seat, number, sequence, bytes
+        stored, again = Became.STORED, Became.AGAIN
+        for entry, seat, (sequence, what) in zip(entries, seats, became, strict=True):
+            room_name, sender, number, at, name, body = entry
+            if what is stored:
+                message = Message(sequence, at, sender, name, number, body)
+                found = fresh.get(room_name)
+                if found is None:
+                    found = fresh[room_name] = []
+                found.append(Heard(seat.source, message))
+            elif what is not again:
+                self._refuse(entry, seat, what)
+                continue
+            key = (room_name, seat.source)
+            told = newest.get(key)
+            if told is None:
+                newest[key] = [seat, number, sequence, len(body) + FRAME]
+            else:
+                told[1], told[2], told[3] = number, sequence, told[3] + len(body) + FRAME
+        for (room_name, _), (seat, number, sequence, size) in newest.items():
+            room = self.rooms.get(room_name)
+            if room is not None and room.seats.get(seat.source) is seat:
+                self.outlets[seat.kind].stored(room, seat, number, sequence, size)
+        for room_name, heard in fresh.items():
+            room = self.rooms.get(room_name)
             if room is not None:
                 self._pass_on(room, heard)
 
-    def _not_stored(self, entries: Sequence[Entry], seats: Sequence[Seat], problem: RoomError) -> None:
-        for entry, seat in zip(entries, seats, strict=True):
-            room = self.rooms.get(entry.room)
-            if room is not None and seat.source in room.seats:
-                self.outlets[seat.kind].not_stored(room, seat, entry.number, problem)
+    def _refuse(self, entry: Publication, seat: Seat, what: Became) -> None:
+        room = self.rooms.get(entry.room)
+        if room is None or room.seats.get(seat.source) is not seat:
+            return
+        problem = RoomError(NO_SUCH_ROOM, f"there is no room {entry.room} any more")
+        if what is Became.GAP:
+            text = f"{entry.number} does not follow the last number that was stored of you"
+            problem = RoomError(GAP, text, "the answer to join says which one that is")
+        size = len(entry.body) + FRAME
+        self.outlets[seat.kind].not_stored(room, seat, entry.number, size, problem)
+
+    def _delayed(self, entries: Sequence[Publication], seats: Sequence[Seat], reason: str) -> None:
+        self.hub.log("room_not_stored", messages=len(entries), reason=reason)
+        for name, seat in {(entry.room, seat) for entry, seat in zip(entries, seats, strict=True)}:
+            room = self.rooms.get(name)
+            if room is not None and room.seats.get(seat.source) is seat:
+                self.outlets[seat.kind].delayed(room, seat, reason)
 
     def _pass_on(self, room: Room, heard: Sequence[Heard]) -> None:
         room.remember(each.message for each in heard)
@@ -295,16 +374,51 @@ class Rooms(Part):
 
     # ---------------------------------------------------------------- what was said before
 
+    async def read(self, room: Room, after: int, limit: int) -> Page:
+        """What was said after a sequence. Raises `StoreError`."""
+        if not room.durable:
+            messages = room.after(after, limit)
+            return Page(messages, messages[0].sequence if messages else room.last + 1, room.last)
+        await self.ready(room)
+        return await self.hub.store.read(room.name, after, limit=limit)
+
     async def search(self, text: str, *, rooms: Sequence[Room], limit: int) -> list[tuple[str, Message]]:
-        """Messages with all these words, newest first, each with its room. Raises `RoomError`."""
+        """Messages with these words, newest first, each with its room. Raises `RoomError`, `StoreError`."""
         words = text.casefold().split()
-        found = [
-            (room.name, message)
-            for room in rooms
-            for message in room.after(0, len(room.recent(10**9)))
-            if all(word in message.body.decode("utf-8", "replace").casefold() for word in words)
-        ]
-        return sorted(found, key=lambda each: each[1].at, reverse=True)[:limit]
+        found: list[tuple[str, Message]] = []
+        for room in rooms[:MOST_SEARCHED]:
+            if room.durable:
+                await self.ready(room)
+                try:
+                    results = await self.hub.store.search(text, room=room.name, limit=limit)
+                except BadQuery as problem:
+                    raise RoomError(BAD_REQUEST, str(problem)) from problem
+                found += [(each.room, each.message) for each in results.found]
+            else:
+                found += [(room.name, each) for each in room.after(0, RECENT) if _has(each, words)]
+        return sorted(found, key=lambda each: (each[1].at, each[1].sequence), reverse=True)[:limit]
+
+    async def published(self, room: Room, sender: str) -> int:
+        """The last number of a sender that is stored."""
+        return await self.hub.store.published(room.name, sender) if room.durable else 0
+
+    async def cursor(self, room: Room, reader: str) -> int | None:
+        """How far somebody has read a room, if that is known."""
+        return await self.hub.store.cursor(room.name, reader) if room.durable else None
+
+    async def seen(self, cursor: Cursor) -> None:
+        """Somebody has read so far."""
+        if self.find(cursor.room).durable:
+            await self.hub.store.set_cursors([cursor])
+
+    async def _keep(self) -> None:
+        """Delete what rooms do not keep any more, now and then."""
+        while True:
+            await asyncio.sleep(RETAINED_EVERY)
+            for room in list(self.rooms.values()):
+                if room.durable:
+                    with contextlib.suppress(StoreError):
+                        await self.hub.store.retain(room.name, room.retention, now=self.hub.clock())
 
     # ---------------------------------------------------------------- who comes and goes
 
@@ -317,7 +431,7 @@ class Rooms(Part):
             return
         loop = asyncio.get_running_loop()
         pace = self._pace.setdefault(room.name, Pace(rate=1 / GATHER, burst=TOLD_AT_ONCE))
-        delay = delay if pace.allow(loop.time()) else GATHER
+        delay = delay if pace.allow(loop.time()) else max(GATHER, len(room.seats) * TOLD_TAKES)
         if delay:
             self._telling[room.name] = loop.call_later(delay, self._tell, room.name)
         else:
@@ -338,3 +452,8 @@ class Rooms(Part):
         timer = self._telling.pop(room.name, None)
         if timer is not None:
             timer.cancel()
+
+
+def _has(message: Message, words: Sequence[str]) -> bool:
+    text = message.body.decode("utf-8", "replace").casefold()
+    return all(word in text for word in words)

@@ -8,69 +8,41 @@ what waits is bounded by `MOST_WAITING`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Final
 
 from .room import OVERLOADED, RoomError, Seat
+from .store import Appended, Became, Publication
 
-MOST_WAITING: Final = 32 * 1024 * 1024  # bytes
-MOST_IN_GROUP: Final = 20_000  # messages
+if TYPE_CHECKING:
+    from .store import Store
+
+MOST_WAITING: Final = 64 * 1024 * 1024  # bytes
+MOST_IN_GROUP: Final = 10_000  # messages
 OVERHEAD: Final = 200  # bytes that a waiting message takes beside its body
-TRIED_EVERY: Final = 1.0  # seconds between two attempts after a failure
+TRIED_EVERY: Final = 0.5  # seconds between two attempts after a failure
 
-
-class Entry(NamedTuple):
-    """One message to be stored. `number` is the sender's own sequence; `at` is Unix seconds."""
-
-    room: str
-    sender: str
-    number: int
-    at: float
-    name: str
-    body: bytes
-
-
-Outcome = tuple[int, bool]  # the sequence in the room, and whether it was not stored before
-
-
-class Appending(Protocol):
-    """What of a store the writer needs."""
-
-    async def append(self, batch: Sequence[Entry], /) -> Sequence[Outcome]: ...
-
-
-class Numbering:
-    """A store that remembers only what it must to number messages: for a hub without a state file."""
-
-    def __init__(self) -> None:
-        self._last: dict[str, int] = {}
-        self._published: dict[tuple[str, str], tuple[int, int]] = {}
-
-    async def append(self, batch: Sequence[Entry], /) -> list[Outcome]:
-        outcomes: list[Outcome] = []
-        for entry in batch:
-            before = self._published.get((entry.room, entry.sender))
-            if before is not None and entry.number <= before[0]:
-                outcomes.append((before[1], False))
-                continue
-            sequence = self._last[entry.room] = self._last.get(entry.room, 0) + 1
-            self._published[entry.room, entry.sender] = (entry.number, sequence)
-            outcomes.append((sequence, True))
-        return outcomes
+Told = Callable[[Sequence[Publication], Sequence[Seat], Sequence[Appended]], None]
 
 
 class Writer:
-    """The one who writes. `stored` and `failed` are called in the loop, in the order of the groups."""
+    """The one who writes. `stored` is called in the loop, in the order of the groups.
+
+    `delayed` is called when a group cannot be written now, and `open_again` with the rooms that the store
+    does not know.
+    """
 
     def __init__(
         self,
-        stored: Callable[[Sequence[Entry], Sequence[Seat], Sequence[Outcome]], None],
-        failed: Callable[[Sequence[Entry], Sequence[Seat], RoomError], None],
-        store: Appending | None = None,
+        store: Store,
+        *,
+        stored: Told,
+        delayed: Callable[[Sequence[Publication], Sequence[Seat], str], None],
+        open_again: Callable[[set[str]], Awaitable[None]],
     ) -> None:
-        self._store: Appending = store or Numbering()
-        self._stored, self._failed = stored, failed
-        self._entries: list[Entry] = []
+        self._store = store
+        self._stored, self._delayed, self._open_again = stored, delayed, open_again
+        self._entries: list[Publication] = []
         self._seats: list[Seat] = []
         self._bytes = 0
         self._news = asyncio.Event()
@@ -80,11 +52,11 @@ class Writer:
         self.written = 0
         self._task = asyncio.create_task(self._work(), name="rooms writer")
 
-    def add(self, entry: Entry, seat: Seat) -> None:
+    def add(self, entry: Publication, seat: Seat) -> None:
         """Have a message stored soon. Raises `RoomError` when too much waits."""
         size = len(entry.body) + OVERHEAD
         if self._bytes + size > MOST_WAITING:
-            raise RoomError(OVERLOADED, self.problem or "more is said than can be stored")
+            raise RoomError(OVERLOADED, self.problem or "more is said than can be stored", "say it later")
         self._entries.append(entry)
         self._seats.append(seat)
         self._bytes += size
@@ -108,19 +80,28 @@ class Writer:
             seats, self._seats = self._seats[:MOST_IN_GROUP], self._seats[MOST_IN_GROUP:]
             if not await self._write(entries, seats):
                 return
+            await asyncio.sleep(0)  # the next group gathers, and others have their turn
 
-    async def _write(self, entries: list[Entry], seats: list[Seat]) -> bool:
+    async def _write(self, entries: list[Publication], seats: list[Seat]) -> bool:
         """Write a group, again and again until it is stored; whether to go on."""
         told = False
         while True:
             try:
                 became = await self._store.append(entries)
+                lost = {
+                    entry.room
+                    for entry, each in zip(entries, became, strict=True)
+                    if each.became is Became.NO_ROOM
+                }
+                if lost:
+                    await self._open_again(lost)
+                    became = await self._store.append(entries)
                 break
             except Exception as problem:
                 self.problem = str(problem) or type(problem).__name__
                 if not told:
                     told = True
-                    self._failed(entries, seats, RoomError(OVERLOADED, self.problem))
+                    self._delayed(entries, seats, self.problem)
                 if self._closing:
                     return False
                 await asyncio.sleep(TRIED_EVERY)

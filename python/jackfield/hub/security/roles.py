@@ -63,6 +63,20 @@ OPERATIONS: Final[dict[str, Right]] = {
     "record": _ACTING,
     "recorded": _LOOKING,
     "record_end": _LOOKING,
+    # rooms
+    "room_list": _LOOKING,
+    "room_members": _LOOKING,
+    "room_read": _LOOKING,
+    "room_search": _LOOKING,
+    "room_chat": _ACTING,
+    "room_say": _LOOKING,
+    "room_private": _LOOKING,
+    "room_create": _ACTING,
+    "room_topic": _ACTING,
+    "room_retention": _ACTING,
+    "room_open": _ACTING,
+    "room_kick": _ACTING,
+    "room_delete": _ACTING,
     # the hub's machine: its files, devices and networks, and code with its rights
     "script_add": _RULING,
     "script_list": _LOOKING,
@@ -93,6 +107,7 @@ CONTROLS: Final[dict[str, Right]] = {
     "read": _TAKING_PART,
     "search": _TAKING_PART,
     "seen": _TAKING_PART,
+    "private": _TAKING_PART,
 }
 """What native clients ask for by CONTROL frames (`hub/native/control.py`)."""
 

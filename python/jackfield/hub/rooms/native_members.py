@@ -1,0 +1,324 @@
+"""Native clients as members: what they publish, what they are told, and how they catch up.
+
+Owns a `Place` for each session in each room, and the fan of each room. Rules: a place grants credit and takes
+no more than that; what is stored is acknowledged once per group; a member that the fan had to leave out is
+told so (`room_behind`) and is back in the fan once it has read up to what everyone was told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from jackfield.portable import CREDIT as CREDIT_FRAME
+from jackfield.portable import DATA, FRAME_COST, Frame, to_json
+
+from ..native.part import Follower
+from ..protocol import encode_data
+from .fan import fan_of
+from .room import CREDIT, FORBIDDEN, VIEWS, Heard, News, Room, RoomError, Seat
+
+if TYPE_CHECKING:
+    from ..native import Native
+    from ..native.session import NativeSession
+    from .rooms import Rooms
+
+TELL_AGAIN: Final = 0.1  # seconds after which one that could not be told is told again
+PLACES: Final = "rooms"  # in a session's `extra`
+
+_NUMBER: Final = struct.Struct(">Q")
+_STORED: Final = struct.Struct(">QQ")
+
+
+@dataclass(slots=True, eq=False)
+class Place:
+    """One session in one room. `owed` is credit that it has used and not been given back."""
+
+    session: NativeSession
+    room: Room
+    seat: Seat
+    owed: int = 0
+    waiting: int = 0  # bytes, in frames, of what is not stored yet
+    acknowledged: tuple[int, int] = (0, 0)  # what it was told of last as stored: its number, the room's
+    behind: bool = False  # it is not in the fan, and has to read
+
+
+class NativeMembers(Follower):
+    """The native members of one hub's rooms: an `Outlet` for them."""
+
+    kind = "native"
+
+    def __init__(self, rooms: Rooms, native: Native) -> None:
+        self._rooms = rooms
+        self._native = native
+        self._places: dict[str, dict[int, Place]] = {}  # room -> source -> place
+        self._streams: dict[str, int] = {}
+        self._fans: dict[str, Any] = {}
+        self._untold: dict[Place, int] = {}  # who fell behind and does not know yet, and from where on
+        self._telling: asyncio.TimerHandle | None = None
+        native.follow(self)
+
+    def close(self) -> None:
+        """Tell nobody any more."""
+        if self._telling is not None:
+            self._telling.cancel()
+        for stream in self._streams.values():
+            self._native.shared.pop(stream, None)
+        for places in self._places.values():
+            for place in places.values():
+                _places(place.session).pop(place.room.name, None)
+        self._places.clear()
+
+    # ---------------------------------------------------------------- coming and going
+
+    def join(self, session: NativeSession, room: Room) -> Place:
+        """Let a session in; where it is already it has its place there. Raises `RoomError`."""
+        place = _places(session).get(room.name)
+        if place is not None:
+            return place
+        seat = Seat(
+            0, self.kind, session.client_id, session.name, session.sender, self._rooms.hub.clock(),
+            role=session.role,
+        )  # fmt: skip
+        place = Place(session, room, seat)
+        _places(session)[room.name] = place
+        try:
+            self._rooms.enter(room, seat)
+        except BaseException:
+            del _places(session)[room.name]
+            raise
+        return place
+
+    def stream_of(self, room: Room) -> int:
+        """The number of a room's stream, the same for all of its members."""
+        stream = self._streams.get(room.name)
+        if stream is None:
+            stream = self._streams[room.name] = self._native.new_shared_stream()
+            self._native.shared[stream] = lambda session, frame: self._frame(room, session, frame)
+            self._fans[room.name] = fan_of(self._native, stream)
+        return stream
+
+    def entered(self, room: Room, seat: Seat) -> None:
+        session = self._session(seat)
+        place = None if session is None else _places(session).get(room.name)
+        if session is None or place is None:
+            return
+        place.seat = seat
+        stream = self.stream_of(room)
+        self._places.setdefault(room.name, {})[seat.source] = place
+        self._native.switch.own(session.member_id, stream)
+        self._fans[room.name].add(session.member_id, seat.source)
+
+    def left(self, room: Room, seat: Seat, reason: str) -> None:
+        inside = self._places.get(room.name, {})
+        place = inside.pop(seat.source, None)
+        if place is None:
+            return
+        self._untold.pop(place, None)
+        session = place.session
+        _places(session).pop(room.name, None)
+        self._fans[room.name].remove(session.member_id)
+        self._push(session, {"type": "room_left", "room": room.name, "members": [_gone(seat, reason)]})
+        if not inside:
+            del self._places[room.name]
+            self._native.shared.pop(self._streams.pop(room.name), None)
+            del self._fans[room.name]
+
+    def _session(self, seat: Seat) -> NativeSession | None:
+        return self._native.session_of(seat.client)
+
+    # ---------------------------------------------------------------- sessions, as they come and go
+
+    def began(self, session: NativeSession) -> None:
+        self._rooms.plain.recognised(session.client_id)
+
+    def paused(self, session: NativeSession, reason: str) -> None:
+        for place in list(_places(session).values()):
+            self._fans[place.room.name].remove(session.member_id)
+            place.seat.state = "away"
+            self._rooms.changed(place.room, place.seat)
+
+    def resumed(self, session: NativeSession) -> None:
+        self._rooms.plain.recognised(session.client_id)
+        for place in list(_places(session).values()):
+            place.seat.client, place.seat.state, place.behind = session.client_id, "here", False
+            stream = self._streams[place.room.name]
+            self._native.switch.own(session.member_id, stream)
+            self._fans[place.room.name].add(session.member_id, place.seat.source)
+            # What was shared while it was away was not kept for it, nor what it was told as stored.
+            if place.acknowledged[0]:
+                session.send(stream, DATA, _STORED.pack(*place.acknowledged))
+            self._tell_behind(place, place.room.last)
+            self._rooms.changed(place.room, place.seat)
+
+    def ended(self, session: NativeSession, reason: str) -> None:
+        for place in list(_places(session).values()):
+            self._rooms.leave(place.room, place.seat, reason)
+
+    # ---------------------------------------------------------------- what they publish
+
+    def _frame(self, room: Room, session: NativeSession, frame: Frame) -> None:
+        """A frame that a member sent on the room's stream."""
+        place = _places(session).get(room.name)
+        if place is None or frame.kind != DATA:
+            return
+        payload = frame.payload
+        size = len(payload) + FRAME_COST
+        place.waiting += size
+        if place.waiting > CREDIT:
+            self._rooms.leave(room, place.seat, "it sent more than it was granted")
+            return
+        number = 0
+        try:
+            if len(payload) < 8 or frame.flags:
+                raise RoomError("bad_frame", "what is published begins with a u64, in one frame")
+            number = _NUMBER.unpack_from(payload)[0]
+            if not 0 < number < 2**63:
+                raise RoomError("bad_frame", f"{number} is no number of a message: they count from 1")
+            self._rooms.publish(room, place.seat, number, payload[8:])
+        except RoomError as problem:
+            self._done(place, size)
+            self._refuse(place, number, problem)
+            return
+        if not room.durable:
+            self._done(place, size)
+
+    def _done(self, place: Place, size: int) -> None:
+        """So much of what it sent is dealt with: it may send as much again."""
+        place.waiting -= size
+        place.owed += size
+        if place.owed >= CREDIT // 4 or (place.owed and not place.waiting):
+            credit, place.owed = place.owed, 0
+            stream = self._streams[place.room.name]
+            if not place.session.send(stream, CREDIT_FRAME, credit.to_bytes(4, "big")):
+                place.owed = credit
+
+    def _refuse(self, place: Place, number: int, problem: RoomError) -> None:
+        self._push(
+            place.session,
+            {"type": "room_refused", "room": place.room.name, "sequence": number, "code": problem.code,
+             "message": problem.message},
+        )  # fmt: skip
+
+    # ---------------------------------------------------------------- as an outlet
+
+    def heard(self, room: Room, heard: Sequence[Heard]) -> None:
+        fan = self._fans.get(room.name)
+        if fan is not None:
+            send, pack = fan.send, _NUMBER.pack
+            for source, message in heard:
+                send(pack(message.number) + message.body, source=source, sequence=message.sequence)
+
+    def stored(self, room: Room, seat: Seat, number: int, sequence: int, size: int) -> None:
+        place = self._places.get(room.name, {}).get(seat.source)
+        if place is None:
+            return
+        if number > place.acknowledged[0]:
+            place.acknowledged = (number, sequence)
+        place.session.send(self._streams[room.name], DATA, _STORED.pack(*place.acknowledged))
+        self._done(place, size)
+
+    def delayed(self, room: Room, seat: Seat, reason: str) -> None:
+        """A native member sees that it is not acknowledged."""
+
+    def not_stored(self, room: Room, seat: Seat, number: int, size: int, problem: RoomError) -> None:
+        place = self._places.get(room.name, {}).get(seat.source)
+        if place is not None:
+            self._refuse(place, number, problem)
+            self._done(place, size)
+
+    def news(self, room: Room, news: News) -> None:
+        came = [seat.view() for seat in news.came.values()]
+        changed = [seat.view() for seat, _ in news.changed.values()]
+        gone = [_gone(seat, reason) for seat, reason in news.went.values()]
+        for kind, views in (("room_joined", came), ("room_changed", changed), ("room_left", gone)):
+            for start in range(0, len(views), VIEWS):
+                some = views[start : start + VIEWS]
+                self._tell(room, {"type": kind, "room": room.name, "members": some})
+
+    def topic(self, room: Room, by: str) -> None:
+        self._tell(room, {"type": "room_topic", "room": room.name, "topic": room.topic, "by": by})
+
+    def private(self, to: Seat, room: Room, at: float, name: str, body: bytes) -> None:
+        place = self._places.get(room.name, {}).get(to.source)
+        if place is not None:
+            self._push(
+                place.session,
+                {"type": "room_private", "room": room.name, "from": name, "at": at, **said_as(body)},
+            )
+
+    def _tell(self, room: Room, event: dict[str, Any]) -> None:
+        payload = to_json(event)
+        for place in self._places.get(room.name, {}).values():
+            place.session.send_control(payload)
+
+    @staticmethod
+    def _push(session: NativeSession, event: dict[str, Any]) -> None:
+        if session.is_connected:
+            session.push(event)
+
+    # ---------------------------------------------------------------- who falls behind
+
+    def fell_behind(self, member_id: int, stream: int, sequence: int) -> None:
+        """The fan left a member out, from that sequence on."""
+        session = self._native.sessions.get(member_id)
+        if session is None:
+            return
+        for place in _places(session).values():
+            if self._streams.get(place.room.name) == stream and not place.behind:
+                place.behind = True
+                self._tell_behind(place, sequence)
+
+    def _tell_behind(self, place: Place, sequence: int) -> None:
+        event = {"type": "room_behind", "room": place.room.name, "sequence": sequence}
+        if place.session.is_connected and not place.session.push(event):
+            self._untold[place] = min(sequence, self._untold.get(place, sequence))
+            if self._telling is None:
+                self._telling = asyncio.get_running_loop().call_later(TELL_AGAIN, self._tell_again)
+
+    def _tell_again(self) -> None:
+        self._telling = None
+        untold, self._untold = self._untold, {}
+        for place, sequence in untold.items():
+            self._tell_behind(place, sequence)
+
+    def has_read(self, session: NativeSession, room: Room, sequence: int) -> None:
+        """A member has read up to there: if nothing else was told to the room yet, it is told again."""
+        place = _places(session).get(room.name)
+        if place is not None and place.behind and sequence >= room.last and session.is_connected:
+            place.behind = False
+            self._fans[room.name].add(session.member_id, place.seat.source)
+
+    def rooms_of(self, session: NativeSession) -> list[Room]:
+        """Where a session is."""
+        return [place.room for place in _places(session).values()]
+
+    def place_of(self, session: NativeSession, room: Room) -> Place:
+        """Where a session is in a room. Raises `RoomError` when it is not there."""
+        place = _places(session).get(room.name)
+        if place is None:
+            raise RoomError(FORBIDDEN, f"you are not in {room.name}", "join it first")
+        return place
+
+
+def said_as(body: bytes) -> dict[str, str]:
+    """A body as CONTROL messages carry it: as text where it is that, in base64 where not."""
+    try:
+        return {"text": body.decode()}
+    except UnicodeDecodeError:
+        return {"data": encode_data(body)}
+
+
+def _places(session: NativeSession) -> dict[str, Place]:
+    """Where a session is, by room."""
+    if session.extra is None:
+        session.extra = {}
+    found: dict[str, Place] = session.extra.setdefault(PLACES, {})
+    return found
+
+
+def _gone(seat: Seat, reason: str) -> dict[str, Any]:
+    return {"source": seat.source, "name": seat.name, "reason": reason}
