@@ -16,7 +16,7 @@ from programs import HubProcess, StartHub, wait_for
 from jackfield.hub.operations import OPERATIONS
 from jackfield.hub.protocol import encode_data
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 HARMLESS = sorted(set(OPERATIONS) - {"stop", "reload"})
 
@@ -30,6 +30,7 @@ GOOD: dict[str, Any] = {
     "ending": "lf",
     "exact": True,
     "expect": "x",
+    "expires": 60,
     "follow": False,
     "framing": "line",
     "halt_on": "1",
@@ -37,6 +38,7 @@ GOOD: dict[str, Any] = {
     "more": False,
     "name": "good",
     "note": "seen",
+    "number": 1,
     "of": 1,
     "open": [1],
     "path": "/nonexistent.py",

@@ -76,6 +76,12 @@ Jitter = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say who would be sent what, and send nothing.")]
 Wait = Annotated[str, typer.Option("--wait", metavar="TIME", help="How long a full queue may be waited for.")]
+Queue = Annotated[
+    bool, typer.Option("--queue", help="Have it wait for those who are known and absent (see `mail`).")
+]
+Expires = Annotated[
+    str | None, typer.Option("--expires", metavar="TIME", help="With --queue: how long it waits (7d).")
+]
 Data = Annotated[
     list[str] | None,
     typer.Argument(metavar="DATA", help="What to send; - reads standard input, and sends as it comes."),

@@ -20,6 +20,7 @@ from .parameters import (
     Escapes,
     Every,
     Expect,
+    Expires,
     File,
     HaltOn,
     Hex,
@@ -27,6 +28,7 @@ from .parameters import (
     Json,
     Patience,
     Pause,
+    Queue,
     Repeat,
     Snippet,
     Target,
@@ -56,6 +58,8 @@ def send(
     repeat: Repeat = None,
     jitter: Jitter = None,
     dry_run: DryRun = False,
+    queue: Queue = False,
+    expires: Expires = None,
     wait: Wait = "10s",
     as_json: Json = False,
     control: Control = None,
@@ -80,6 +84,9 @@ def send(
     bytes: '01 03 .. *', .. any byte, * any number of them. Of several clients a table tells who gave
     which answer, and a wave starts when everyone in the one before answered or did not in time.
 
+    --queue reaches those of TARGET who are known and absent, too: up to 32K wait in the hub's store
+    until they return, or for --expires; `jackfield mail` shows what waits.
+
     \b
     Examples:
       jackfield send 3 'open the door'
@@ -90,6 +97,7 @@ def send(
       jackfield send 3,7 --file firmware.bin
       date | jackfield send all -
       jackfield send dev7 --snippet status
+      jackfield send dev7 'restart at night' --queue --expires 2d
       jackfield send dev7 'AT' --expect OK --timeout 500ms
       jackfield send 'dev*' 'version?' --expect 'version (\\S+)'
       jackfield send 'dev*' --file fw.bin --expect done --timeout 1m --wave 10 --halt-on 2
@@ -100,8 +108,8 @@ def send(
     command(
         target, data or [], as_hex=as_hex, file=file, escapes=escapes, eol=eol, encoding=encoding, crc=crc,
         snippet=snippet, expect=expect, timeout=timeout, wave=wave, halt_on=halt_on, pause=pause,
-        every=every, repeat=repeat, jitter=jitter, dry_run=dry_run, wait=wait, as_json=as_json,
-        control=chosen_control(context, control),
+        every=every, repeat=repeat, jitter=jitter, dry_run=dry_run, queue=queue, expires=expires, wait=wait,
+        as_json=as_json, control=chosen_control(context, control),
     )  # fmt: skip
 
 

@@ -42,6 +42,8 @@ def send(
     snippet: str | None,
     dry_run: bool,
     wait: str,
+    queue: bool,
+    expires: str | None,
     as_json: bool,
     control: str | None,
     **asking: Any,
@@ -58,6 +60,13 @@ def send(
         answers=asking["expect"] is not None,
     )  # fmt: skip
     question = Question.from_options(**asking, as_hex=as_hex, encoding=notation.encoding)
+    if queue or expires is not None:
+        message = _message(words, notation, file=file, snippet=snippet, wait=patience)
+        _queue(
+            target, message, expires, asks=question is not None or dry_run, queues=queue, as_json=as_json,
+            control=control,
+        )  # fmt: skip
+        return
     if question is not None or dry_run:
         message = _message(words, notation, file=file, snippet=snippet, wait=patience)
         if dry_run:
@@ -87,6 +96,35 @@ def send(
     elif sys.stdout.isatty():
         print(f"sent to {counted(report['sent'])}" if len(report) > 2 or any(report.values()) else nobody())
     fail_unless_complete(report)
+
+
+def _queue(
+    target: str,
+    message: Message,
+    expires: str | None,
+    *,
+    asks: bool,
+    queues: bool,
+    as_json: bool,
+    control: str | None,
+) -> None:
+    """Have the message wait for those who are absent."""
+    if not queues:
+        raise Failure(
+            "--expires is how long a message waits, and --queue is not given",
+            "add --queue",
+            code=failures.USAGE,
+        )
+    if asks:
+        raise Failure(
+            "--queue does not go with --expect, --wave, --every and --dry-run",
+            "leave one of them out",
+            code=failures.USAGE,
+        )
+    from .mail import queue
+
+    seconds = None if expires is None else parse_duration(expires)
+    queue(target, message.arguments, expires=seconds, as_json=as_json, control=control)
 
 
 def _message(

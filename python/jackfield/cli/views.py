@@ -46,6 +46,11 @@ def _safe(name: str, without: str = "") -> Callable[[dict[str, Any], float], str
     return lambda client, now: safe_text(client.get(name, without))
 
 
+def _agent(client: dict[str, Any], now: float) -> str:
+    """What a client that speaks the Jackfield protocol calls its program."""
+    return (safe_text(client.get("agent", "")) or "native") if client.get("native") else ""
+
+
 def _size(name: str) -> Callable[[dict[str, Any], float], str]:
     return lambda client, now: human_size(client[name]) if name in client else "-"
 
@@ -58,6 +63,8 @@ _CLIENTS: Final = (
     _Cell(Column("PROTO"), lambda client, now: short_protocol(client["protocol"]), given_up=6),
     _Cell(Column("LOCAL", least=10), _safe("local", "-"), given_up=1),
     _Cell(Column("PEER", least=15), _safe("peer")),
+    _Cell(Column("AGENT", least=8), _agent, plain=("",), given_up=7),
+    _Cell(Column("WAITS", right=True), lambda client, now: str(client.get("waiting", "-")), plain=("-",)),
     _Cell(Column("SINCE", right=True), lambda client, now: human_age(age_of(client["since"], now))),
     _Cell(Column("IN", right=True), _size("bytes_in"), given_up=3),
     _Cell(Column("OUT", right=True), _size("bytes_out"), given_up=4),
@@ -72,8 +79,9 @@ _CLIENTS: Final = (
 def clients_table(clients: Sequence[dict[str, Any]], *, now: float, width: int | None) -> list[str]:
     """One line per client under a heading.
 
-    STATE, TAGS, DROPPED and NOTE are there only when they say something of any client. Where `width` has no
-    room for all columns, LOCAL goes first, then QUEUED, IN, OUT, NOTE and PROTO.
+    STATE, TAGS, AGENT, WAITS (messages that wait for an absent client), DROPPED and NOTE are there only when
+    they say something of any client. Where `width` has no room for all columns, LOCAL goes first, then
+    QUEUED, IN, OUT, NOTE, PROTO and AGENT.
     """
     columns = []
     for cell in _CLIENTS:

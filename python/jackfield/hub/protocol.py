@@ -27,6 +27,11 @@ What cannot be read as a request is answered with an `error` whose `id` is null.
                                                       groups?, said?, detail?}, ...]} ..., ok {clients,
                                                       outcomes: {outcome: count}, waves, halted,
                                                       not_sent: [ids]}
+    mail_queue  target, data, ending?, expires?       ok {sent, dropped, waiting, refused, refused_because?}
+    mail_list  target?                                event {queues: [{name, identity, letters, bytes, since},
+                                                      ...]}, or with a target event {letters: [{number, from,
+                                                      at, expires, bytes, data, ...}, ...]} ..., ok {count}
+    mail_drop  target, number?                        ok {name, identity, dropped}
     rename     target, name                           ok {id, name, before, lasting}
     claim      target                                 ok {id, name, before, from, lasting}
     tag        target, add?, remove?                  ok {clients: count, lasting: count}
@@ -76,6 +81,10 @@ one that is absent has no `id` (null) and nothing that only a connection has; `s
 
 `state` in a request is "connected" (the default), "absent" or "all". rename, tag, note and forget take one
 that is absent by its name. `lasting` says whether it outlives the connection; if so, it is on disk.
+
+The view of a native client has `native` (true), `agent`, `instance`, `services`, `role` and `sessions`, how
+many its identity has. `waiting` is how many messages wait for it. A `mail_queue` says to those of its target
+who are there, and has the same wait for `expires` seconds for those who are known and absent.
 
 Bytes are base64. A `send` may name a `snippet` in place of `data`. `ending` is a line ending's name, or
 "default" for the one of each client's listener. `wait` is how many seconds `send` may wait for room in

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import TYPE_CHECKING, Any, Final
 
 from ..protocol import BAD_REQUEST, REFUSED, RequestError
+from ..roster import timestamp
 
 if TYPE_CHECKING:
     from ..protocol import Request
+    from ..rooms.store import Waiting
 
 LONGEST: Final = 32 * 1024  # bytes of one message
 EXPIRES: Final = 7 * 86_400.0  # seconds that a message waits
@@ -26,8 +29,8 @@ def data_of(body: dict[str, Any]) -> bytes:
     return text.encode("utf-8", "replace") if isinstance(text, str) else base64.b64decode(body["data"])
 
 
-def content_of(request: Request) -> tuple[dict[str, Any], int]:
-    """`text` or `data` as they came, and how many bytes that is. Raises `RequestError`."""
+def content_of(request: Request) -> dict[str, Any]:
+    """`text` or `data` as they came. Raises `RequestError`."""
     if ("text" in request.arguments) == ("data" in request.arguments):
         raise RequestError(BAD_REQUEST, f"{request.op} needs either 'text' or 'data'")
     if "text" in request.arguments:
@@ -38,7 +41,7 @@ def content_of(request: Request) -> tuple[dict[str, Any], int]:
         size, body = len(data), {"data": base64.b64encode(data).decode()}
     if size > LONGEST:
         raise RequestError(REFUSED, f"a message of {size} bytes is too long: at most {LONGEST}")
-    return body, size
+    return body
 
 
 def content(data: bytes) -> dict[str, Any]:
@@ -47,3 +50,18 @@ def content(data: bytes) -> dict[str, Any]:
         return {"text": data.decode()}
     except UnicodeDecodeError:
         return {"data": base64.b64encode(data).decode()}
+
+
+def letter_view(each: Waiting) -> dict[str, Any]:
+    """A letter as operators see it."""
+    letter = each.letter
+    data = data_of(json.loads(letter.body))
+    return {
+        "number": each.id,
+        "to": name_of(letter.to),
+        "from": letter.name,
+        "at": timestamp(letter.at),
+        "expires": timestamp(letter.expires),
+        "bytes": len(data),
+        "data": base64.b64encode(data).decode(),
+    }

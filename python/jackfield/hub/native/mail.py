@@ -17,10 +17,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+import jackfield
 from jackfield.portable import to_json
 
 from ..rooms.store import Letter, Store, StoreError, Waiting
 from ..roster import timestamp
+from ..text import LINE_ENDINGS
 from .contents import data_of, name_of
 from .handshake import Refused
 
@@ -135,11 +137,12 @@ class Mail:
     # ---------------------------------------------------------------- letters in
 
     async def enqueue(
-        self, to: str, body: dict[str, Any], size: int, *, sender: str, number: int, name: str, expires: float
+        self, to: str, body: dict[str, Any], *, sender: str, number: int, name: str, expires: float
     ) -> tuple[int, bool]:
         """Have a letter on disk; its id, and whether it is new. Raises `Refused` and `StoreError`."""
         store, hub = await self.ready(), self._native.hub
-        if self._letters >= MOST_LETTERS or self._bytes + size > MOST_BYTES:
+        content = to_json(body)
+        if self._letters >= MOST_LETTERS or self._bytes + len(content) > MOST_BYTES:
             raise Refused("overloaded", f"{self._letters} messages wait for absent clients already")
         if not self._may_wait:
             self._may_wait = True
@@ -147,7 +150,7 @@ class Mail:
             await hub.state.flush()
             self._begin_expiring()
         now = hub.clock()
-        letter = Letter(to, sender, number, now, now + expires, name, to_json(body))
+        letter = Letter(to, sender, number, now, now + expires, name, content)
         (posted,) = await store.enqueue([letter])
         if posted.full:
             raise Refused("overloaded", f"as much as there is room for waits for {name_of(to)}")
@@ -157,12 +160,10 @@ class Mail:
         return posted.id, posted.fresh
 
     async def send(
-        self, to: str, body: dict[str, Any], size: int, *, sender: str, number: int, name: str, expires: float
+        self, to: str, body: dict[str, Any], *, sender: str, number: int, name: str, expires: float
     ) -> str:
         """Have a letter on disk and on its way; `delivered`, or `waiting`. Raises as `enqueue`."""
-        letter, fresh = await self.enqueue(
-            to, body, size, sender=sender, number=number, name=name, expires=expires
-        )
+        letter, fresh = await self.enqueue(to, body, sender=sender, number=number, name=name, expires=expires)
         if not fresh and to not in self.counts:
             return "delivered"
         if self._native.newest(to) is None:
@@ -250,8 +251,9 @@ class Mail:
         session = self._native.newest(to)
         for each in found:
             body = json.loads(each.letter.body)
+            ending = body.pop("ending", "default")
             if session is None:
-                await self._hand_to_plain(to, each, body)
+                await self._hand_to_plain(to, each, body, ending)
                 flow.last = each.id
                 continue
             flow.earlier.pop(each.id, None)
@@ -263,7 +265,7 @@ class Mail:
                 return
             flow.last = each.id
 
-    async def _hand_to_plain(self, to: str, each: Waiting, body: dict[str, Any]) -> None:
+    async def _hand_to_plain(self, to: str, each: Waiting, body: dict[str, Any], ending: str) -> None:
         """A plain client gets the bytes, and acknowledges nothing: the letter is done with before."""
         member, hub = self._plain(to), self._native.hub
         if member is None or self._store is None:
@@ -271,8 +273,13 @@ class Mail:
         await self._store.delivered([each.id])
         self._done(to, [(each.id, len(each.letter.body))])
         sender = f"client:{each.letter.name}"
-        if not hub.tell(member.number, data_of(body), by=sender, ending=None):
-            hub.log("mail_dropped", to=name_of(to), sender=sender, reason="its queue is full")
+        try:
+            told = hub.tell(member.number, data_of(body), by=sender, ending=LINE_ENDINGS.get(ending))
+            reason = "" if told else "its queue is full"
+        except jackfield.FramingError as problem:
+            reason = str(problem)
+        if reason:
+            hub.log("mail_lost", to=name_of(to), sender=sender, reason=reason)
 
     def acknowledged(self, session: NativeSession, number: int) -> None:
         """A client has a message."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 async def message(session: NativeSession, request: ControlRequest) -> dict[str, Any]:
     """A message for one client; without `to` it is said to the hub's operators."""
     mail, native = session.native.mail, session.native
-    body, size = content_of(request)
+    body = content_of(request)
     to = request.arguments.get("to")
     if to is None:
         native.said(session, data_of(body))
@@ -38,7 +38,6 @@ async def message(session: NativeSession, request: ControlRequest) -> dict[str, 
         state = await mail.send(
             entry.identity,
             body,
-            size,
             sender=session.sender,
             number=number,
             name=session.name,
