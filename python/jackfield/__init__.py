@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         NotSupported as NotSupported,
         PeerStalled as PeerStalled,
         PeerVanished as PeerVanished,
+        ProtocolViolation as ProtocolViolation,
         QueueFull as QueueFull,
         TimedOut as TimedOut,
         TooManyOpenFiles as TooManyOpenFiles,
@@ -91,6 +92,16 @@ if TYPE_CHECKING:
         Reconnecting as Reconnecting,
         State as State,
     )
+    from jackfield._switch import (
+        Fan as Fan,
+        FanStatistics as FanStatistics,
+        FellBehind as FellBehind,
+        FrameKind as FrameKind,
+        Recognised as Recognised,
+        Session as Session,
+        Switch as Switch,
+        SwitchCounts as SwitchCounts,
+    )
     from jackfield._tcp_info import TcpInfo as TcpInfo
     from jackfield._when_full import WhenFull as WhenFull
     from jackfield._workers import Processes as Processes, Threads as Threads
@@ -111,7 +122,8 @@ _HOMES = {
         "ChannelClosed ChannelLost ConnectFailed ConnectRefused ConnectTimedOut DescriptorsLost "
         "EndOfStream FramingError HostUnreachable InvalidAddress InvalidFrame InvalidFraming "
         "InvalidOption JackfieldError ListenFailed MessageTooLarge NameNotResolved NameServerAnswer "
-        "NotSupported PeerStalled PeerVanished QueueFull TimedOut TooManyOpenFiles TruncatedFrame"
+        "NotSupported PeerStalled PeerVanished ProtocolViolation QueueFull TimedOut TooManyOpenFiles "
+        "TruncatedFrame"
     ),
     "_explain": "Explanation",
     "_facts": "Credentials Statistics",
@@ -124,6 +136,7 @@ _HOMES = {
     "_options": "Options",
     "_reconnect": "LastingChannel",
     "_states": "Backoff Closed Connected Connecting Reconnecting State",
+    "_switch": "Fan FanStatistics FellBehind FrameKind Recognised Session Switch SwitchCounts",
     "_tcp_info": "TcpInfo",
     "_when_full": "WhenFull",
     "_workers": "Processes Threads",

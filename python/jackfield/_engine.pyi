@@ -20,6 +20,8 @@ __all__ = [
     "BlockingListener",
     "Channel",
     "Endpoint",
+    "Fan",
+    "FellBehind",
     "Group",
     "Joined",
     "Left",
@@ -28,6 +30,9 @@ __all__ = [
     "Message",
     "Operation",
     "Reactor",
+    "Recognised",
+    "Session",
+    "Switch",
     "check_framing",
     "disown",
     "give_up",
@@ -562,7 +567,142 @@ class AcceptFailed:
     @property
     def error(self) -> Exception: ...
 
-_Event: TypeAlias = Joined | Message | Left | AcceptFailed
+@final
+class Recognised:
+    """A member is a native client: its messages are whole frames from now on."""
+
+    __match_args__: tuple[str] = ...
+    @property
+    def member(self) -> Member: ...
+
+@final
+class FellBehind:
+    """A fan left a member out from a sequence on; it is skipped until ``Fan.add``."""
+
+    __match_args__: tuple[str, str, str] = ...
+    @property
+    def member(self) -> Member: ...
+    @property
+    def stream(self) -> int:
+        """The fan's stream."""
+
+    @property
+    def sequence(self) -> int:
+        """Of the first message that it misses."""
+
+@final
+class Session:
+    """A native client's session without a connection, made by ``Switch.hold``; dropped with this object."""
+
+    def drop(self, code: int | None = None, *, reason: str = "") -> bool:
+        """End it: the other ends of its routes are reset, by default with the code 5. False: it was over."""
+
+@disjoint_base
+class Switch:
+    """See the library's ``Switch``."""
+
+    def __new__(cls, group: Group) -> Self: ...
+    def send(
+        self,
+        member: Member | Session | int,
+        stream: int,
+        kind: int,
+        payload: bytes | None = None,
+        *,
+        flags: int = 0,
+    ) -> bool:
+        """Queue one frame for a native member. It is counted, and kept until the client acknowledges it.
+
+        False: its stream has ended, and nothing was queued. Raises ``QueueFull``, ``ChannelClosed``,
+        ``ValueError``.
+        """
+
+    def link(
+        self,
+        a: Member | Session | int,
+        a_stream: int,
+        b: Member | Session | int,
+        b_stream: int,
+        *,
+        credit: int = 0,
+    ) -> None:
+        """Make one route of two streams: DATA, END, RESET and CREDIT of each leave on the other.
+
+        ``credit`` is what the OPEN of ``a`` lets ``b`` send at first. A plain member may be an end, as stream
+        0: its messages are DATA, and still reach Python; the engine grants and respects credit for it.
+        """
+
+    def unlink(
+        self, a: Member | Session | int, a_stream: int, *, code: int | None = None, reason: str = ""
+    ) -> bool:
+        """End a route: with a code both ends get RESET, without one both streams lead to Python again. False:
+        none.
+        """
+
+    def own(self, member: Member | Session | int, stream: int) -> None:
+        """Say that a stream which a client has opened is for the hub itself. Raises ``ValueError`` if it has
+        ended.
+        """
+
+    def is_native(self, member: Member | int) -> bool | None:
+        """Whether a member is a native client; None while that is not known, and for one that has left."""
+
+    def next_stream(self, member: Member | Session | int | None = None) -> int:
+        """The number of the next stream that the hub opens to a member; without one, a free number for a
+        fan.
+        """
+
+    def hold(self, member: Member | int) -> Session | None:
+        """Keep the routes and the unacknowledged frames of a member whose connection is gone.
+
+        Call it after ``Left``, before the next event is asked for; a member that is still connected is taken
+        for gone and aborted. None: it had no session yet, or broke the rules. While it is held, what others
+        send it is kept, at most 4 MiB.
+        """
+
+    def resume(self, member: Member | int, session: Session, received: int) -> int:
+        """Go on with a session over the connection of ``member``, between its HELLO and its WELCOME.
+
+        ``received`` is how many of the hub's frames the client has; what it lacks is sent behind the WELCOME.
+        Gives how many of the client's frames have come. Raises ``ValueError`` when the client lacks frames
+        that are kept no more: drop the session, and welcome it with a new one.
+        """
+
+    def _counts(self, member: Member | Session | int) -> tuple[int, int, int]: ...
+
+@disjoint_base
+class Fan:
+    """See the library's ``Fan``."""
+
+    def __new__(cls, switch: Switch, stream: int, publish: bool, disconnect: bool) -> Self: ...
+    @property
+    def stream(self) -> int:
+        """Its number at each member."""
+
+    def add(self, member: Member | Session | int, source: int = 0) -> None:
+        """Take a member in, or again after ``FellBehind``; ``source`` names it in what it publishes.
+
+        It hears what is sent from now on. Raises ``ValueError`` if the member has another stream of that
+        number.
+        """
+
+    def remove(self, member: Member | Session | int) -> bool:
+        """Take a member out; nothing is sent to it about that. False: it was none."""
+
+    def send(self, payload: bytes, *, source: int = 0, sequence: int | None = None) -> int:
+        """Send to all members at the end of the turn; gives the sequence, by default the one behind the last.
+
+        Raises ``ValueError`` for more than 65,524 bytes.
+        """
+
+    def members(self) -> list[tuple[Member, int]]:
+        """The members, each with its source."""
+
+    def _statistics(self) -> tuple[int, int, int, int, int, int]: ...
+    def close(self) -> None:
+        """End it; nothing is sent to the members about that."""
+
+_Event: TypeAlias = Joined | Message | Left | AcceptFailed | Recognised | FellBehind
 
 @disjoint_base
 class Group:
@@ -586,7 +726,7 @@ class Group:
     def next_number(self) -> int:
         """The number of the next member."""
 
-    def _join(self, reactor: Reactor, id: int) -> bool: ...
+    def _join(self, reactor: Reactor, id: int, native: str) -> bool: ...
     def _join_channel(self, channel: Channel) -> bool: ...
     def __aiter__(self) -> Self: ...
     def __anext__(self) -> Coroutine[Any, Any, _Event]: ...

@@ -356,6 +356,13 @@ class TruncatedFrame(FramingError):
     limit: int | None = None
 
 
+class ProtocolViolation(JackfieldError, ValueError):
+    """A native client broke a rule of the Jackfield protocol, and its connection has ended."""
+
+    code: str = ""
+    """Which one, in the protocol's words: ``bad_magic``, ``bad_frame``, ``too_big``, ``stream_state`` ..."""
+
+
 class DescriptorsLost(JackfieldError, OSError):
     """A message came, and some of the descriptors that were sent with it did not; the rest is here."""
 

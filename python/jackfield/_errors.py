@@ -40,6 +40,7 @@ from jackfield._error_classes import (
     NotSupported,
     PeerStalled,
     PeerVanished,
+    ProtocolViolation,
     QueueFull,
     TimedOut,
     TooManyOpenFiles,
@@ -84,6 +85,7 @@ __all__ = [
     "NotSupported",
     "PeerStalled",
     "PeerVanished",
+    "ProtocolViolation",
     "QueueFull",
     "TimedOut",
     "TooManyOpenFiles",
@@ -144,9 +146,9 @@ def from_engine(kind: str, facts: Mapping[str, object]) -> JackfieldError:
     """The error for what happened on a channel.
 
     ``kind`` is one of closed, end, lost, vanished, stalled, too_large, invalid_frame, truncated, queue_full,
-    timed_out, already_waiting, busy, not_supported. ``facts`` may have protocol, local, peer (Address),
-    errno, message, limit, size, position (bytes), timeout (seconds) and operation ("receive", "send" ...),
-    and what ``_life_errors`` reads; each may be missing or None.
+    timed_out, already_waiting, busy, not_supported, violation. ``facts`` may have protocol, local, peer
+    (Address), errno, message, limit, size, position (bytes), timeout (seconds) and operation ("receive",
+    "send" ...), and what ``_life_errors`` reads; each may be missing or None.
     """
     known = EngineFacts(facts)
     writer = _WRITERS.get(kind)
@@ -322,6 +324,13 @@ def _not_supported(facts: EngineFacts) -> JackfieldError:
     return NotSupported(f"{facts.channel} cannot do {what}{said}")
 
 
+def _violation(facts: EngineFacts) -> JackfieldError:
+    code, hint = _text(facts.all.get("code")) or "", _text(facts.all.get("hint"))
+    error = ProtocolViolation(f"{facts.channel} was ended: {facts.message} ({code})", hint=hint)
+    error.code = code
+    return error
+
+
 _WRITERS: dict[str, Callable[[EngineFacts], JackfieldError]] = {
     "closed": _closed,
     "end": _end,
@@ -338,4 +347,5 @@ _WRITERS: dict[str, Callable[[EngineFacts], JackfieldError]] = {
     "already_waiting": _already_waiting,
     "busy": _busy,
     "not_supported": _not_supported,
+    "violation": _violation,
 }

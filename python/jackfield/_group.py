@@ -21,12 +21,13 @@ from jackfield._explain import Explanation, explain
 from jackfield._facts import Statistics
 from jackfield._listen import Listener
 from jackfield._loop import current_reactor
+from jackfield._switch import FellBehind, Recognised, Switch
 from jackfield._transports import RawAddress
 from jackfield._when_full import WhenFull
 
 __all__ = ["AcceptFailed", "Detached", "Event", "Group", "Joined", "Left", "Member", "Message"]
 
-Event = Joined | Message | Left | AcceptFailed
+Event = Joined | Message | Left | AcceptFailed | Recognised | FellBehind
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,11 @@ class Group(_engine.Group):
 
     def __init__(self, *, when_full: WhenFull | str = WhenFull.DROP_NEWEST, first_number: int = 1) -> None:
         """See the class."""
+
+    @property
+    def switch(self) -> Switch:
+        """Connects native members with each other; see ``listener.into(group, native=...)``."""
+        return Switch(self)
 
     def add(self, channel: Channel) -> Member:
         """Take a channel into the group. The channel object is spent: the group has the connection now.
@@ -153,8 +159,8 @@ class Group(_engine.Group):
             with contextlib.suppress(JackfieldError):
                 await ending
 
-    def _take_listener(self, reactor: _engine.Reactor, link: int) -> None:
-        if not self._join(reactor, link):
+    def _take_listener(self, reactor: _engine.Reactor, link: int, native: str) -> None:
+        if not self._join(reactor, link, native):
             raise AlreadyWaiting("the listener is closed, in a group already, or a task accepts from it")
 
     async def __aenter__(self) -> Self:

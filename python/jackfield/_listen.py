@@ -12,7 +12,7 @@ import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, Unpack
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, Unpack
 
 from jackfield import _engine
 from jackfield._address import Address
@@ -219,9 +219,14 @@ class Listener(ListenerFacts):
             tell_end(channel, error)
         channel.abort()
 
-    def into(self, group: Group) -> None:
-        """Hand every channel, now and later, to the group: no object and no task for each."""
-        group._take_listener(self._reactor, self._link)
+    def into(self, group: Group, *, native: Literal["off", "auto", "only"] = "off") -> None:
+        """Hand every channel, now and later, to the group: no object and no task for each.
+
+        ``native`` says whether they may speak the Jackfield protocol: none does (``off``), those do that
+        begin with its magic (``auto``), or all have to (``only``); see ``Group.switch``. With ``auto`` a
+        broadcast leaves a member out that has said nothing yet, for at most one second.
+        """
+        group._take_listener(self._reactor, self._link, native)
         self._in_group = True
 
     async def close(self) -> None:

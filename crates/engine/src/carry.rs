@@ -10,6 +10,7 @@ use crate::datagrams::PACKET_OVERHEAD;
 use crate::handover::DetachError;
 use crate::host::{Body, Host};
 use crate::link::{Front, Kind, Link, LinkId, Packet, flag};
+use crate::native::recognise::Role;
 use crate::opening::kind_of;
 use crate::reactor::Reactor;
 use crate::sys::address::SocketAddress;
@@ -208,6 +209,9 @@ fn can_be_carried<H: Host>(link: &Link<H>) -> Result<(), DetachError> {
     }
     if let Some(fault) = &link.fault {
         return Err(DetachError::Fault((**fault).clone()));
+    }
+    if link.role == Role::Native {
+        return Err(DetachError::Native);
     }
     if link.holds_beside() {
         return Err(DetachError::Beside);

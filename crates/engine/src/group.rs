@@ -7,6 +7,7 @@
 use crate::frame::{FrameError, Framer};
 use crate::host::{Body, Host};
 use crate::link::{Fault, Kind, LinkId, flag};
+use crate::native::{self, FellBehind};
 use crate::queue::{Burst, WhenFull};
 use crate::reactor::{Event, Reactor, due};
 use crate::receive::Take;
@@ -20,11 +21,14 @@ const PENDING_MAX: usize = 64 * 1024;
 /// The queue counts a message's bytes, with what its framing adds, in 32 bits.
 const MAX_PAYLOAD: usize = u32::MAX as usize - 1024;
 
+/// The class of a member that broadcasts leave out.
+const NO_CLASS: u32 = u32::MAX - 1;
+
 /// A link's place in its group.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Membership {
     pub group: usize,
-    /// Index into `Group::classes`.
+    /// Index into `Group::classes`; [`NO_CLASS`], or `u32::MAX` for a listener.
     pub class: u32,
     /// Index into the class's members; unused by listeners.
     pub place: u32,
@@ -46,6 +50,8 @@ pub(crate) struct Group {
     classes: Vec<Class>,
     ready: VecDeque<LinkId>,
     served: usize,
+    /// Members that have missed something.
+    behind: VecDeque<FellBehind>,
     when_full: WhenFull,
     /// All members by number, that is, in the order of joining.
     members: BTreeMap<u64, LinkId>,
@@ -66,6 +72,10 @@ pub enum GroupTake<'a, B: Body> {
     Message(LinkId, &'a [u8]),
     /// A large message in its final object.
     Body(LinkId, B),
+    /// A member is a native client: its messages are frames from now on.
+    Recognised(LinkId),
+    /// A fan has left a member out: its stream, and the sequence of the first message that it misses.
+    FellBehind(LinkId, u32, u64),
     /// A member's end: by the peer (`None`, perhaps idle) or by a fault. Read its facts now, then
     /// [`Reactor::close`] it: what is queued for it still leaves.
     Left(LinkId, Option<Fault>),
@@ -82,6 +92,7 @@ impl<H: Host> Reactor<H> {
             classes: Vec::new(),
             ready: VecDeque::new(),
             served: 0,
+            behind: VecDeque::new(),
             when_full,
             members: BTreeMap::new(),
             next_number: 1,
@@ -112,23 +123,14 @@ impl<H: Host> Reactor<H> {
         if link.membership.is_some() || link.has(flag::CLOSING | flag::GONE | flag::LASTING) {
             return false;
         }
-        let (is_listener, is_packet) = (link.kind.is_listener(), link.kind.is_packet());
-        let framer = link.config.framer.clone();
+        let is_listener = link.kind.is_listener();
         let Some(Some(state)) = self.groups.get_mut(group) else { return false };
         if number.is_some_and(|number| state.members.contains_key(&number)) {
             return false;
         }
         let mut membership = Membership { group, class: u32::MAX, place: u32::MAX, number: 0 };
         if !is_listener {
-            let class = state.class_for(&framer, is_packet);
-            if !state.classes[class].sizes.is_empty() {
-                self.distribute(group);
-            }
-            let Some(Some(state)) = self.groups.get_mut(group) else { return false };
-            let members = &mut state.classes[class].members;
-            members.push(id);
-            membership.class = class as u32;
-            membership.place = members.len() as u32 - 1;
+            membership.class = NO_CLASS;
             membership.number = number.unwrap_or(state.next_number);
             state.next_number = state.next_number.max(membership.number + 1);
             state.members.insert(membership.number, id);
@@ -138,6 +140,9 @@ impl<H: Host> Reactor<H> {
         link.want = 0;
         if !is_listener {
             link.set(flag::JOINED_UNTOLD);
+            if link.role.gets_broadcasts() {
+                self.enter_class(id);
+            }
         }
         // It may have come with a queue.
         self.check_high_water(id);
@@ -145,7 +150,67 @@ impl<H: Host> Reactor<H> {
         true
     }
 
+    /// From now on the member gets broadcasts, what is pending not included.
+    pub(crate) fn enter_class(&mut self, id: LinkId) {
+        let Some(link) = self.get(id) else { return };
+        let (framer, is_packet) = (link.config.framer.clone(), link.kind.is_packet());
+        let Some(place) = link.membership.filter(|place| place.class == NO_CLASS) else { return };
+        let Some(Some(state)) = self.groups.get_mut(place.group) else { return };
+        let class = state.class_for(&framer, is_packet);
+        if !state.classes[class].sizes.is_empty() {
+            self.distribute(place.group);
+        }
+        let Some(Some(state)) = self.groups.get_mut(place.group) else { return };
+        let members = &mut state.classes[class].members;
+        members.push(id);
+        let at = members.len() as u32 - 1;
+        if let Some(place) = self.get_mut(id).and_then(|link| link.membership.as_mut()) {
+            (place.class, place.place) = (class as u32, at);
+        }
+    }
+
+    /// From now on broadcasts leave the member out.
+    pub(crate) fn leave_class(&mut self, id: LinkId) {
+        let Some(membership) = self.get_mut(id).and_then(|link| link.membership.as_mut()) else { return };
+        let left = *membership;
+        if left.class >= NO_CLASS {
+            return;
+        }
+        (membership.class, membership.place) = (NO_CLASS, u32::MAX);
+        let Some(Some(group)) = self.groups.get_mut(left.group) else { return };
+        let Some(class) = group.classes.get_mut(left.class as usize) else { return };
+        class.members.swap_remove(left.place as usize);
+        let moved = class.members.get(left.place as usize).copied();
+        if let Some(moved) = moved.and_then(|moved| self.get_mut(moved)?.membership.as_mut()) {
+            moved.place = left.place;
+        }
+    }
+
+    /// Lists a member that has something to tell.
+    pub(crate) fn tell_member(&mut self, id: LinkId) {
+        if let Some(link) = self.get_mut(id)
+            && !link.has(flag::IN_GROUP_READY)
+            && let Some(group) = link.membership.map(|place| place.group)
+        {
+            link.set(flag::IN_GROUP_READY);
+            self.group_ready(group, id);
+        }
+    }
+
+    /// A member has missed something.
+    pub(crate) fn tell_behind(&mut self, group: usize, behind: FellBehind) {
+        let Some(Some(state)) = self.groups.get_mut(group) else { return };
+        state.behind.push_back(behind);
+        if state.wants_receive && state.behind.len() == 1 {
+            self.ready_groups.push_back(group);
+        }
+    }
+
     pub(crate) fn leave_group(&mut self, id: LinkId) {
+        self.leave_class(id);
+        if self.get(id).is_some_and(|link| link.party != native::NONE) {
+            self.party_leaves(id);
+        }
         let Some(membership) = self.get_mut(id).and_then(|link| link.membership.take()) else { return };
         let above = self.get(id).is_some_and(|link| link.has(flag::ABOVE_HIGH_WATER));
         if let Some(link) = self.get_mut(id) {
@@ -153,14 +218,7 @@ impl<H: Host> Reactor<H> {
         }
         let Some(Some(group)) = self.groups.get_mut(membership.group) else { return };
         group.above -= usize::from(above);
-        if let Some(class) = group.classes.get_mut(membership.class as usize) {
-            class.members.swap_remove(membership.place as usize);
-            group.members.remove(&membership.number);
-            let moved = class.members.get(membership.place as usize).copied();
-            if let Some(moved) = moved.and_then(|moved| self.get_mut(moved)?.membership.as_mut()) {
-                moved.place = membership.place;
-            }
-        }
+        group.members.remove(&membership.number);
         self.group_may_send(membership.group);
     }
 
@@ -172,6 +230,7 @@ impl<H: Host> Reactor<H> {
         for id in self.group_links(group) {
             self.abort(id);
         }
+        self.end_switch(group);
         let Some(state) = self.groups[group].take() else { return };
         self.live_groups -= 1;
         let told =
@@ -263,7 +322,7 @@ impl<H: Host> Reactor<H> {
         let Some(Some(state)) = self.groups.get_mut(group) else { return };
         state.wants_receive = true;
         state.deadline = deadline;
-        if !state.ready.is_empty() {
+        if !state.ready.is_empty() || !state.behind.is_empty() {
             self.ready_groups.push_back(group);
         }
         if deadline != 0 {
@@ -304,7 +363,8 @@ impl<H: Host> Reactor<H> {
             }
             return Some(Event::GroupSendable(group));
         }
-        if state.wants_receive && !state.ready.is_empty() && self.group_advance(group) {
+        let listed = !state.ready.is_empty() || !state.behind.is_empty();
+        if state.wants_receive && listed && self.group_advance(group) {
             self.group_unwant(group);
             return Some(Event::GroupReceivable(group));
         }
@@ -324,6 +384,9 @@ impl<H: Host> Reactor<H> {
     fn group_advance(&mut self, group: usize) -> bool {
         loop {
             let Some(Some(state)) = self.groups.get_mut(group) else { return false };
+            if !state.behind.is_empty() {
+                return true;
+            }
             let Some(id) = state.ready.front().copied() else { return false };
             if state.served >= MESSAGES_PER_MEMBER {
                 state.served = 0;
@@ -364,6 +427,12 @@ impl<H: Host> Reactor<H> {
                 return GroupTake::Nothing;
             }
             let Some(Some(state)) = self.groups.get_mut(group) else { return GroupTake::Nothing };
+            if let Some(FellBehind { link, stream, sequence }) = state.behind.pop_front() {
+                if self.is_member(group, link) {
+                    return GroupTake::FellBehind(link, stream, sequence);
+                }
+                continue;
+            }
             let Some(id) = state.ready.front().copied() else { return GroupTake::Nothing };
             state.served += 1;
             let Some(link) = self.get_mut(id) else { continue };
@@ -374,12 +443,16 @@ impl<H: Host> Reactor<H> {
             if link.kind.is_listener() {
                 match self.accept(id) {
                     Ok(Some(new)) => {
+                        self.give_role(id, new);
                         self.join(group, new);
                         continue;
                     }
                     Ok(None) => continue,
                     Err(error) => return GroupTake::AcceptFailed(id, error),
                 }
+            }
+            if self.note_recognised(id) {
+                return GroupTake::Recognised(id);
             }
             return self.member_take(id);
         }
@@ -421,7 +494,7 @@ impl<H: Host> Reactor<H> {
             class.append(payload);
             waiting = waiting.max(class.pending.len());
         }
-        let members = state.members.len();
+        let members: usize = state.classes.iter().map(|class| class.members.len()).sum();
         if !was_pending && members > 0 {
             self.pending_groups.push(group);
         }
@@ -446,7 +519,7 @@ impl<H: Host> Reactor<H> {
         let mut taken = 0;
         let class_of = |reactor: &Self, id| {
             let place = reactor.get(id)?.membership?;
-            (place.group == group && place.class != u32::MAX).then_some(place.class as usize)
+            (place.group == group && place.class < NO_CLASS).then_some(place.class as usize)
         };
         // All or nothing: before the first member is sent to, every framing has agreed.
         for index in to.iter().filter_map(|id| class_of(self, *id)) {

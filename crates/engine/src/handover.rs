@@ -30,6 +30,8 @@ pub enum DetachError {
         /// In so many messages.
         messages: usize,
     },
+    /// It is a native client: its session is here.
+    Native,
     /// Descriptors or an urgent byte go with a message that it holds.
     Beside,
     /// The kernel refused to stop watching it.

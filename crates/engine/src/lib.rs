@@ -13,6 +13,7 @@
 //! | `receive`, `transmit`, `lifecycle`, `handover`, `carry`, `supervise`, `reached`, `revive`, `explain`, [`group`] | the reactor's rules, one concern a file |
 //! | `datagrams`, `departures`, `segments` | datagrams in batches: in, out, and runs of them |
 //! | `files` | links over files: serial lines |
+//! | [`native`] | native clients: recognised, counted, and switched from stream to stream |
 //! | `pacing` | messages that silence divides |
 //! | [`sys`] | system calls; the only `unsafe` |
 //!
@@ -40,6 +41,7 @@ mod host;
 mod keepalive;
 mod lifecycle;
 pub mod link;
+pub mod native;
 mod opening;
 mod pacing;
 pub mod queue;

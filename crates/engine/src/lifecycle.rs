@@ -46,6 +46,10 @@ impl<H: Host> Reactor<H> {
             self.abort(id);
             return;
         }
+        if self.silence_expired(id) {
+            return;
+        }
+        let Some(link) = self.get_mut(id) else { return };
         match link.kind {
             Kind::DatagramPeer => {
                 let last = link.counters.last_in.max(link.counters.last_out);

@@ -8,6 +8,9 @@ use crate::counters::Counters;
 use crate::frame::{FrameError, Framer};
 use crate::group::Membership;
 use crate::host::Host;
+use crate::native;
+use crate::native::frame::Violation;
+use crate::native::recognise::Role;
 use crate::pacing::Pacing;
 use crate::queue::{OutQueue, WhenFull};
 use crate::revive::Lasting;
@@ -85,6 +88,11 @@ impl Kind {
     #[inline]
     pub fn outlives_errors(self) -> bool {
         matches!(self, Kind::Datagram | Kind::Endpoint)
+    }
+
+    /// Whether it may be a native client's.
+    pub(crate) fn may_be_native(self) -> bool {
+        matches!(self, Kind::Tcp | Kind::UnixStream | Kind::Seqpacket)
     }
 
     /// Whether it accepts others rather than carrying bytes itself.
@@ -234,6 +242,8 @@ pub enum Fault {
     Frame(FrameError),
     /// Its queue was full and its policy is [`WhenFull::Disconnect`].
     TooSlow,
+    /// It broke a rule of the Jackfield protocol.
+    Violation(Violation),
 }
 
 /// What only listeners have.
@@ -256,6 +266,7 @@ pub(crate) struct Link<H: Host> {
     pub fd: Option<OwnedFd>,
     pub kind: Kind,
     pub want: u8,
+    pub role: Role,
     pub flags: u32,
     /// What the framer remembers of the unclaimed bytes.
     pub scan: u32,
@@ -277,6 +288,8 @@ pub(crate) struct Link<H: Host> {
     /// The listener that made it.
     pub parent: LinkId,
     pub membership: Option<Membership>,
+    /// What it is in `Native::routes`.
+    pub party: u32,
     pub fault: Option<Box<Fault>>,
     /// Only while data is under way.
     pub watch: Option<Box<Watch>>,
@@ -305,6 +318,8 @@ impl<H: Host> Link<H> {
             fd,
             kind,
             want: 0,
+            role: Role::Plain,
+            party: native::NONE,
             flags: if pacing.is_some() { flag::WRITABLE | flag::GAP } else { flag::WRITABLE },
             scan: 0,
             front: None,
@@ -494,7 +509,7 @@ impl<H: Host> Link<H> {
     /// Whether the fault is that what the peer sent is not in the framing, and no more: it can still be sent to.
     #[inline]
     pub fn is_garbled(&self) -> bool {
-        matches!(self.fault.as_deref(), Some(Fault::Frame(_))) && !self.has(flag::BROKEN)
+        matches!(self.fault.as_deref(), Some(Fault::Frame(_) | Fault::Violation(_))) && !self.has(flag::BROKEN)
     }
 
     /// Whether what is queued cannot leave any more. A connected datagram socket goes on after an error, and a peer

@@ -12,6 +12,8 @@ use crate::group::Group;
 use crate::host::Host;
 use crate::lifecycle::Ending;
 use crate::link::{Kind, Link, LinkId, flag, want};
+use crate::native::Native;
+use crate::native::recognise::Role;
 use crate::queue::OutQueue;
 use crate::sys::Result;
 use crate::sys::epoll::{self, Epoll, Report, Timer};
@@ -75,6 +77,7 @@ pub enum Event {
 enum Timed {
     Link(LinkId, Side),
     Group(usize),
+    Acknowledgement,
 }
 
 pub(crate) struct Slot<H: Host> {
@@ -111,6 +114,8 @@ pub struct Reactor<H: Host> {
     /// A place is never used again: an owner may drop its group twice.
     pub(crate) groups: Vec<Option<Box<Group>>>,
     pub(crate) live_groups: usize,
+    /// See `native`.
+    pub(crate) native: Native,
     pub(crate) ready_groups: VecDeque<usize>,
     /// What the owners of dropped groups wait for.
     pub(crate) last_group_events: Vec<Event>,
@@ -158,6 +163,7 @@ impl<H: Host> Reactor<H> {
             queues: Vec::new(),
             groups: Vec::new(),
             live_groups: 0,
+            native: Native::default(),
             ready_groups: VecDeque::new(),
             last_group_events: Vec::new(),
             pending_groups: Vec::new(),
@@ -235,7 +241,7 @@ impl<H: Host> Reactor<H> {
     /// Whether something waits to be flushed.
     #[inline]
     pub fn is_dirty(&self) -> bool {
-        !self.dirty.is_empty() || !self.pending_groups.is_empty()
+        !self.dirty.is_empty() || !self.pending_groups.is_empty() || self.has_pending_fans()
     }
 
     pub(crate) fn file(&mut self, token: u64, events: u32) {
@@ -287,7 +293,9 @@ impl<H: Host> Reactor<H> {
         let Some(link) = self.get_mut(id) else { return };
         if let Some(membership) = &link.membership {
             let group = membership.group;
-            if !link.has(flag::IN_GROUP_READY) {
+            // Others are looked at here first: see `event_of`.
+            let direct = link.role == Role::Plain || link.has(flag::JOINED_UNTOLD) || link.kind.is_listener();
+            if direct && !link.has(flag::IN_GROUP_READY) {
                 link.set(flag::IN_GROUP_READY);
                 self.group_ready(group, id);
             }
@@ -295,7 +303,8 @@ impl<H: Host> Reactor<H> {
         let Some(link) = self.get_mut(id) else { return };
         let interesting = link.want != 0
             || link.has(flag::GONE | flag::CLOSING | flag::HANGUP | flag::DOWN_UNTOLD | flag::GAP)
-            || link.kind == Kind::DatagramListener;
+            || link.kind == Kind::DatagramListener
+            || link.role != Role::Plain && !link.kind.is_listener();
         if interesting && !link.has(flag::IN_READY) {
             link.set(flag::IN_READY);
             self.ready.push_back(id);
@@ -333,6 +342,13 @@ impl<H: Host> Reactor<H> {
             }
         }
         let link = self.get_mut(id)?;
+        if link.role != Role::Plain && !link.kind.is_listener() {
+            let role = link.role;
+            if self.advance_member(id, role) {
+                self.tell_member(id);
+            }
+            return None;
+        }
         if link.want & want::CONNECT != 0 {
             if link.has(flag::WRITABLE) {
                 link.want &= !want::CONNECT;
@@ -470,6 +486,10 @@ impl<H: Host> Reactor<H> {
         self.push_deadline(at, Timed::Group(group));
     }
 
+    pub(crate) fn push_acknowledgement_deadline(&mut self, at: u64) {
+        self.push_deadline(at, Timed::Acknowledgement);
+    }
+
     fn push_deadline(&mut self, at: u64, whose: Timed) {
         if self.deadlines.len() > 64 && self.deadlines.len() > 8 * (self.live + self.live_groups) {
             self.prune_deadlines();
@@ -490,6 +510,7 @@ impl<H: Host> Reactor<H> {
         match whose {
             Timed::Link(id, side) => self.get(id).map_or(0, |link| link.deadlines[side as usize]),
             Timed::Group(group) => self.group_deadline(group),
+            Timed::Acknowledgement => self.acknowledgement_deadline(),
         }
     }
 
@@ -532,6 +553,7 @@ impl<H: Host> Reactor<H> {
             any = true;
             match whose {
                 Timed::Group(group) => self.ready_groups.push_back(group),
+                Timed::Acknowledgement => self.acknowledge_due(),
                 Timed::Link(id, Side::Life) => self.life_expired(id),
                 Timed::Link(id, Side::Retry) => {
                     self.set_deadline(id, Side::Retry, 0);
@@ -558,6 +580,7 @@ impl<H: Host> Reactor<H> {
         for group in std::mem::take(&mut self.pending_groups) {
             self.distribute(group);
         }
+        self.distribute_fans();
         if self.dirty.is_empty() {
             return;
         }

@@ -9,6 +9,7 @@ use crate::beside;
 use crate::frame::{FrameError, Known, Step};
 use crate::host::{Body, Host};
 use crate::link::{Fault, Front, Large, LinkId, flag};
+use crate::native::recognise::Role;
 use crate::reactor::{PARKED_CAP, RECEIVE_BUFFER, RECEIVE_SIZE, Reactor};
 use crate::supervise;
 use crate::sys::{Errno, io};
@@ -52,7 +53,7 @@ impl<H: Host> Reactor<H> {
         if link.kind.is_listener() {
             return self.acceptable(id);
         }
-        self.advance(id)
+        self.advance_member(id, link.role)
     }
 
     /// Claims the next message.
@@ -62,8 +63,14 @@ impl<H: Host> Reactor<H> {
         if link.has(flag::CLOSING | flag::GONE) {
             return Take::Closed;
         }
-        if !self.advance(id) {
+        let role = link.role;
+        if !self.advance_member(id, role) {
             return Take::Nothing;
+        }
+        match role {
+            Role::Native => self.note_taken(id),
+            Role::Linked => self.note_taken_plainly(id),
+            _ => {}
         }
         if self.get(id).is_some_and(|link| link.kind.is_datagram() && link.front.is_some()) && !self.reads_singly(id) {
             return self.claim_datagram(id);
@@ -73,14 +80,15 @@ impl<H: Host> Reactor<H> {
 
     /// Whether what can be taken is a message, and not the end or a fault.
     pub(crate) fn has_message(&mut self, id: LinkId) -> bool {
-        let found = self.advance(id);
+        let Some(role) = self.get(id).map(|link| link.role) else { return false };
+        let found = self.advance_member(id, role);
         let Some(link) = self.get(id) else { return false };
         let whole = link.large.as_ref().is_some_and(|large| large.sealed && large.body.len() == large.total);
         found && (link.front.is_some() || whole)
     }
 
     /// Hands out what `advance` found.
-    fn claim(&mut self, id: LinkId) -> Take<'_, H::Body> {
+    pub(crate) fn claim(&mut self, id: LinkId) -> Take<'_, H::Body> {
         let in_rx = self.rx_owner == id;
         let (rx_from, rx_to) = (self.rx_from, self.rx_to);
         let index = id.index();
@@ -120,7 +128,7 @@ impl<H: Host> Reactor<H> {
     }
 
     /// Brings the next message to the front; false if there is neither that nor an end nor a fault.
-    fn advance(&mut self, id: LinkId) -> bool {
+    pub(crate) fn advance(&mut self, id: LinkId) -> bool {
         let mut enough = 0;
         loop {
             let in_rx = self.rx_owner == id;
@@ -168,7 +176,8 @@ impl<H: Host> Reactor<H> {
             }
             let data: &[u8] = if in_rx { &self.rx[self.rx_from..self.rx_to] } else { &link.inbox[link.inbox_at..] };
             // What arrived before a connection broke still counts.
-            let meaningless = matches!(link.receive_fault(), Some(Fault::Frame(_) | Fault::TooSlow));
+            let meaningless =
+                matches!(link.receive_fault(), Some(Fault::Frame(_) | Fault::TooSlow | Fault::Violation(_)));
             if !data.is_empty() && !meaningless {
                 let step = link.framer.next(&mut link.scan, data);
                 let ended = link.has(flag::END);
@@ -190,7 +199,10 @@ impl<H: Host> Reactor<H> {
                     // A framing that was swapped in may be swapped out in the middle of a message: its bytes stay
                     // where they can be divided anew.
                     Step::Partial(Some(known))
-                        if known.body >= LARGE && goes_on && Rc::ptr_eq(&link.framer, &link.config.framer) =>
+                        if known.body >= LARGE
+                            && goes_on
+                            && link.role != Role::Native
+                            && Rc::ptr_eq(&link.framer, &link.config.framer) =>
                     {
                         let Known { header, body: total, trailer } = known;
                         let have = (data.len() - header).min(total);
@@ -233,7 +245,7 @@ impl<H: Host> Reactor<H> {
         }
     }
 
-    fn consume(&mut self, id: LinkId, count: usize) {
+    pub(crate) fn consume(&mut self, id: LinkId, count: usize) {
         if self.rx_owner == id {
             self.rx_from += count;
         } else if let Some(link) = self.get_mut(id) {

@@ -61,7 +61,7 @@ impl<H: Host> Link<H> {
                 None => self.has(flag::END),
                 Some(Fault::Lost(_) | Fault::Refused(_) | Fault::Vanished(_)) => true,
                 Some(Fault::Frame(error)) => matches!(error, FrameError::Truncated { .. }),
-                Some(Fault::TooSlow) => false,
+                Some(Fault::TooSlow | Fault::Violation(_)) => false,
             }
     }
 }

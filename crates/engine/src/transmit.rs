@@ -8,6 +8,7 @@ use crate::beside;
 use crate::frame::FrameError;
 use crate::host::Host;
 use crate::link::{Fault, Kind, Link, LinkId, flag, want};
+use crate::native::recognise::Role;
 use crate::queue::{Attachment, Burst, OutQueue, WhenFull};
 use crate::reactor::Reactor;
 use crate::supervise;
@@ -81,6 +82,8 @@ pub enum SendError {
         /// The packet.
         size: usize,
     },
+    /// A native client is sent frames, by the switch.
+    Native,
     /// A datagram peer without a name cannot be answered.
     Unanswerable,
 }
@@ -136,6 +139,9 @@ impl<H: Host> Reactor<H> {
         attachment: &mut Option<Attachment>,
     ) -> Result<Queued, SendError> {
         let Some(link) = self.get(id) else { return Err(SendError::Closed) };
+        if link.role == Role::Native {
+            return Err(SendError::Native);
+        }
         if link.membership.is_some() {
             self.distribute_to(id);
         }
@@ -442,6 +448,9 @@ impl<H: Host> Reactor<H> {
         let asked = link.want & want::PASSED != 0;
         if link.has(flag::ABOVE_HIGH_WATER) && room {
             self.check_high_water(id);
+        }
+        if room && self.get(id).is_some_and(|link| link.role == Role::Linked) {
+            self.grant_again_on(id);
         }
         if finished && !self.is_draining(id) {
             self.finish_close(id);

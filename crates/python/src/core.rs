@@ -73,6 +73,8 @@ pub struct Core {
     group_waiters: RefCell<Vec<Waiters>>,
     /// Links whose owner was collected while the reactor was in use.
     orphans: RefCell<Vec<LinkId>>,
+    /// Sessions that nobody holds any more.
+    pub orphan_sessions: RefCell<Vec<u64>>,
     /// What is called when a lasting link has lost its connection, by the link's id.
     pub lasting: RefCell<HashMap<u64, Py<PyAny>>>,
     pub event_loop: RefCell<Option<Py<PyAny>>>,
@@ -111,6 +113,7 @@ impl Core {
             waiters: RefCell::default(),
             group_waiters: RefCell::default(),
             orphans: RefCell::default(),
+            orphan_sessions: RefCell::default(),
             lasting: RefCell::default(),
             event_loop: RefCell::default(),
             owner: Cell::new(0),
@@ -556,11 +559,15 @@ impl Core {
 
     fn adopt_orphans(&self) {
         let orphans = std::mem::take(&mut *self.orphans.borrow_mut());
+        let sessions = std::mem::take(&mut *self.orphan_sessions.borrow_mut());
         if let Ok(mut reactor) = self.reactor.try_borrow_mut() {
             for id in orphans {
                 if !reactor.is_closing(id) {
                     reactor.abort(id);
                 }
+            }
+            for session in sessions {
+                reactor.drop_session(session, None);
             }
         }
     }

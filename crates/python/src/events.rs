@@ -7,6 +7,7 @@ use crate::factory::{self, Facts};
 use crate::operation::{Broadcast, GroupJob, Job, Operation, Target};
 use crate::pulse;
 use crate::raw::GilCell;
+use crate::switch;
 use jackfield_engine::LinkId;
 use jackfield_engine::group::GroupTake;
 use pyo3::exceptions::PyRuntimeError;
@@ -235,6 +236,11 @@ impl AcceptFailed {
 
 /// The group's next event, if one is there.
 pub fn next(py: Python<'_>, core: &SharedCore, group: usize) -> PyResult<Option<Py<PyAny>>> {
+    core.reactor()?.settle_departed(group);
+    take(py, core, group)
+}
+
+fn take(py: Python<'_>, core: &SharedCore, group: usize) -> PyResult<Option<Py<PyAny>>> {
     let mut reactor = core.reactor()?;
     let (id, data) = match reactor.group_take(group) {
         GroupTake::Nothing => return Ok(None),
@@ -244,6 +250,14 @@ pub fn next(py: Python<'_>, core: &SharedCore, group: usize) -> PyResult<Option<
             drop(reactor);
             let member = Py::new(py, Member::new(core, id))?;
             return Ok(Some(Py::new(py, Joined { member })?.into_any()));
+        }
+        GroupTake::Recognised(id) => {
+            drop(reactor);
+            return switch::recognised(py, core, id).map(Some);
+        }
+        GroupTake::FellBehind(id, stream, sequence) => {
+            drop(reactor);
+            return switch::fell_behind(py, core, id, (stream, sequence)).map(Some);
         }
         GroupTake::AcceptFailed(id, error) => {
             drop(reactor);
@@ -284,8 +298,9 @@ const LEAVE_SECONDS: f64 = 5.0;
 /// Up to `max` events that are there; `None` for none.
 pub fn take_many(py: Python<'_>, core: &SharedCore, group: usize, max: usize) -> PyResult<Option<Py<PyAny>>> {
     let list = PyList::empty(py);
+    core.reactor()?.settle_departed(group);
     while list.len() < max {
-        match next(py, core, group)? {
+        match take(py, core, group)? {
             Some(event) => list.append(event)?,
             None => break,
         }
@@ -319,6 +334,11 @@ pub struct Group {
 }
 
 impl Group {
+    /// The core and the index there.
+    pub fn place(&self) -> (&SharedCore, usize) {
+        (&self.core, self.index)
+    }
+
     fn ids(&self, members: &Bound<'_, PyAny>) -> PyResult<Vec<LinkId>> {
         members.try_iter()?.map(|member| member_id(&member?)).collect()
     }
@@ -375,7 +395,11 @@ impl Group {
 
     /// Takes a link, or all that a listener accepts, into the group; false if it is closed, grouped, or waited for.
     /// Raises RuntimeError if it is of another event loop.
-    fn _join(&self, py: Python<'_>, reactor: &crate::endpoint::Reactor, id: u64) -> PyResult<bool> {
+    ///
+    /// `native` says which of the connections are native clients: `off`, `auto` or `only`.
+    fn _join(&self, py: Python<'_>, reactor: &crate::endpoint::Reactor, id: u64, native: &str) -> PyResult<bool> {
+        let recognition = switch::recognition(native)?;
+        reactor.core().reactor()?.recognise_from(LinkId(id), recognition);
         self.take(py, reactor.core(), LinkId(id))
     }
 

@@ -2,6 +2,7 @@
 
 use crate::core::{PyHost, os_error};
 use jackfield_engine::frame::FrameError;
+use jackfield_engine::native::frame::Violation;
 use jackfield_engine::sys::Errno;
 use jackfield_engine::sys::address::SocketAddress;
 use jackfield_engine::{DetachError, Fault, Garbage, Kind, LinkId, Loss, Reactor, SendError, Silence, Stall};
@@ -67,7 +68,14 @@ impl Facts {
                 "it was disconnected because it did not read fast enough and its queue was full (when_full=disconnect)",
             ),
             Fault::Frame(error) => Facts::frame(error),
+            Fault::Violation(violation) => Facts::violation(*violation),
         }
+    }
+
+    /// A native client broke a rule.
+    pub fn violation(violation: Violation) -> Facts {
+        let facts = Facts::new("violation").text("code", violation.code());
+        facts.text("message", violation.message()).text("hint", violation.hint())
     }
 
     fn vanished(silence: &Silence) -> Facts {
@@ -118,6 +126,10 @@ impl Facts {
                 Facts::closed().text("message", "send_eof() has ended this side; only receiving goes on")
             }
             SendError::TooLarge { size } => Facts::new("too_large").size(*size).errno(libc::EMSGSIZE),
+            SendError::Native => Facts::new("not_supported").text(
+                "message",
+                "this member speaks the Jackfield protocol, and is sent frames: use group.switch.send(...)",
+            ),
             SendError::Unanswerable => Facts::new("not_supported").text(
                 "message",
                 "this peer sent from a Unix datagram socket without a name, so there is no address to answer to; \
@@ -138,6 +150,7 @@ impl Facts {
             DetachError::Queued { bytes, messages } => {
                 busy(&format!("{bytes} bytes of {messages} messages wait to be sent; await flush() first"))
             }
+            DetachError::Native => busy("its session is here, and does not go along with its socket"),
             DetachError::Shared => Facts::new("not_supported").text(
                 "message",
                 "the peers of a datagram listener share one socket, and have no descriptor of their own",

@@ -14,6 +14,7 @@ mod pulse;
 mod raw;
 mod recycling;
 mod revive;
+mod switch;
 mod tcp_info;
 mod until;
 
@@ -35,6 +36,11 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<events::Message>()?;
     module.add_class::<events::Left>()?;
     module.add_class::<events::AcceptFailed>()?;
+    module.add_class::<switch::Recognised>()?;
+    module.add_class::<switch::FellBehind>()?;
+    module.add_class::<switch::Switch>()?;
+    module.add_class::<switch::Session>()?;
+    module.add_class::<switch::Fan>()?;
     module.add_function(wrap_pyfunction!(factory::install_factories, module)?)?;
     module.add_function(wrap_pyfunction!(endpoint::check_framing, module)?)?;
     module.add_function(wrap_pyfunction!(endpoint::raise_open_files, module)?)?;

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jackfield
-from jackfield import Group, Joined, Left, Listener, Member, Message
+from jackfield import AcceptFailed, Group, Joined, Left, Listener, Member, Message
 
 from .admission import Admission
 from .client import Client
@@ -285,7 +285,7 @@ class Hub:
         elif isinstance(event, Left):
             if self.admission.holds(event.member.listener_id, event.member.id):
                 self._went(now, event.member, event.reason)
-        else:
+        elif isinstance(event, AcceptFailed):
             self.log_seldom(self._refusals, "accept_failed", reason=str(event.error))
 
     def _said(self, now: float, member: Member, data: bytes) -> None:

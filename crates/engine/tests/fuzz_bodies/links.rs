@@ -380,6 +380,7 @@ impl World {
             GroupTake::Body(id, body) => (id, Ok(body.into_vec())),
             GroupTake::Left(id, fault) => (id, Err(fault)),
             GroupTake::AcceptFailed(..) => panic!("there is no listener"),
+            GroupTake::Recognised(_) | GroupTake::FellBehind(..) => panic!("no link is native"),
         };
         let line = self.lines.iter_mut().find(|line| line.id == id).expect("a member");
         assert!(line.in_group && !line.closing);
@@ -612,6 +613,7 @@ impl Line {
             Err(Fault::Refused(error)) => panic!("no network is between the two: {error:?}"),
             Err(Fault::TooSlow) => {}
             Err(Fault::Vanished(silence)) => panic!("a Unix peer cannot vanish: {silence:?}"),
+            Err(Fault::Violation(_)) => panic!("no link is native"),
         }
     }
 

@@ -41,6 +41,8 @@ pub enum Told {
     Message(LinkId, Vec<u8>),
     Left(LinkId, Option<Fault>),
     AcceptFailed(LinkId, i32),
+    Recognised(LinkId),
+    FellBehind(LinkId, u32, u64),
 }
 
 pub fn message(bytes: impl AsRef<[u8]>) -> Taken {
@@ -271,6 +273,8 @@ pub fn take(reactor: &mut Engine, id: LinkId) -> Taken {
 
 pub fn told(reactor: &mut Engine, group: usize) -> Option<Told> {
     Some(match reactor.group_take(group) {
+        GroupTake::Recognised(id) => Told::Recognised(id),
+        GroupTake::FellBehind(id, stream, sequence) => Told::FellBehind(id, stream, sequence),
         GroupTake::Joined(id) => Told::Joined(id),
         GroupTake::Message(id, bytes) => Told::Message(id, bytes.to_vec()),
         GroupTake::Body(id, body) => Told::Message(id, body.into_vec()),
