@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the programs that tests talk to, where that is possible; a missing one makes its tests skip, and say so.
 set -euo pipefail
-declare -A packages=([nc]=netcat-openbsd [socat]=socat [tmux]=tmux [ip]=iproute2 [nft]=nftables [tshark]=tshark)
+declare -A packages=([nc]=netcat-openbsd [socat]=socat [tmux]=tmux [ip]=iproute2 [nft]=nftables [tshark]=tshark [node]=nodejs)
 missing=()
 for program in "${!packages[@]}"; do
     command -v "$program" >/dev/null || missing+=("${packages[$program]}")
