@@ -59,6 +59,20 @@ What cannot be read as a request is answered with an `error` whose `id` is null.
                                                       status, log: [...]}, then what is new: see below
     look       of, seen: [ids], open: [ids]           ok {}; the watch `of` gets event {open: id, ending,
                                                       earlier: [{at, heard}, ...]} for each newly open one
+    room_list  -                                      ok {rooms: [room, ...]}
+    room_members  room, after?                        ok {members: [member, ...], count, next?}
+    room_create   room, topic?, ephemeral?, open?     ok the room
+    room_topic    room, topic?                        ok {room, topic}
+    room_open     room, open                          ok the room: whether plain clients may join it
+    room_retention  room, age?, count?, bytes?, all?  ok {room, age, count, bytes, deleted}
+    room_delete   room                                ok {room, members: count}
+    room_kick     room, name                          ok {room, kicked: [names]}
+    room_read     room, after?, limit?, last?         ok {messages: [row, ...], behind, first, last}
+    room_search   text, room?, limit?                 ok {messages: [[room, *row], ...]}
+    room_chat     room, name, last?                   event {room, source, members, history: [row, ...]},
+                                                      then what is new: see below; ok {left: reason}
+    room_say      of, text | data                     ok {number}
+    room_private  of, to, text                        ok {to}
     record     target?                                event {recording, records, bytes, lost, clients,
                                                       ended: the last one} ...,
                                                       ok {records, bytes, lost, clients, left: reason}
@@ -121,6 +135,12 @@ A `watch` tells, in events that each carry one of these, what has happened since
     log        [{time, event, ...}, ...]
     missed     {messages?, bytes?, log?, activity?}: how much was lost, the operator not keeping up
     reset      true: forget every client; all that are there follow
+
+A room is {room, topic, durable, open, lasting, members: count, last, made_by, created, retention}, a member
+{source, id, name, kind, state, role}. A row is [sequence, at, sender, name, sender's number, text or
+{"base64"}]. A `room_chat` makes the operator a member under a name until it is cancelled. Its events are
+{said: [[*row, source], ...]}, {came, changed, left: [member, ...], count}, {topic, by}, {private: {from, at,
+text | data}}, {stored: number, sequence} once all up to that number of its own is on disk, {problem}.
 
 A `record` goes on with clients that come later and match. Each event is a chunk of a recording
 (docs/recording.md) to be appended to a file, and is acknowledged with `recorded`: at most 4 chunks are on

@@ -11,6 +11,7 @@ An application: it uses only the public `jackfield` library; the protocol itself
     channel     a stream as a channel
     streams     which streams there are, and who takes those that others open
     requests    questions with numbers over one stream for each peer
+    room        a room: messages in order and once, publishing until it is stored
     people      who is there; messages that wait for who is not
     invitation  an address or an invitation -> where to connect, and with what
     credentials what redeemed invitations are kept in
@@ -21,13 +22,25 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["Client", "HubRefused", "PeerRefused", "RequestRefused", "SessionLost", "StreamChannel", "connect"]
+__all__ = [
+    "Client",
+    "HubRefused",
+    "PeerRefused",
+    "RequestRefused",
+    "Room",
+    "RoomMessage",
+    "SessionLost",
+    "StreamChannel",
+    "connect",
+]
 
 _HOMES = {
     "Client": "client",
     "HubRefused": "errors",
     "PeerRefused": "errors",
     "RequestRefused": "errors",
+    "Room": "room",
+    "RoomMessage": "room",
     "SessionLost": "errors",
     "StreamChannel": "channel",
     "connect": "client",

@@ -17,6 +17,7 @@ from .errors import SessionLost, request_refused
 from .invitation import read_place
 from .people import Change, Letter, People, Person
 from .requests import Answer, Requests
+from .room import After, Room
 from .session import Session
 from .streams import Handler, Streams
 
@@ -210,6 +211,26 @@ class Client:
     def watch(self) -> AsyncIterator[Change]:
         """Who comes, goes and changes from now on, until the client ends."""
         return self._people.watch()
+
+    # ---------------------------------------------------------------- rooms
+
+    def room(
+        self,
+        name: str,
+        *,
+        after: After = "now",
+        create: bool = False,
+        durable: bool = True,
+        topic: str | None = None,
+    ) -> Room:
+        """A room to join: ``async with client.room("lobby") as room``, or ``await`` it.
+
+        ``after`` is where to begin: behind a sequence that the program remembers, at the ``"cursor"`` that
+        the hub keeps for this client's identity, or with what is said from ``"now"`` on. ``create`` makes the
+        room if there is none, ``durable`` or not, with a ``topic``.
+        """
+        wish = {"durable": durable, **({"topic": topic} if topic else {})} if create else None
+        return Room(self, name, after=after, create=wish)
 
     # ---------------------------------------------------------------- the protocol below
 

@@ -143,6 +143,11 @@ class Streams:
         self._machine.detach(number)
         self._handlers.pop(number, None)
 
+    def put(self, number: int, payload: bytes) -> None:
+        """Send a frame on a room's stream, within its credit."""
+        self._machine.send(number, payload)
+        self._session.flush_soon()
+
     # ---------------------------------------------------------------- what the session tells
 
     def heard(self, event: Any) -> None:

@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Final
 
-from ..protocol import BAD_REQUEST, FAILED, RequestError, encode_data
+from ..protocol import BAD_REQUEST, FAILED, RequestError
 from .room import CREDIT, NO_SUCH_ROOM, VIEWS, Room, RoomError, views
-from .store import Cursor, Message
+from .rows import fitting, row
+from .store import Cursor
 
 if TYPE_CHECKING:
     from ..native.control import ControlRequest
     from ..native.session import NativeSession
     from .rooms import Rooms
 
-ANSWER: Final = 60_000  # bytes of JSON that one answer has at most, about
 MOST_READ: Final = 1000  # messages in one answer
 MOST_FOUND: Final = 100
 
@@ -106,7 +105,7 @@ async def list_(rooms: Rooms, session: NativeSession, request: ControlRequest) -
     """The rooms behind `after`, by name; `next` is where the next page begins."""
     after = request.text("after", "")
     found = sorted((room for room in rooms if room.name > after), key=lambda room: room.name)
-    page = list(_fitting((room.view() for room in found), MOST_READ))
+    page = list(fitting((room.view() for room in found), MOST_READ))
     return {"rooms": page, **({"next": page[-1]["room"]} if len(page) < len(found) else {})}
 
 
@@ -127,7 +126,7 @@ async def read(rooms: Rooms, session: NativeSession, request: ControlRequest) ->
     rooms.native.place_of(session, room)
     after = request.integer("after", 0)
     page = await rooms.read(room, after, request.integer("limit", 100, least=1, most=MOST_READ))
-    rows = list(_fitting(map(_row, page.messages), MOST_READ))
+    rows = list(fitting(map(row, page.messages), MOST_READ))
     reached = rows[-1][0] if rows else after
     if not rows or len(rows) == len(page.messages):
         rooms.native.has_read(session, room, reached)
@@ -143,7 +142,7 @@ async def search(rooms: Rooms, session: NativeSession, request: ControlRequest) 
     wanted = [room] if room is not None else rooms.native.rooms_of(session)
     limit = request.integer("limit", 20, least=1, most=MOST_FOUND)
     found = await rooms.search(request.text("text"), rooms=wanted, limit=limit)
-    return {"messages": list(_fitting(([name, *_row(message)] for name, message in found), limit))}
+    return {"messages": list(fitting(([name, *row(message)] for name, message in found), limit))}
 
 
 async def seen(rooms: Rooms, session: NativeSession, request: ControlRequest) -> dict[str, Any]:
@@ -173,28 +172,6 @@ async def private(rooms: Rooms, session: NativeSession, request: ControlRequest)
 def reader(session: NativeSession) -> str:
     """Under what the cursor of a client is kept."""
     return session.identity or session.sender
-
-
-def _row(message: Message) -> list[Any]:
-    """A message as answers carry it."""
-    sequence, at, sender, name, number, body = message
-    try:
-        text: Any = body.decode()
-        if len(json.dumps(text)) > len(body) * 4 // 3 + 20:
-            text = {"base64": encode_data(body)}
-    except UnicodeDecodeError:
-        text = {"base64": encode_data(body)}
-    return [sequence, round(at, 3), sender, name, number, text]
-
-
-def _fitting(items: Iterable[Any], most: int) -> Iterable[Any]:
-    """The first items, as many as fit into one answer, and at least one."""
-    size = 0
-    for count, item in enumerate(items):
-        size += len(json.dumps(item, separators=(",", ":"))) + 1
-        if count >= most or (count and size > ANSWER):
-            return
-        yield item
 
 
 CONTROLS: Final[dict[str, Control]] = {

@@ -17,9 +17,9 @@ from jackfield.portable import CREDIT as CREDIT_FRAME
 from jackfield.portable import DATA, FRAME_COST, Frame, to_json
 
 from ..native.part import Follower
-from ..protocol import encode_data
 from .fan import fan_of
 from .room import CREDIT, FORBIDDEN, VIEWS, Heard, News, Room, RoomError, Seat
+from .rows import said_as
 
 if TYPE_CHECKING:
     from ..native import Native
@@ -302,14 +302,6 @@ class NativeMembers(Follower):
         if place is None:
             raise RoomError(FORBIDDEN, f"you are not in {room.name}", "join it first")
         return place
-
-
-def said_as(body: bytes) -> dict[str, str]:
-    """A body as CONTROL messages carry it: as text where it is that, in base64 where not."""
-    try:
-        return {"text": body.decode()}
-    except UnicodeDecodeError:
-        return {"data": encode_data(body)}
 
 
 def _places(session: NativeSession) -> dict[str, Place]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..client import Client
 from ..part import Part
 from ..state_file import DAMAGED, StateError
+from .chatting import Chatting
 from .lines import Pace
 from .native_members import NativeMembers
 from .outlet import Outlet
@@ -74,7 +75,9 @@ class Rooms(Part):
     async def open(self, hub: Hub) -> None:
         self.hub = hub
         self.plain = Plain(self)
+        self.chatting = Chatting(self)
         self.outlets[self.plain.kind] = self.plain
+        self.outlets[self.chatting.kind] = self.chatting
         if hub.native is not None:
             self.native = NativeMembers(self, hub.native)
             self.outlets[self.native.kind] = self.native
@@ -411,6 +414,11 @@ class Rooms(Part):
         if self.find(cursor.room).durable:
             await self.hub.store.set_cursors([cursor])
 
+    async def retain(self, room: Room) -> int:
+        """Delete what a room does not keep any more; how many messages that were. Raises `StoreError`."""
+        await self.ready(room)
+        return await self.hub.store.retain(room.name, room.retention, now=self.hub.clock())
+
     async def _keep(self) -> None:
         """Delete what rooms do not keep any more, now and then."""
         while True:
@@ -418,7 +426,7 @@ class Rooms(Part):
             for room in list(self.rooms.values()):
                 if room.durable:
                     with contextlib.suppress(StoreError):
-                        await self.hub.store.retain(room.name, room.retention, now=self.hub.clock())
+                        await self.retain(room)
 
     # ---------------------------------------------------------------- who comes and goes
 
