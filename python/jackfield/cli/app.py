@@ -52,6 +52,7 @@ from .send_commands import broadcast, send
 from .serve_command import serve
 from .service_commands import backup, reload
 from .snippet_command import snippet
+from .token_commands import audit, invite, token
 
 if TYPE_CHECKING:
     from .netcat import Manner
@@ -167,6 +168,11 @@ def logs(
     from .operate import logs as command
 
     command(follow=follow, last=lines, as_json=as_json, control=chosen_control(context, control))
+
+
+app.command()(audit)
+app.command()(invite)
+app.add_typer(token)
 
 
 # -------------------------------------------------------------------- clients

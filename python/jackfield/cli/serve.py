@@ -75,6 +75,7 @@ def settings_of(
     config: str | None,
     metrics: str | None,
     web: str | None,
+    audit: str | None,
     framing: str,
     eol: str,
     max_clients: int | None,
@@ -111,12 +112,13 @@ def settings_of(
         # What the listener will be opened with is looked at as `listen` does.
         jackfield.Options.from_address(plan.address).merge(**plan.options(limits))
     control_path = choose_path(control, os.environ, os.getuid())
+    state_path = choose_state(state, control_path, os.environ, os.getuid())
     return Settings(
         plans,
         control_path,
         limits,
         log_messages=messages,
-        state=choose_state(state, control_path, os.environ, os.getuid()),
+        state=state_path,
         state_required=state is not None,
         scripts=[Path(path).absolute() for path in scripts],
         log_directory=None if log_dir is None else Path(log_dir).absolute(),
@@ -128,7 +130,14 @@ def settings_of(
         config=None if config in (None, "none") else Path(config),
         metrics=_metrics_address(metrics),
         web=_web_address(web),
+        audit=_audit_path(audit, state_path),
     )
+
+
+def _audit_path(given: str | None, state: Path | None) -> Path | None:
+    if given is not None:
+        return None if given == "none" else Path(given).expanduser().absolute()
+    return None if state is None else state.with_suffix(".audit")
 
 
 def _line_to_copy(

@@ -83,6 +83,12 @@ def serve(
             "--web", metavar="ADDRESS", help="The web console (see `console --web`), such as 127.0.0.1:8080."
         ),
     ] = None,
+    audit: Annotated[
+        str | None,
+        typer.Option(
+            "--audit", metavar="PATH", help="File of who did what (beside the state); 'none' for none."
+        ),
+    ] = None,
     config: Annotated[
         str | None,
         typer.Option("--config", metavar="FILE", help="Configuration file; 'none' for none. Else see above."),
@@ -137,6 +143,7 @@ def serve(
         config=config,
         metrics=metrics,
         web=web,
+        audit=audit,
         log_format=log_format,
         framing=framing,
         eol=eol,

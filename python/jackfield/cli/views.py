@@ -160,12 +160,15 @@ def status_lines(status: dict[str, Any], *, now: float) -> list[str]:
         f"limits: {queue} queued per client, {message} per message",
         *_health_lines(status),
         f"state: {_state_text(status)}",
+        *_security_lines(status.get("security", {})),
         "listening on:",
     ]
     for listener in status["listeners"]:
         lines.append(
             f"  {safe_text(listener['address'])}  framing {listener['framing']}, "
             f"typed lines end with {listener['ending']}"
+            + (f", access {listener['access']}" if listener.get("access", "plain") != "plain" else "")
+            + (f" from {listener['allow']}" if listener.get("allow") else "")
             + (f", {counted(listener['clients'])}" if "clients" in listener else "")
             + (f", refused {listener['refused']}" if listener.get("refused") else "")
         )
@@ -189,6 +192,20 @@ def _health_lines(status: dict[str, Any]) -> list[str]:
         )
     if status["config"]:
         lines.append(f"configuration: {safe_text(status['config'])}")
+    return lines
+
+
+def _security_lines(security: dict[str, Any]) -> list[str]:
+    """Who was not let in, and where it is written down."""
+    lines = []
+    if security.get("refused"):
+        refused = ", ".join(f"{count} {safe_text(reason)}" for reason, count in security["refused"].items())
+        lines.append(f"refused at the gate: {refused}")
+    if security.get("audit"):
+        problem = security["audit_problem"]
+        lines.append(
+            f"audit log: {safe_text(security['audit'])}" + (f" (not written: {problem})" if problem else "")
+        )
     return lines
 
 

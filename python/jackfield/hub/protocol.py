@@ -53,6 +53,8 @@ What cannot be read as a request is answered with an `error` whose `id` is null.
     dial_remove  name                                 ok {name, address, lasting}
     kick       target, reset?                         ok {kicked: [ids]}
     logs       last?, follow?                         event {log: {...}}, ok {} (only without follow)
+    audit      last?, follow?                         event {audit: {time, who, what, target, outcome, ...}},
+                                                      ok {} (only without follow)
     talk       target, earlier?                       event {attached: view, ending}, event {message,
                                                       earlier?} ..., ok {left: reason}
     watch      last?                                  event {clients: [view, ...]} (pages), event {ready:
@@ -81,6 +83,11 @@ What cannot be read as a request is answered with an `error` whose `id` is null.
     cancel     of                                     ends the logs, talk, watch, record or ask with that
                                                       id; ok {}
     web_link   address?                               ok {url, address, expires}: a link that logs in once
+    token_create  role?, name?, expires?, listeners?  ok {token: its text, id, kind, role, name, expires, ...}
+    token_list    -                                   ok {tokens: [the same without its text, ...]}
+    token_revoke  token: id or name                   ok {revoked: [ids]}
+    invite     role?, name?, expires?, listeners?,    ok {token, ..., invitations: [what to come with]}
+               host?
     stop       -                                      ok {}, then the hub ends
     flush      -                                      ok {state, config}: what should last is on disk there
     reload     timeout?                               ok {pid, predecessor, kept, not_kept: [{id, name,
@@ -149,9 +156,9 @@ recording itself.
 
 Who does not read a watch is told less, never disconnected for it.
 
-Error codes: bad_request, no_such_client, ambiguous, refused, failed; reloaded, with a null id, on every
-connection whose hub has handed over to a successor, which answers at the same path. Pure: this file only
-reads and writes messages.
+Error codes: bad_request, no_such_client, ambiguous, refused, failed; forbidden, when the operator's role may
+not do that (`security/roles.py`); reloaded, with a null id, on every connection whose hub has handed over to
+a successor, which answers at the same path. Pure: this file only reads and writes messages.
 """
 
 from __future__ import annotations
@@ -171,6 +178,7 @@ NO_SUCH_CLIENT: Final = "no_such_client"
 AMBIGUOUS: Final = "ambiguous"
 REFUSED: Final = "refused"
 FAILED: Final = "failed"
+FORBIDDEN: Final = "forbidden"
 RELOADED: Final = "reloaded"
 
 
@@ -209,10 +217,13 @@ class Request:
             )
         return int(value)
 
-    def seconds(self, name: str, default: float) -> float:
+    def seconds(self, name: str, default: float, *, most: float = 86400.0) -> float:
         value = self._take(name, (int, float), default, "a number of seconds")
-        if isinstance(value, bool) or not 0 <= value <= 86400:
-            raise RequestError(BAD_REQUEST, f"{self.op}: {name!r} must be a number of seconds up to a day")
+        if isinstance(value, bool) or not 0 <= value <= most:
+            longest = "a day" if most == 86400 else f"{most:g}"
+            raise RequestError(
+                BAD_REQUEST, f"{self.op}: {name!r} must be a number of seconds up to {longest}"
+            )
         return float(value)
 
     def texts(self, name: str) -> list[str]:

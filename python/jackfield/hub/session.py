@@ -16,9 +16,20 @@ from jackfield import Channel
 
 from . import protocol
 from .operations import OPERATIONS
-from .protocol import AMBIGUOUS, BAD_REQUEST, FAILED, NO_SUCH_CLIENT, REFUSED, RequestError
+from .protocol import (
+    AMBIGUOUS,
+    BAD_REQUEST,
+    FAILED,
+    FORBIDDEN,
+    NO_SUCH_CLIENT,
+    REFUSED,
+    Request,
+    RequestError,
+)
 from .recorder import Recorder
 from .roster import NameRefused
+from .security.auditing import target_of
+from .security.roles import ADMIN, audited, may, needed
 from .sending import Sending, Unsendable
 from .server import Hub
 from .state_file import StateError
@@ -31,10 +42,12 @@ MAX_SUBSCRIPTIONS: Final = 100  # of one operator
 class Session:
     """One operator's connection."""
 
-    def __init__(self, hub: Hub, channel: Channel, who: str) -> None:
+    def __init__(self, hub: Hub, channel: Channel, who: str, *, role: str = ADMIN, token: str = "") -> None:
         self.hub = hub
         self.channel = channel
         self.who = who
+        self.role = role
+        self.token = token  # the id of the one it came with; empty on the control socket
         self.sendings: dict[int, tuple[str, Sending]] = {}  # by the id of the first request, with its target
         self.recorders: dict[int, Recorder] = {}  # by the id of the request
         self.working = 0  # requests being done that a reload waits for
@@ -63,14 +76,16 @@ class Session:
             self.log_sending(of, ended="the operator went away")
 
     async def _do(self, message: bytes) -> bytes | None:
-        request_id: int | None = None
+        request: Request | None = None
         try:
             request = protocol.parse_request(message)
-            request_id = request.id
             operation = OPERATIONS.get(request.op)
             if operation is None:
                 known = ", ".join(OPERATIONS)
                 raise RequestError(BAD_REQUEST, f"unknown op {request.op[:40]!r}", hint=f"known are {known}")
+            if not may(self.role, request.op):
+                least = f"{request.op} needs the role {needed(request.op)}, and yours is {self.role}"
+                raise RequestError(FORBIDDEN, least, hint="ask for a token with more rights")
             await self.hub.gate.wait()  # a reload under way ends first
             if self.hub.successor:
                 return None  # this operator is told so by `Operators.hand_over`
@@ -79,32 +94,39 @@ class Session:
                 result = await operation(self, request)
             finally:
                 self.working = 0
+            self._audit(request, "done")
             return None if result is None else protocol.ok(request.id, result)
         except RequestError as problem:
-            return protocol.error(request_id, problem)
+            return self._not_done(request, problem)
         except NoSuchClient as problem:
-            candidates = [str(candidate) for candidate in problem.candidates]
-            return protocol.error(
-                request_id,
-                RequestError(NO_SUCH_CLIENT, str(problem), hint=problem.hint, candidates=candidates),
-            )
+            meant = [str(candidate) for candidate in problem.candidates]
+            nobody = RequestError(NO_SUCH_CLIENT, str(problem), hint=problem.hint, candidates=meant)
+            return self._not_done(request, nobody)
         except AmbiguousTarget as problem:
-            candidates = [str(candidate) for candidate in problem.candidates]
-            return protocol.error(
-                request_id, RequestError(AMBIGUOUS, str(problem), hint=problem.hint, candidates=candidates)
-            )
+            meant = [str(candidate) for candidate in problem.candidates]
+            several = RequestError(AMBIGUOUS, str(problem), hint=problem.hint, candidates=meant)
+            return self._not_done(request, several)
         except (NameRefused, Unsendable, TargetTooLong) as problem:
-            return protocol.error(request_id, RequestError(REFUSED, str(problem)))
+            return self._not_done(request, RequestError(REFUSED, str(problem)))
         except StateError as problem:
-            return protocol.error(request_id, RequestError(FAILED, str(problem), hint=problem.hint))
+            return self._not_done(request, RequestError(FAILED, str(problem), hint=problem.hint))
         except jackfield.JackfieldError as problem:
-            return protocol.error(request_id, RequestError(FAILED, str(problem)))
+            return self._not_done(request, RequestError(FAILED, str(problem)))
         except TimeoutError:
             raise  # the operator does not read
         except Exception as problem:  # a fault of ours ends neither the hub nor this operator
             fault = f"{type(problem).__name__}: {problem}"
             self.hub.log("fault", operator=self.who, error=fault)
-            return protocol.error(request_id, RequestError(FAILED, f"a fault of the hub: {fault}"))
+            return self._not_done(request, RequestError(FAILED, f"a fault of the hub: {fault}"))
+
+    def _not_done(self, request: Request | None, problem: RequestError) -> bytes:
+        if request is not None:
+            self._audit(request, f"not done: {problem.code}")
+        return protocol.error(None if request is None else request.id, problem)
+
+    def _audit(self, request: Request, outcome: str) -> None:
+        if audited(request.op) or outcome == f"not done: {FORBIDDEN}":
+            self.hub.audit(self.who, request.op, target_of(request.arguments), outcome, role=self.role)
 
     async def reply(self, message: bytes) -> None:
         """Send what an operator waits for: who reads slowly is waited for, who does not read is dropped."""

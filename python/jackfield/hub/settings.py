@@ -23,7 +23,8 @@ class Settings:
     (`state_required`) does not start, and another goes on without and says so. `config` is the file that
     the settings were read from, if there is one. `log_directory` is where everything that is said is
     recorded, as much of it as `log_keep` says; None is nowhere. `metrics` is where Prometheus finds the
-    figures, `web` where the web console is served from the start.
+    figures, `web` where the web console is served from the start. `audit` is the file of who did what; None
+    keeps that in memory alone.
     """
 
     listeners: Sequence[ListenerPlan]
@@ -39,3 +40,4 @@ class Settings:
     dials: Sequence[DialPlan] = ()
     metrics: Address | None = None
     web: Address | None = None
+    audit: Path | None = None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .health import Health, descriptors, resident_bytes
 from .roster import timestamp, version
+from .security.access import networks_text
 
 if TYPE_CHECKING:
     from .server import Hub
@@ -37,11 +38,14 @@ def status(hub: Hub) -> dict[str, Any]:
         "rates": health.rates if health is not None else {},
         "dropped": hub.group.dropped_messages,
         "parts": [type(part).__name__.lower() for part in hub.parts.attached()],
+        "security": hub.security.figures(),
         "listeners": [
             {
                 "address": str(listener.address.without_options()),
                 "framing": plan.framing,
                 "ending": plan.ending,
+                "access": plan.access.mode,
+                "allow": networks_text(plan.access.allow),
                 "clients": listener.statistics().clients,
                 "refused": listener.statistics().refused,
                 "dropped_by_kernel": listener.statistics().dropped_by_kernel,

@@ -1,4 +1,4 @@
-"""What goes on until it is cancelled: logs that are followed, talk with one client."""
+"""What goes on until it is cancelled: logs that are followed, the audit log too, and talk with one client."""
 
 from __future__ import annotations
 
@@ -26,6 +26,21 @@ async def logs(session: Session, request: Request) -> dict[str, Any] | None:
         )
     for event in journal.last(last):
         await session.reply(protocol.event(request.id, {"log": event.to_json()}))
+    return None if follow else {}
+
+
+async def audit(session: Session, request: Request) -> dict[str, Any] | None:
+    last = request.integer("last", 20, most=100_000)
+    follow = request.flag("follow")
+    log = session.hub.security.audit_log
+    before = list(log.recent)[-last:] if last else []
+    if follow:
+        session.subscribe(
+            request.id,
+            log.follow(lambda record: session.push(protocol.event(request.id, {"audit": record}))),
+        )
+    for record in before:
+        await session.reply(protocol.event(request.id, {"audit": record}))
     return None if follow else {}
 
 
@@ -61,4 +76,4 @@ async def cancel(session: Session, request: Request) -> dict[str, Any]:
     return {}
 
 
-OPERATIONS: Final = {"logs": logs, "talk": talk, "cancel": cancel}
+OPERATIONS: Final = {"audit": audit, "logs": logs, "talk": talk, "cancel": cancel}

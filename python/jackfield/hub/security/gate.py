@@ -65,7 +65,7 @@ class Admitted:
 class Refused(Exception):
     """Somebody is not let in: a code of the protocol, a sentence, what to do, and what the audit log is told.
 
-    `seldom` marks what may come thousands of times a second.
+    `seldom` marks what may come thousands of times a second, and is counted alone.
     """
 
     def __init__(
@@ -180,13 +180,13 @@ class Gate:
                 RATE_LIMITED, "too many wrong tokens came from your address", f"try again in {wait:.0f} s",
                 reason=state, token=id_, seldom=True,
             )  # fmt: skip
-        seldom = self._addresses.failed(host, now) > 1
+        self._addresses.failed(host, now)
         what = "invitation" if token is not None and token.kind == INVITATION else "token"
         code, message = {
             EXPIRED: (EXPIRED_TOKEN, f"the {what} has expired"),
             USED: (USED_TOKEN, "the invitation was used already"),
         }.get(state, (BAD_TOKEN, "the hub does not know that token"))
-        raise Refused(code, message, _ASK, reason=state, token=id_, seldom=seldom)
+        raise Refused(code, message, _ASK, reason=state, token=id_)
 
     def take_back(self, admitted: Admitted) -> None:
         """Who was admitted could not be kept on disk: an invitation is as good as before."""

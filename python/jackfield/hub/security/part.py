@@ -6,6 +6,8 @@ itself (`gate`, `access`, `limits`, `roles`), given the time.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -13,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..journal import Field, Throttle
 from ..part import Part
-from ..roster import peer_text
+from ..roster import peer_text, timestamp
 from ..state_file import StateError
 from .access import DATAGRAMS
+from .audit import AuditLog, journal_of
 from .gate import OVERLOADED, Admitted, Certificate, Gate, Refused
 from .limits import Addresses, Meter
 from .roles import MEMBER
@@ -41,15 +44,37 @@ class Security(Part):
         self.gate = Gate(self.tokens, self.addresses)
         self.when_revoked: list[Callable[[str], None]] = []
         """Called with the id of a token that was revoked: whoever came with it is to go."""
+        self.pin = ""
+        """What clients are to know the hub's certificate by; empty while it has none of its own."""
         self.counts: dict[str, int] = {}
         """What was refused, by reason, since the hub began."""
         self._told = Throttle()
+        self._tried = Throttle(burst=20)
+        self.audit_log = AuditLog(None, None, self._trouble)
         self._meters: dict[int, Meter] = {}  # by member id, of listeners with rates
 
     async def open(self, hub: Hub) -> None:
+        loop = asyncio.get_running_loop()
+
+        def trouble(problem: str) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self._trouble, problem)
+
+        self.audit_log = AuditLog(hub.settings.audit, journal_of(os.environ), trouble)
         self.tokens = Tokens(hub.state, os.urandom)
         self.gate = Gate(self.tokens, self.addresses)
         self._clock.seen(self.tokens.load())
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self.audit_log.close)
+
+    def _trouble(self, problem: str) -> None:
+        """The audit log cannot be written, or can be again."""
+        path = str(self.audit_log.path)
+        if problem:
+            self._hub.log("not_audited", audit=path, reason=problem, hint="it is tried again")
+        else:
+            self._hub.log("audited", audit=path)
 
     def now(self) -> float:
         """Unix seconds that never go back (`tokens.Clock`)."""
@@ -73,8 +98,9 @@ class Security(Part):
         return reason
 
     def audit(self, who: str, what: str, target: str, outcome: str, **facts: Field) -> None:
-        """Write down who did what to whom, and what came of it. Never a secret."""
-        self._hub.log("audit", who=who, what=what, target=target, outcome=outcome, **facts)
+        """Write down who did what to whom, and what came of it. No secret may be in it. Never waits."""
+        told = {"who": who, "what": what, "target": target, "outcome": outcome, **facts}
+        self.audit_log.write({"time": timestamp(self._hub.clock()), **told})
 
     def hears(self, now: float, member: Member, data: bytes) -> bool:
         """Whether a message is its client's to say: it was let in, and is within the rates of its listener.
@@ -111,7 +137,7 @@ class Security(Part):
         """Who that is, by what was said first; an invitation is on disk as used before this returns.
 
         `host` is the peer's address, None for a Unix socket's; `where` is how logs name it. Raises `Refused`.
-        Cancelled, an invitation may have been used.
+        Cancelled, an invitation is as good as before.
         """
         try:
             admitted = self.gate.admit(
@@ -119,23 +145,27 @@ class Security(Part):
             )
         except Refused as problem:
             self._refused(problem.code)
-            if not problem.seldom:
-                self._hub.audit(
-                    where, "admit", problem.token, f"refused: {problem.reason}", at=str(plan.address)
-                )
+            write, left_out = (False, 0) if problem.seldom else self._tried.allow(time.monotonic())
+            if write:
+                more: dict[str, Field] = {"more_before": left_out} if left_out else {}
+                outcome = f"refused: {problem.reason}"
+                self.audit(where, "admit", problem.token, outcome, at=str(plan.address), **more)
             raise
         if admitted.redeemed is not None:
-            try:
-                await self._hub.state.flush()
-            except StateError as problem:
-                self.gate.take_back(admitted)
-                raise Refused(
-                    OVERLOADED, "the hub cannot keep on disk that the invitation was used", "try again later"
-                ) from problem
-            self._hub.audit(
-                where, "redeem", admitted.redeemed[0].id, "done", token=admitted.token, role=admitted.role
-            )
+            await self._keep(admitted)
+            became: dict[str, Field] = {"token": admitted.token, "role": admitted.role}
+            self.audit(where, "redeem", admitted.redeemed[0].id, "done", **became)
         return admitted
+
+    async def _keep(self, admitted: Admitted) -> None:
+        try:
+            await self._hub.state.flush()
+        except BaseException as problem:
+            self.gate.take_back(admitted)  # nobody was told what it became
+            if not isinstance(problem, StateError):
+                raise
+            message = "the hub cannot keep on disk that the invitation was used"
+            raise Refused(OVERLOADED, message, "try again later") from problem
 
     # ---------------------------------------------------------------- tokens
 
@@ -156,5 +186,7 @@ class Security(Part):
         return {
             "tokens": len(self.tokens),
             "refused": dict(self.counts),
+            "audit": None if self.audit_log.path is None else str(self.audit_log.path),
+            "audit_problem": self.audit_log.problem,
             "addresses_waiting": self.addresses.waiting(time.monotonic()),
         }

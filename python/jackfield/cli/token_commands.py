@@ -1,0 +1,157 @@
+"""`jackfield token`, `invite` and `audit` as commands: their options and their help. See `tokens.py`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .parameters import Control, Json, chosen_control
+
+Name = Annotated[
+    str | None, typer.Option("--name", metavar="NAME", help="Whom it is for: the name that it gives.")
+]
+Role = Annotated[
+    str, typer.Option("--role", metavar="ROLE", help="What it may do: member, operator or admin.")
+]
+At = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--listener", metavar="ADDRESS", help="Good there alone: an address of `status`, or its port."
+    ),
+]
+
+token = typer.Typer(
+    name="token",
+    help="Give and take the right to come to the hub.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@token.command()
+def create(
+    context: typer.Context,
+    name: Name = None,
+    role: Role = "member",
+    expires: Annotated[
+        str | None, typer.Option("--expires", metavar="TIME", help="Good for so long: 90d, 12h (for ever).")
+    ] = None,
+    listener: At = None,
+    as_json: Json = False,
+    control: Control = None,
+) -> None:
+    """Make a token, which is printed once: the hub keeps a hash of it alone.
+
+    \b
+      member     takes part as a native client
+      operator   works with clients: talk, send, kick, rename ...
+      admin      everything: scripts, dial, reload, stop, tokens
+
+    \b
+    Examples:
+      jackfield token create --name ann --role operator --expires 90d
+      JACKFIELD_TOKEN=$(jackfield token create --role operator) jackfield --hub tls://hub:7443 clients
+    """
+    from .tokens import create as command
+
+    command(
+        name=name, role=role, expires=expires, listeners=listener or [], as_json=as_json,
+        control=chosen_control(context, control),
+    )  # fmt: skip
+
+
+@token.command("ls")
+def list_(context: typer.Context, as_json: Json = False, control: Control = None) -> None:
+    """List tokens and invitations: whose, what they may do, whether they are good.
+
+    \b
+    Example:
+      jackfield token ls
+    """
+    from .tokens import list_tokens as command
+
+    command(as_json=as_json, control=chosen_control(context, control))
+
+
+@token.command(no_args_is_help=True)
+def revoke(
+    context: typer.Context,
+    token: Annotated[
+        str,
+        typer.Argument(
+            metavar="TOKEN", help="An id of `token ls`, or a name: all of it.", show_default=False
+        ),
+    ],
+    as_json: Json = False,
+    control: Control = None,
+) -> None:
+    """Make a token good for nothing; who came with it is disconnected.
+
+    \b
+    Examples:
+      jackfield token revoke 3fa94c01
+      jackfield token revoke ann
+    """
+    from .tokens import revoke as command
+
+    command(token, as_json=as_json, control=chosen_control(context, control))
+
+
+def invite(
+    context: typer.Context,
+    name: Name = None,
+    role: Role = "member",
+    expires: Annotated[
+        str, typer.Option("--expires", metavar="TIME", help="Good for so long, unless it is used before.")
+    ] = "24h",
+    listener: At = None,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            "--host", metavar="HOST", help="How the hub is reached from there, where it listens on all."
+        ),
+    ] = None,
+    as_json: Json = False,
+    control: Control = None,
+) -> None:
+    """Invite one client: prints what it joins with, once.
+
+    It has everything in one text: where the hub is, its certificate's pin, and an invitation, in
+    whose place whoever comes first gets a token of its own.
+
+    \b
+    Examples:
+      jackfield invite
+      jackfield invite --name ann --role operator --expires 2h
+      jackfield join "$(jackfield invite --name camera7)"
+    """
+    from .tokens import invite as command
+
+    command(
+        name=name, role=role, expires=expires, listeners=listener or [], host=host, as_json=as_json,
+        control=chosen_control(context, control),
+    )  # fmt: skip
+
+
+def audit(
+    context: typer.Context,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what happens next.")] = False,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", min=0, metavar="N", help="Begin with the last N.")
+    ] = 20,
+    as_json: Json = False,
+    control: Control = None,
+) -> None:
+    """Show who did what, and who was let in or refused.
+
+    The hub tells its last 1000; the file that `status` names has all of it.
+
+    \b
+    Examples:
+      jackfield audit -n 100
+      jackfield audit -f --json
+    """
+    from .tokens import audit as command
+
+    command(follow=follow, last=lines, as_json=as_json, control=chosen_control(context, control))

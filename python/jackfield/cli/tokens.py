@@ -1,0 +1,160 @@
+"""`jackfield token`, `invite` and `audit`: what they ask the hub, and what they print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+from ..hub.display import safe_text
+from ..hub.journal import line_of
+from ..hub.operator import Operator
+from ..hub.roster import timestamp
+from ..hub.text import TextError
+from .failures import Failure
+from .operate import print_json, with_hub
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0, "y": 365 * 86_400.0}
+
+
+def long_time(option: str, text: str) -> float:
+    """`90d`, `12h`, `30m` as seconds. Raises `TextError`."""
+    number, unit = text[:-1], text[-1:]
+    if (
+        unit not in _UNITS
+        or not number.isdecimal()
+        or not number.isascii()
+        or not 0 < int(number[:6]) < 100_000
+    ):
+        raise TextError(f"{option} {text}: write how long as 30m, 12h, 90d or 1y")
+    return int(number) * _UNITS[unit]
+
+
+def create(
+    *,
+    name: str | None,
+    role: str,
+    expires: str | None,
+    listeners: list[str],
+    as_json: bool,
+    control: str | None,
+) -> None:
+    seconds = None if expires is None else long_time("--expires", expires)
+    made = with_hub(
+        control,
+        lambda operator: operator.request(
+            "token_create", name=name, role=role, expires=seconds, listeners=listeners or None
+        ),
+    )
+    if as_json:
+        print_json(made)
+        return
+    print(made["token"])
+    if sys.stdout.isatty():
+        print(
+            f"This is told once. It is {made['id']} in 'jackfield token ls': {made['role']}, {_until(made)}."
+        )
+
+
+def invite(
+    *,
+    name: str | None,
+    role: str,
+    expires: str,
+    listeners: list[str],
+    host: str | None,
+    as_json: bool,
+    control: str | None,
+) -> None:
+    seconds = long_time("--expires", expires)
+    made = with_hub(
+        control,
+        lambda operator: operator.request(
+            "invite", name=name, role=role, expires=seconds, listeners=listeners or None, host=host
+        ),
+    )
+    if as_json:
+        print_json(made)
+        return
+    if not made["invitations"]:
+        raise Failure(
+            "no listener of this hub takes native clients",
+            "start it with one such as tls://:7443, or tcp://127.0.0.1:7000,protocol=native",
+        )
+    shown = (
+        made["invitations"]
+        if len(made["invitations"]) > 1 and sys.stdout.isatty()
+        else made["invitations"][:1]
+    )
+    print("\n".join(shown))
+    if sys.stdout.isatty():
+        print(f"Good once, for a {made['role']}, {_until(made)}: jackfield join '{made['invitations'][0]}'")
+
+
+def _until(made: dict[str, Any]) -> str:
+    if made["expires"] is None:
+        return "for ever"
+    return f"until {datetime.fromtimestamp(made['expires'], UTC).isoformat(timespec='minutes')[:16]}Z"
+
+
+def list_tokens(*, as_json: bool, control: str | None) -> None:
+    found = with_hub(control, lambda operator: operator.request("token_list"))["tokens"]
+    if as_json:
+        print_json(found)
+    elif found:
+        print("\n".join(token_table(found)))
+    else:
+        print("no token; make one with 'jackfield token create' or 'jackfield invite'")
+
+
+def token_table(tokens: list[dict[str, Any]]) -> list[str]:
+    """Tokens as a table."""
+    rows: list[tuple[str, ...]] = [("ID", "KIND", "ROLE", "NAME", "STATE", "MADE", "UNTIL", "BY")]
+    for each in tokens:
+        until = "-" if each["expires"] is None else timestamp(each["expires"])[:16] + "Z"
+        made = timestamp(each["made"])[:16] + "Z"
+        texts = (
+            each["id"],
+            each["kind"],
+            each["role"],
+            each["name"] or "-",
+            each["state"],
+            made,
+            until,
+            each["made_by"],
+        )
+        rows.append(tuple(map(safe_text, texts)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+
+
+def revoke(token: str, *, as_json: bool, control: str | None) -> None:
+    done = with_hub(control, lambda operator: operator.request("token_revoke", token=token))
+    if as_json:
+        print_json(done)
+    elif sys.stdout.isatty():
+        print(f"good for nothing now: {', '.join(done['revoked'])}")
+
+
+def audit(*, follow: bool, last: int, as_json: bool, control: str | None) -> None:
+    first = True
+
+    async def work(operator: Operator) -> None:
+        nonlocal first
+        count, first = (last if first else 0), False
+        async for part in operator.stream("audit", last=count, follow=follow):
+            record = part.get("audit")
+            if record is None:
+                continue
+            print(json.dumps(record) if as_json else line_of(_worded(record)), flush=follow)
+
+    with_hub(control, work, again=True)
+
+
+def _worded(record: dict[str, Any]) -> dict[str, Any]:
+    """A record as `line_of` has it: what was done stands in front."""
+    rest = {name: value for name, value in record.items() if name not in ("time", "what") and value != ""}
+    return {"time": record.get("time", ""), "event": record.get("what", ""), **rest}
