@@ -27,6 +27,7 @@ class PureHub:
         self.connections: dict[portable.Connection, jackfield.Channel] = {}
         self.heard: list[dict[str, Any]] = []
         self.refusal: tuple[str, str] | None = None
+        self.more: dict[str, Any] = {}  # members of WELCOME besides
         self.hellos: list[dict[str, Any]] = []
         self.echoes: dict[tuple[str, int], deque[Any]] = {}
         self._numbers = itertools.count(1)
@@ -96,6 +97,7 @@ class PureHub:
                 "id": str(number),
                 "name": event.hello.get("name", ""),
                 "role": "member",
+                **self.more,
                 "session": fresh,
             }
             connection.welcome(members, 0.0, resume=earlier)

@@ -239,8 +239,9 @@ async function transport(address, heard, ended) {
 /** A session that comes back. `on.opened`, `on.data` ... hear the events of Connection, for programs that want more. */
 export class Client {
   constructor(address, hello) {
-    const token = new URL(address).searchParams.get("invitation"), base = { instance: Math.random().toString(36).slice(2), agent: "jackfield.mjs" };
-    this.connection = new Connection({ ...base, services: ["request"], ...(token && { token }), ...hello });
+    const token = new URL(address).searchParams.get("invitation"), instance = Math.random().toString(36).slice(2);
+    const own = { instance, agent: "jackfield.mjs", services: ["request"], ...(token && { token }) };
+    this.connection = new Connection({ ...own, ...hello });
     Object.assign(this, { address, on: {}, n: 0, asked: new Map(), answer: (data) => data });
     this.timer = setInterval(() => this.flush(this.connection.tick(Date.now() / 1000)), 250);
   }

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from background import real_hub
 from protocol_vectors import VECTORS
-from test_portable import real_hub
 
 from jackfield import portable
 

@@ -26,6 +26,7 @@ from .console_command import console
 from .crc_command import crc
 from .demo_command import demo
 from .dial_command import dial, undial
+from .join_command import join
 from .mail_command import mail
 from .parameters import (
     Client,
@@ -254,6 +255,11 @@ app.add_typer(mail)
 app.add_typer(snippet)
 app.add_typer(autoreply)
 app.add_typer(script)
+
+
+# -------------------------------------------------------------------- native clients
+
+app.command(no_args_is_help=True)(join)
 
 
 # -------------------------------------------------------------------- recordings
