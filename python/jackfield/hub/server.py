@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jackfield
@@ -85,7 +86,7 @@ class Hub:
         self._gone: dict[int, int] = {}  # member id -> client id, of those whose end is in the batch at hand
         self._refusals = Throttle()
         self._joins, self._leaves = (Throttle(burst=LOGGED_AT_MOST, period=LOGGED_EVERY) for _ in range(2))
-        self._state_problem = ""  # of the state, as the log knows it
+        self._not_saved: set[Path | None] = set()  # files that are not written, as the log knows it
         self._stopping = asyncio.Event()
         self._hurried = False
         self.gate = asyncio.Event()  # closed while a reload is under way
@@ -262,11 +263,13 @@ class Hub:
 
     def _tell_state_problem(self) -> None:
         """Log once that what should last is not on disk, and once that it is again."""
-        problem, self._state_problem = self._state_problem, self.state.problem
-        if self.state.problem and not problem:
-            self.log("not_saved", state=str(self.state.path), reason=self.state.problem)
-        elif problem and not self.state.problem:
-            self.log("saved", state=str(self.state.path))
+        for path, problem in ((self.state.path, self.state.problem), (self.store.path, self.store.problem)):
+            if problem and path not in self._not_saved:
+                self._not_saved.add(path)
+                self.log("not_saved", state=str(path), reason=problem)
+            elif not problem and path in self._not_saved:
+                self._not_saved.remove(path)
+                self.log("saved", state=str(path))
 
     def turned_away(self) -> int:
         """How many the engine has refused for want of a descriptor."""

@@ -29,7 +29,7 @@ def status(hub: Hub) -> dict[str, Any]:
         "queue_limit": limits.queue,
         "message_limit": limits.max_message,
         "state": str(state.path) if state.path is not None else None,
-        "state_problem": state.problem,
+        "state_problem": state.problem or hub.store.problem,
         "config": str(hub.settings.config) if hub.settings.config is not None else None,
         "memory": resident_bytes(),
         "descriptors": used,

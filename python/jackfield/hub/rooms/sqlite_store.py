@@ -74,7 +74,7 @@ class SqliteStore(Store):
     lasting = True
 
     def __init__(self, path: Path, lock: int, patience: float) -> None:
-        self.path = path
+        self.path: Path = path
         self._lock = lock
         self._patience = patience
         self._calls: dict[int, _Call] = {}  # what is not answered, in the order in which it was asked

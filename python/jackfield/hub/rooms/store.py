@@ -27,6 +27,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from ..state_file import StateError
@@ -207,6 +208,9 @@ class Store(ABC):
 
     lasting: bool
     """Whether what was acknowledged outlives the process."""
+
+    path: Path | None = None
+    """The file, where there is one."""
 
     problem: str = ""
     """Why nothing can be written at the moment; empty while all is well."""
