@@ -40,6 +40,9 @@ enum wire wire_named(const char *name) {
     if (strcmp(name, "u32") == 0) return WIRE_U32;
     if (strcmp(name, "websocket") == 0) return WIRE_WEBSOCKET;
     if (strcmp(name, "zmtp") == 0) return WIRE_ZMTP;
+    if (strcmp(name, "native") == 0) return WIRE_NATIVE;
+    if (strcmp(name, "nats") == 0) return WIRE_NATS;
+    if (strcmp(name, "redis") == 0) return WIRE_REDIS;
     errno = 0;
     fail("unknown framing %s", name);
 }

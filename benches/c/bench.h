@@ -1,6 +1,7 @@
 /* What the small C programs of the benchmark suite share: addresses, time, and the three ways that
  * a 64-byte message is framed on the wire. Every peer is loaded by the same programs; only the
- * framing differs: u32 (raw sockets), WebSocket (picows), ZMTP 3.0 (pyzmq).
+ * framing differs: u32 (raw sockets), WebSocket (picows), ZMTP 3.0 (pyzmq), Jackfield's protocol, and the text protocols of
+ * NATS and Redis.
  *
  * Errors end the program with one line on stderr: the suite reports it as the contender's error. */
 #ifndef BENCH_H
@@ -10,7 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum wire { WIRE_U32, WIRE_WEBSOCKET, WIRE_ZMTP };
+enum wire { WIRE_U32, WIRE_WEBSOCKET, WIRE_ZMTP, WIRE_NATIVE, WIRE_NATS, WIRE_REDIS };
 
 /* Counts whole messages in a byte stream, however it is cut. `header` is only used across cuts. */
 struct parser {
@@ -38,12 +39,16 @@ void set_nodelay(int fd);
 /* The client's side of opening a connection; `socket_type` is the ZMTP role ("DEALER", "SUB" ...). */
 void handshake(int fd, enum wire wire, const char *socket_type);
 
-/* Writes one frame with `size` bytes of payload to `out`, which has room for size + 16. */
+/* Writes one frame with `size` bytes of payload to `out`, which has room for size + OVERHEAD: what is published on the one
+ * room that there is, where the protocol has names. Called before messages are parsed. */
+enum { OVERHEAD = 64 };
 size_t encode_frame(unsigned char *out, enum wire wire, size_t size);
 
 /* Number of messages completed by these bytes. */
 uint64_t parse_messages(struct parser *parser, const unsigned char *data, size_t size);
 
+/* Reads so much, or fails. */
+void receive_exactly(int fd, void *into, size_t size);
 void send_all(int fd, const void *data, size_t size);
 int try_send_all(int fd, const void *data, size_t size); /* 0 once the peer is gone */
 void report(uint64_t count, double seconds); /* one JSON line on stdout */

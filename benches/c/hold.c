@@ -16,7 +16,7 @@
 enum { PACE = 128, SIZE = 64, PAUSE_US = 20000 };
 
 static void echo_once(int fd, enum wire wire) {
-    unsigned char buffer[SIZE + 16];
+    unsigned char buffer[SIZE + OVERHEAD];
     send_all(fd, buffer, encode_frame(buffer, wire, SIZE));
     struct parser parser = {.wire = wire};
     for (;;) {

@@ -1,5 +1,5 @@
 /* The members of a room: MEMBERS connections that count what they are sent. One of them (or, when a
- * PUBLISH_ADDRESS is given, a separate ZMTP PUSH connection) publishes bursts of BURST messages, one
+ * PUBLISH_ADDRESS is given, a separate connection, as ZMTP and Redis need it) publishes bursts of BURST messages, one
  * system call each; the next burst follows when every member has the whole of the last. Whole bursts,
  * because a window that slides settles into gathers of one size or another by chance.
  * usage: members ADDRESS WIRE MEMBERS SIZE BURST SECONDS [PUBLISH_ADDRESS] */
@@ -44,7 +44,7 @@ int main(int count, char **words) {
     size_t batch_size = 0, one;
     double seconds = atof(words[6]);
 
-    unsigned char *batch = malloc(burst * (size + 16));
+    unsigned char *batch = malloc(burst * (size + OVERHEAD));
     for (size_t i = 0; i < burst; i++) batch_size += encode_frame(batch + batch_size, wire, size);
     one = batch_size / burst;
     fds = calloc(members, sizeof *fds);

@@ -1,12 +1,13 @@
-/* The three framings: opening a connection, writing frames, counting messages. See bench.h. */
+/* The framings: opening a connection, writing frames, counting messages. See bench.h. */
 #define _GNU_SOURCE
 #include "bench.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
-static void receive_exactly(int fd, void *into, size_t size) {
+void receive_exactly(int fd, void *into, size_t size) {
     char *at = into;
     while (size > 0) {
         ssize_t got = recv(fd, at, size, 0);
@@ -54,9 +55,57 @@ static void zmtp_handshake(int fd, const char *socket_type) {
     if (strcmp(socket_type, "SUB") == 0) send_all(fd, "\x00\x01\x01", 3);
 }
 
+/* Magic and HELLO; the answer is the magic and one frame. */
+static void native_handshake(int fd) {
+    static const char hello[] = "{\"type\":\"hello\",\"versions\":[1],\"instance\":\"bench\",\"agent\":\"bench\",\"services\":[\"channel\"]}";
+    unsigned char out[256] = {0, 0, 0, 8, 0x8f, 'J', 'A', 'C', 'K', 0x0d, 0x0a, 0x1a}, head[16], body[1024];
+    size_t size = sizeof hello - 1, used = 12;
+    used += 3;
+    out[used++] = (unsigned char)(size + 8);
+    memset(out + used, 0, 8);
+    memcpy(out + used + 8, hello, size);
+    send_all(fd, out, used + 8 + size);
+    receive_exactly(fd, head, 16);
+    size = (size_t)head[14] << 8 | head[15];
+    errno = 0;
+    if (memcmp(head, out, 12) != 0 || size > sizeof body) fail("the server does not speak the Jackfield protocol");
+    receive_exactly(fd, body, size);
+}
+
+/* To the end of a line, byte by byte. */
+static void skip_line(int fd, const char *begins) {
+    char byte, line[8] = "";
+    size_t have = 0;
+    do {
+        receive_exactly(fd, &byte, 1);
+        if (have < sizeof line - 1) line[have++] = byte;
+    } while (byte != '\n');
+    errno = 0;
+    if (strncmp(line, begins, strlen(begins)) != 0) fail("the server said %s instead of %s", line, begins);
+}
+
+static void nats_handshake(int fd) {
+    static const char hello[] = "CONNECT {\"verbose\":false,\"pedantic\":false}\r\nSUB room 1\r\nPING\r\n";
+    skip_line(fd, "INFO");
+    send_all(fd, hello, sizeof hello - 1);
+    skip_line(fd, "PONG");
+}
+
+static void redis_handshake(int fd, const char *socket_type) {
+    if (strcmp(socket_type, "SUB") != 0) {
+        send_all(fd, "CLIENT REPLY OFF\r\n", 18);
+        return;
+    }
+    send_all(fd, "SUBSCRIBE room\r\n", 16);
+    for (int line = 0; line < 6; line++) skip_line(fd, "");
+}
+
 void handshake(int fd, enum wire wire, const char *socket_type) {
     if (wire == WIRE_WEBSOCKET) websocket_handshake(fd);
     if (wire == WIRE_ZMTP) zmtp_handshake(fd, socket_type);
+    if (wire == WIRE_NATIVE) native_handshake(fd);
+    if (wire == WIRE_NATS) nats_handshake(fd);
+    if (wire == WIRE_REDIS) redis_handshake(fd, socket_type);
 }
 
 static size_t put_length(unsigned char *out, uint64_t value, size_t bytes) {
@@ -64,9 +113,28 @@ static size_t put_length(unsigned char *out, uint64_t value, size_t bytes) {
     return bytes;
 }
 
+/* The size of one delivery with its head, where all have the same: text protocols need not be read then. */
+static uint64_t delivery;
+
+static size_t encode_text(unsigned char *out, enum wire wire, size_t size) {
+    static const char *const formats[] = {"PUB room %zu\r\n", "*3\r\n$7\r\nPUBLISH\r\n$4\r\nroom\r\n$%zu\r\n"};
+    static const char *const delivered[] = {"MSG room 1 %zu\r\n", "*3\r\n$7\r\nmessage\r\n$4\r\nroom\r\n$%zu\r\n"};
+    int redis = wire == WIRE_REDIS;
+    delivery = (uint64_t)snprintf(NULL, 0, delivered[redis], size) + size + 2;
+    size_t used = (size_t)snprintf((char *)out, OVERHEAD, formats[redis], size);
+    memset(out + used, 'x', size);
+    memcpy(out + used + size, "\r\n", 2);
+    return used + size + 2;
+}
+
 size_t encode_frame(unsigned char *out, enum wire wire, size_t size) {
     size_t used = 0;
-    if (wire == WIRE_U32) {
+    if (wire == WIRE_NATS || wire == WIRE_REDIS) return encode_text(out, wire, size);
+    if (wire == WIRE_NATIVE) { /* DATA on the room's stream: a sequence, and the message */
+        used = put_length(out, 8 + 8 + size, 4);
+        memcpy(out + used, "\x80\0\0\0\x02\0\0\0\0\0\0\0\0\0\0\x01", 16);
+        used += 16;
+    } else if (wire == WIRE_U32) {
         used = put_length(out, size, 4);
     } else if (wire == WIRE_ZMTP) {
         out[used++] = size > 255 ? 2 : 0;
@@ -85,6 +153,8 @@ size_t encode_frame(unsigned char *out, enum wire wire, size_t size) {
 /* Length of the whole header, as far as its first `have` bytes tell; never less than have + 1 then. */
 static size_t header_size(enum wire wire, const unsigned char *header, size_t have) {
     if (wire == WIRE_U32) return 4;
+    if (wire == WIRE_NATIVE) return 12;
+    if (wire == WIRE_NATS || wire == WIRE_REDIS) return 1;
     if (wire == WIRE_ZMTP) return have < 1 ? 2 : header[0] & 2 ? 9 : 2;
     size_t length = have < 2 ? 0 : header[1] & 127;
     return 2 + (length == 126 ? 2 : length == 127 ? 8 : 0);
@@ -93,6 +163,16 @@ static size_t header_size(enum wire wire, const unsigned char *header, size_t ha
 static void begin_frame(struct parser *parser, const unsigned char *header, size_t size) {
     size_t at = parser->wire == WIRE_U32 ? 0 : parser->wire == WIRE_ZMTP ? 1 : size == 2 ? 1 : 2;
     uint64_t length = 0;
+    if (parser->wire == WIRE_NATIVE) { /* what is SHARED is a message, the rest is the connection's own */
+        parser->left = ((uint64_t)header[0] << 24 | header[1] << 16 | header[2] << 8 | header[3]) - 8;
+        parser->command = !(header[9] & 2);
+        return;
+    }
+    if (parser->wire == WIRE_NATS || parser->wire == WIRE_REDIS) {
+        parser->command = header[0] == 'P'; /* PING */
+        parser->left = (parser->command ? 6 : delivery) - 1;
+        return;
+    }
     for (; at < size; at++) length = length << 8 | header[at];
     if (parser->wire == WIRE_WEBSOCKET && size == 2) length &= 127;
     parser->command = parser->wire == WIRE_ZMTP ? header[0] & 4 : parser->wire == WIRE_WEBSOCKET && header[0] & 8;

@@ -5,12 +5,15 @@ A contender is a family of programs that play roles: `echo`, `ping`, `receive`, 
 which framing those speak with it.
 """
 
+import shutil
+import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from suite.build import BUILD, HERE
+from suite.processes import ContenderFailed
 
 PROGRAMS = HERE / "contenders"
 Command = Callable[[str, str, int, float], list[str]]  # role, address, payload size, seconds
@@ -24,6 +27,8 @@ class Contender:
     wire: str = "u32"
     own_sink: bool = False  # is measured by its own `sink` role, not by the C one
     is_hub: bool = False  # takes a control path, answers no message, and its port is found by looking
+    is_foreign: bool = False  # takes no address, and its port is found by looking
+    publishes_apart: bool = False  # who subscribes cannot publish on the same connection
 
     @property
     def is_reference(self) -> bool:
@@ -93,6 +98,30 @@ def _hub(role: str, address: str, size: int, seconds: float) -> list[str]:
     return [str(Path(sys.executable).parent / "jackfield"), "serve", f"{address}?max_clients=20000"]
 
 
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _server(name: str, *flags: str) -> Command:
+    """A server of others, found on PATH or where `go install` puts it."""
+
+    def command(role: str, address: str, size: int, seconds: float) -> list[str]:
+        beside = Path.home() / "go" / "bin" / name
+        program = shutil.which(name) or (str(beside) if beside.exists() else "")
+        if not program:
+            raise ContenderFailed(f"{name} is missing: {INSTALL[name]}")
+        return [program, *(flag.replace("PORT", str(_free_port())) for flag in flags)]
+
+    return command
+
+
+INSTALL = {
+    "nats-server": "go install github.com/nats-io/nats-server/v2@latest",
+    "redis-server": "apt install redis-server",
+}
+
 MMAP = "--raise-mmap-threshold"
 C = Contender("c", "C", _c)
 JACKFIELD = Contender("jackfield", "jackfield", _jackfield())
@@ -107,6 +136,22 @@ PROTOCOL_MMAP = Contender("protocol-mmap", "asyncio Protocol, mmap raised", _pyt
 UVLOOP = Contender("uvloop", "uvloop Protocol", _python("protocol.py", "--uvloop"))
 PYZMQ = Contender("pyzmq", "pyzmq", _python("zmq_sockets.py"), wire="zmtp")
 PICOWS = Contender("picows", "picows on uvloop", _python("picows_frames.py"), wire="websocket")
+
+# Clients that are known to a server, and reached through it.
+SWITCH = Contender("jackfield-switch", "jackfield's switch", _python("jackfield_switch.py"), wire="native")
+UVLOOP_HUB = Contender("uvloop-hub", "uvloop hub", _python("uvloop_hub.py", "--uvloop"), wire="hub")
+NATS = Contender(
+    "nats", "nats-server", _server("nats-server", "-a", "127.0.0.1", "-p", "PORT"), wire="nats", is_foreign=True
+)
+REDIS = Contender(
+    "redis",
+    "redis",
+    _server("redis-server", "--bind", "127.0.0.1", "--port", "PORT", "--save", "", "--appendonly", "no",
+            "--maxclients", "20000", "--client-output-buffer-limit", "pubsub 0 0 0"),
+    wire="redis",
+    is_foreign=True,
+    publishes_apart=True,
+)  # fmt: skip
 
 # Variants that only one measurement needs.
 _BUFFERED = {"bulk": "bulk-buffered"}

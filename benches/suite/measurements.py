@@ -10,6 +10,7 @@ from suite.scenarios import (
     DATAGRAM,
     Setting,
     accept,
+    addressed,
     datagrams,
     datagrams_in,
     datagrams_out,
@@ -30,6 +31,7 @@ from suite.scenarios import (
 TRANSPORTS = {"tcp": "TCP", "unix": "Unix"}
 MEMORY_CONNECTIONS, QUICK_MEMORY_CONNECTIONS = 10_000, 2_000
 BURST = 128  # messages published at once
+MEMBERS, FLIGHT = 1000, 100  # whom one client asks, and how many questions are under way
 STORE_SECONDS = 5  # times longer than others: a disk is not as even as loopback
 
 
@@ -62,6 +64,7 @@ def all_measurements(base: Setting, *, quick: bool = False) -> list[Measurement]
         *_memory(base, QUICK_MEMORY_CONNECTIONS if quick else MEMORY_CONNECTIONS),
         *_accept(base),
         *_rooms(base),
+        *_switched(base),
         *_udp(base),
         *_store(base),
     ]
@@ -207,6 +210,7 @@ def _memory(base: Setting, connections: int) -> Iterable[Measurement]:
             who.C,
             who.JACKFIELD_GROUP,
             who.JACKFIELD_HUB,
+            who.SWITCH,
             who.JACKFIELD,
             who.STREAMS,
             who.PROTOCOL,
@@ -253,6 +257,28 @@ def _rooms(base: Setting) -> Iterable[Measurement]:
             (who.C, who.JACKFIELD, who.PROTOCOL, who.UVLOOP, who.PYZMQ),
             left_out="asyncio streams, picows: no group either, the loop over members is Protocol's",
         )
+
+
+def _switched(base: Setting) -> Iterable[Measurement]:
+    yield Measurement(
+        "addressed",
+        f"Addressed round trips, 64 B, one client to {MEMBERS:,} others, {FLIGHT} under way",
+        "k/s",
+        1e3,
+        addressed,
+        replace(base, connections=MEMBERS, burst=FLIGHT),
+        (who.SWITCH, who.UVLOOP_HUB, who.NATS),
+        left_out="redis: it has no address of one client",
+    )
+    yield Measurement(
+        "room-native",
+        f"Ephemeral room, 64 B, {MEMBERS:,} native members, bursts of {BURST}",
+        "k deliveries/s",
+        1e3,
+        room,
+        replace(base, connections=MEMBERS, burst=BURST),
+        (who.SWITCH, who.NATS, who.REDIS),
+    )
 
 
 def _udp(base: Setting) -> Iterable[Measurement]:

@@ -51,7 +51,10 @@ def serving(contender: Contender, role: str, at: Setting) -> Iterator[tuple[Run,
         if contender.is_hub:
             command += ["--control", f"{directory}/control"]
         server = run.start(command, at.server_core)
-        addresses = [f"tcp://127.0.0.1:{listening_port(server)}"] if contender.is_hub else server.addresses()
+        if contender.is_hub or contender.is_foreign:
+            addresses = [f"tcp://127.0.0.1:{listening_port(server)}"] * (1 + contender.publishes_apart)
+        else:
+            addresses = server.addresses()
         yield run, server, addresses
 
 
@@ -140,6 +143,13 @@ def room(contender: Contender, at: Setting) -> float:
         return _rate(run.measure(server, [*words, *publish], at.load_core, at.seconds + SLACK))
 
 
+def addressed(contender: Contender, at: Setting) -> float:
+    """Round trips per second from one client to `connections` others, with `burst` under way."""
+    with serving(contender, "addressed", at) as (run, server, [address]):
+        words = _client("addressed", address, contender.wire, at.connections, at.size, at.burst, at.seconds)
+        return _rate(run.measure(server, words, at.load_core, at.seconds + SLACK))
+
+
 def datagrams(contender: Contender, at: Setting) -> float:
     """Datagrams per second one way, the contender at both ends; more than a thousandth lost is a failure."""
     return _datagrams(contender, contender.command, at)
@@ -195,7 +205,8 @@ def _stored(contender: Contender, at: Setting) -> dict[str, float]:
 def memory(contender: Contender, at: Setting) -> float:
     """Bytes of the server's resident memory per idle connection."""
     with serving(contender, "memory", at) as (run, server, [address]):
-        pacing = "unpaced" if contender.is_hub else "paced"
+        # A native client waits for its welcome.
+        pacing = "unpaced" if contender.is_hub or contender.wire == "native" else "paced"
         warm = run.start(_client("hold", address, contender.wire, WARMING_CONNECTIONS, pacing), at.load_core)
         warm.read_line(HOLD_SECONDS)
         warm.end()

@@ -234,6 +234,8 @@ impl<H: Host> Reactor<H> {
         if let Some(end) = self.native.routes.get_mut(party).and_then(|state| state.plain.as_deref_mut()) {
             (end.forwarded, end.whole) = (0, false);
         }
+        // The next one may go on before the owner asks for it.
+        self.notify(id);
     }
 
     /// Whether what can be taken is a message, whatever becomes of it.
