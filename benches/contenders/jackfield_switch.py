@@ -1,4 +1,4 @@
-"""Jackfield's switch: native clients that are connected to each other (`addressed`), or all in one room (`room`).
+"""Jackfield's switch: native clients connected to each other (`addressed`), or all in one room (`room`).
 
 An `OPEN` names its peer by the order of connections, from 0. `memory` only welcomes.
 """

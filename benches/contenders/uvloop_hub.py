@@ -1,6 +1,6 @@
-"""A hub written by hand on uvloop: u32 length, u32 whom, payload; the other one is sent u32 from whom instead.
+"""A hub by hand on uvloop: u32 length, u32 whom, payload; the other one is sent u32 from whom instead.
 
-Frames to one connection within one turn of the loop leave as one write, which is the best that a Protocol can do.
+Frames to one connection within one turn of the loop leave as one write, the best that a Protocol can do.
 """
 
 import asyncio

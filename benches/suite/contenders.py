@@ -141,7 +141,11 @@ PICOWS = Contender("picows", "picows on uvloop", _python("picows_frames.py"), wi
 SWITCH = Contender("jackfield-switch", "jackfield's switch", _python("jackfield_switch.py"), wire="native")
 UVLOOP_HUB = Contender("uvloop-hub", "uvloop hub", _python("uvloop_hub.py", "--uvloop"), wire="hub")
 NATS = Contender(
-    "nats", "nats-server", _server("nats-server", "-a", "127.0.0.1", "-p", "PORT"), wire="nats", is_foreign=True
+    "nats",
+    "nats-server",
+    _server("nats-server", "-a", "127.0.0.1", "-p", "PORT"),
+    wire="nats",
+    is_foreign=True,
 )
 REDIS = Contender(
     "redis",
