@@ -20,6 +20,7 @@ import typer
 import typer.core
 
 from .autoreply_command import autoreply
+from .chat_command import chat
 from .check_command import check
 from .config_command import config
 from .console_command import console
@@ -48,6 +49,7 @@ from .parameters import (
 from .record_command import record
 from .recording_command import recording
 from .replay_command import replay
+from .rooms_command import rooms
 from .script_command import script
 from .send_commands import broadcast, send
 from .serve_command import serve
@@ -260,6 +262,12 @@ app.add_typer(script)
 # -------------------------------------------------------------------- native clients
 
 app.command(no_args_is_help=True)(join)
+
+
+# -------------------------------------------------------------------- rooms
+
+app.add_typer(rooms)
+app.command(no_args_is_help=True)(chat)
 
 
 # -------------------------------------------------------------------- recordings

@@ -75,6 +75,7 @@ What cannot be read as a request is answered with an `error` whose `id` is null.
                                                       then what is new: see below; ok {left: reason}
     room_say      of, text | data                     ok {number}
     room_private  of, to, text                        ok {to}
+    room_seen     of, sequence                        ok {sequence}: kept for the next one of that name
     record     target?                                event {recording, records, bytes, lost, clients,
                                                       ended: the last one} ...,
                                                       ok {records, bytes, lost, clients, left: reason}

@@ -7,10 +7,11 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Final
 
 from ..protocol import BAD_REQUEST, FAILED, REFUSED, Request, RequestError
-from ..rooms.chatting import WELCOME_HISTORY, Chat
+from ..rooms.chatting import WELCOME_HISTORY, Chat, reader
 from ..rooms.lines import MOST_HISTORY
 from ..rooms.room import VIEWS, RoomError, retention_document, retention_of
 from ..rooms.rows import fitting, row
+from ..rooms.store import Cursor
 
 if TYPE_CHECKING:
     from ..rooms.rooms import Rooms
@@ -148,20 +149,35 @@ async def room_chat(rooms: Rooms, session: Session, request: Request) -> None:
     """Take part until the request is cancelled: see `hub/protocol.py` for the events."""
     room = rooms.find(request.text("room"))
     await rooms.ready(room)
-    last = request.integer("last", WELCOME_HISTORY, most=MOST_HISTORY)
-    rooms.chatting.begin(session, request.id, room, request.text("name"), last=last)
-    session.hub.log("room_entered", room=room.name, name=request.text("name"), by=session.who)
+    name, last = request.text("name"), request.integer("last", WELCOME_HISTORY, most=MOST_HISTORY)
+    seen = await rooms.cursor(room, reader(name))
+    rooms.chatting.begin(session, request.id, room, name, last=last, seen=seen)
+    session.hub.log("room_entered", room=room.name, name=name, by=session.who)
 
 
 async def room_say(rooms: Rooms, session: Session, request: Request) -> dict[str, Any]:
-    body = request.data("data") if "data" in request.arguments else request.text("text").encode()
+    body = (
+        request.data("data")
+        if "data" in request.arguments
+        else request.text("text").encode("utf-8", "replace")
+    )
     return {"number": rooms.chatting.say(_chat(rooms, session, request), body)}
 
 
 async def room_private(rooms: Rooms, session: Session, request: Request) -> dict[str, Any]:
     chat = _chat(rooms, session, request)
-    seat = rooms.private(chat.room, chat.seat, request.text("to"), request.text("text").encode())
+    seat = rooms.private(
+        chat.room, chat.seat, request.text("to"), request.text("text").encode("utf-8", "replace")
+    )
     return {"to": seat.name}
+
+
+async def room_seen(rooms: Rooms, session: Session, request: Request) -> dict[str, Any]:
+    """Keep how far the operator of this name has read."""
+    chat = _chat(rooms, session, request)
+    sequence = request.integer("sequence")
+    await rooms.seen(Cursor(chat.room.name, reader(chat.seat.name), sequence))
+    return {"sequence": sequence}
 
 
 def _chat(rooms: Rooms, session: Session, request: Request) -> Chat:
@@ -188,5 +204,6 @@ OPERATIONS: Final[dict[str, Operation]] = {
         room_chat,
         room_say,
         room_private,
+        room_seen,
     )
 }

@@ -34,6 +34,11 @@ class Chat:
         self.session.push(protocol.event(self.request, body))
 
 
+def reader(name: str) -> str:
+    """Under what it is kept how far an operator of that name has read."""
+    return f"operator:{name}"
+
+
 class Chatting:
     """The operators in a hub's rooms: an `Outlet` for them."""
 
@@ -45,7 +50,9 @@ class Chatting:
         self._by_request: dict[tuple[int, int], Chat] = {}  # by session and request
         self._count = 0
 
-    def begin(self, session: Session, request: int, room: Room, name: str, *, last: int) -> None:
+    def begin(
+        self, session: Session, request: int, room: Room, name: str, *, last: int, seen: int | None
+    ) -> None:
         """Let an operator in, and tell it where it is. Raises `RoomError`, `RequestError`."""
         room.check_nick(name)
         self._count += 1
@@ -55,13 +62,15 @@ class Chatting:
         self._by_request[id(session), request] = chat
         history = [row(message) for message in room.recent(last)]
         try:
-            self._rooms.enter(room, seat)
+            self._rooms.enter(room, seat, telling=False)
         except RoomError:
             del self._by_request[id(session), request]
             raise
         members = [each.view() for each in list(room.seats.values())[:VIEWS]]
-        chat.tell({"room": room.view(), "source": seat.source, "members": members, "history": history})
+        began = {"room": room.view(), "source": seat.source, "members": members, "history": history}
+        chat.tell(began if seen is None else {**began, "seen": seen})
         session.subscribe(request, lambda: self._rooms.leave(room, seat, ""))
+        self._rooms.announce(room, seat)
 
     def chat_of(self, session: Session, request: int) -> Chat | None:
         """What an operator began with that request, if it is there still."""

@@ -248,9 +248,13 @@ class Rooms(Part):
         kinds[seat.kind] = kinds.get(seat.kind, 0) + 1
         self.outlets[seat.kind].entered(room, seat)
         if telling:
-            self._news_of(room).enter(seat)
-            self._tell_soon(room)
+            self.announce(room, seat)
         return seat
+
+    def announce(self, room: Room, seat: Seat) -> None:
+        """Tell everyone of a newcomer."""
+        self._news_of(room).enter(seat)
+        self._tell_soon(room)
 
     def leave(self, room: Room, seat: Seat, reason: str, *, telling: bool = True) -> None:
         """Let somebody go. Does nothing for one that is not there."""

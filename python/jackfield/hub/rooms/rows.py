@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from ..protocol import encode_data
+from ..protocol import decode_data, encode_data
 from .store import Message
 
 ANSWER: Final = 60_000  # bytes of JSON that one answer has at most, about
@@ -22,6 +22,13 @@ def row(message: Message) -> list[Any]:
     except UnicodeDecodeError:
         text = {"base64": encode_data(body)}
     return [sequence, round(at, 3), sender, name, number, text]
+
+
+def message_of(row: Sequence[Any]) -> Message:
+    """A row as the message that it was."""
+    sequence, at, sender, name, number, said = row
+    body = decode_data(said["base64"]) if isinstance(said, dict) else said.encode("utf-8", "replace")
+    return Message(sequence, at, sender, name, number, body)
 
 
 def fitting(items: Iterable[Any], most: int, *, size: int = ANSWER) -> Iterable[Any]:

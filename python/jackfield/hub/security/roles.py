@@ -74,6 +74,7 @@ OPERATIONS: Final[dict[str, Right]] = {
     "room_chat": _ACTING,
     "room_say": _LOOKING,
     "room_private": _LOOKING,
+    "room_seen": _LOOKING,
     "room_create": _ACTING,
     "room_topic": _ACTING,
     "room_retention": _ACTING,

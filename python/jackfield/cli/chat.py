@@ -1,0 +1,287 @@
+"""`jackfield chat ROOM`: an operator takes part in a room, at a terminal or by pipes.
+
+Owns the conversation: what the hub tells of the room as lines, and typed lines as requests. How a terminal
+shows them is in `chat_terminal.py`. Everything that others said is shown as safe text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ..hub.display import safe_text
+from ..hub.operator import Operator
+from ..hub.protocol import REFUSED, RequestError
+from ..hub.rooms import lines
+from ..hub.rooms.rows import message_of
+from ..hub.roster import NameRefused, check_name
+from . import failures
+from .failures import Failure
+from .operate import with_hub
+from .streams import Input
+
+ON_TERMINAL = 50  # messages that are shown first on a terminal
+STORED_WITHIN = 30.0  # seconds that the end of a pipe waits for the disk
+COMMANDS = ("/help", "/history", "/me", "/msg", "/quit", "/search", "/topic", "/who")
+
+
+class Quit(Exception):
+    """`/quit`, or the end of what is typed."""
+
+
+def chat(
+    room: str, *, name: str | None, last: int | None, follow: bool, as_json: bool, control: str | None
+) -> None:
+    interactive = sys.stdin.isatty() and sys.stdout.isatty() and not as_json
+    if last is None:
+        last = ON_TERMINAL if interactive else 0
+
+    async def work(operator: Operator) -> None:
+        chatting = await Chatting.begin(operator, room, name, last=last)
+        if interactive:
+            from .chat_terminal import on_terminal
+
+            await on_terminal(chatting)
+        else:
+            await _in_pipe(chatting, follow=follow, as_json=as_json)
+
+    with_hub(control, work)
+
+
+class Chatting:
+    """One operator's place in one room."""
+
+    def __init__(self, operator: Operator, request: int, replies: asyncio.Queue[Any], name: str) -> None:
+        self._operator = operator
+        self._replies = replies
+        self.request = request
+        self.name = name
+        self.room = ""
+        self.durable = True
+        self.source = 0
+        self.members: dict[int, str] = {}
+        self.history: list[list[Any]] = []
+        self.seen = 0  # the sequence that this operator had when it was here last
+        self.said = 0  # the number of the last message that was said
+        self.stored = 0
+        self.newest = 0
+        self.left: str | None = None
+        self.changed = asyncio.Event()
+
+    @classmethod
+    async def begin(cls, operator: Operator, room: str, name: str | None, *, last: int) -> Chatting:
+        """Come in, under the name or one like it where none was given. Raises `RequestError`."""
+        for wanted in [name] if name else _names():
+            request, replies = await operator.start("room_chat", room=room, name=wanted, last=last)
+            chatting = cls(operator, request, replies, wanted)
+            try:
+                await chatting.receive()
+                return chatting
+            except RequestError as problem:
+                if name or problem.code != REFUSED or "somebody" not in problem.message:
+                    raise
+        raise Failure("your user name is taken in that room", "choose another --name", code=failures.USAGE)
+
+    async def receive(self) -> dict[str, Any] | None:
+        """The next event; None once this operator is not in the room any more."""
+        reply = await self._operator.reply(self._replies)
+        if "ok" in reply:
+            self.left = str(reply["ok"].get("left", ""))
+            self.changed.set()
+            return None
+        event: dict[str, Any] = reply["event"]
+        self._note(event)
+        return event
+
+    def _note(self, event: dict[str, Any]) -> None:
+        if "source" in event:
+            self.room, self.durable = event["room"]["room"], event["room"]["durable"]
+            self.source, self.history = event["source"], event["history"]
+            self.seen = event.get("seen", 0)
+            self.members = {each["source"]: each["name"] for each in event["members"]}
+            self.newest = event["room"]["last"]
+        for each in (*event.get("came", ()), *event.get("changed", ())):
+            self.members[each["source"]] = each["name"]
+        for each in event.get("left", ()) if isinstance(event.get("left"), list) else ():
+            self.members.pop(each["source"], None)
+        if "said" in event:
+            self.newest = event["said"][-1][0]
+        if "stored" in event:
+            self.stored = event["stored"]
+        self.changed.set()
+
+    # ---------------------------------------------------------------- what is typed
+
+    async def typed(self, line: str) -> list[str]:
+        """Do what a line means; what to show for it. Raises `RequestError` and, for `/quit`, `Quit`."""
+        meant = lines.parse(line.encode("utf-8", "surrogateescape"))
+        if meant is None:
+            return []
+        if isinstance(meant, lines.Say):
+            await self.say(meant.body)
+            return []
+        word, rest = meant
+        match word:
+            case "quit" | "leave":
+                raise Quit
+            case "msg" if " " in rest:
+                to, _, text = rest.partition(" ")
+                done = await self._operator.request("room_private", of=self.request, to=to, text=text.strip())
+                return [f"* You said that to {safe_text(done['to'])} alone."]
+            case "topic":
+                done = await self._operator.request("room_topic", room=self.room, topic=rest or None)
+                return [] if rest else [f"* Topic: {safe_text(done['topic']) or 'none'}"]
+            case "who":
+                found = await self._operator.request("room_members", room=self.room)
+                names = sorted({each["name"] for each in found["members"]}, key=str.casefold)
+                return [f"* {found['count']} here: {', '.join(map(safe_text, names))}"]
+            case "history":
+                count = min(max(1, int(rest) if rest.isdecimal() and len(rest) < 5 else 20), 1000)
+                return self.past(
+                    (await self._operator.request("room_read", room=self.room, last=count))["messages"]
+                )
+            case "search" if rest:
+                found = await self._operator.request("room_search", text=rest, room=self.room, limit=20)
+                shown = self.past([each[1:] for each in reversed(found["messages"])])
+                return shown or ["* Nothing like that was said here."]
+            case "help":
+                known = [command.removeprefix("/") for command in COMMANDS]
+                return [f"*   {lines.COMMANDS[command]}" for command in known]
+            case _:
+                return [
+                    f"* That is not understood: /{safe_text(word)} {safe_text(rest)}".rstrip() + "; see /help"
+                ]
+
+    async def say(self, body: bytes) -> None:
+        """Say something to the room. Raises `RequestError`."""
+        from ..hub.protocol import encode_data
+
+        done = await self._operator.request("room_say", of=self.request, data=encode_data(body))
+        self.said = done["number"]
+
+    async def note_seen(self) -> None:
+        """Let the hub know that everything up to now was shown."""
+        await self._operator.request("room_seen", of=self.request, sequence=self.newest)
+
+    # ---------------------------------------------------------------- what is shown
+
+    @staticmethod
+    def past(rows: list[list[Any]]) -> list[str]:
+        """Messages of the past as lines."""
+        now = time.time()
+        return [line for row in rows for line in lines.past(message_of(row), now).split("\n")]
+
+    def shown(self, event: dict[str, Any], *, stamps: bool) -> Iterator[str]:
+        """An event as lines; of messages, those of others."""
+        now = time.time()
+        for *row, source in event.get("said", ()):
+            if source != self.source:
+                message = message_of(row)
+                yield from (lines.past(message, now) if stamps else lines.said(message)).split("\n")
+        if "private" in event:
+            told = event["private"]
+            text = told["text"] if "text" in told else f"({len(told['data']) * 3 // 4} bytes)"
+            yield from lines.private(told["from"], text.encode("utf-8", "replace")).split("\n")
+        if "problem" in event:
+            yield f"* {safe_text(event['problem'])}"
+
+    def news(self, event: dict[str, Any]) -> Iterator[str]:
+        """Who came, went, and what the topic is now."""
+        for each in event.get("changed", ()):
+            if each["before"] != each["name"]:
+                yield f"* {safe_text(each['before'])} is now {safe_text(each['name'])}"
+        for what, did in (("came", "came"), ("left", "left")):
+            found = event.get(what)
+            others = [each for each in found or () if each["source"] != self.source]
+            if len(others) > lines.NAMED_AT_ONCE:
+                yield f"* {len(others)} {did}"
+            else:
+                for each in others:
+                    why = f" ({safe_text(each['reason'])})" if each.get("reason") else ""
+                    yield f"* {safe_text(each['name'])} {did}{why}"
+        if "topic" in event:
+            yield f"* {safe_text(event['by'])} changed the topic: {safe_text(event['topic']) or 'none'}"
+
+
+def _names() -> list[str]:
+    """The user's name, and others like it where that is taken."""
+    try:
+        user = getpass.getuser()
+        check_name(user)
+    except (NameRefused, OSError, KeyError):
+        user = "desk"
+    return [user, *(f"{user}-{number}" for number in range(2, 10))]
+
+
+# -------------------------------------------------------------------- with pipes
+
+
+async def _in_pipe(chatting: Chatting, *, follow: bool, as_json: bool) -> None:
+    def write(text: str) -> None:
+        print(text, flush=True)
+
+    for row in chatting.history:
+        write(json.dumps({"said": [row]}) if as_json else lines.past(message_of(row), time.time()))
+    telling = asyncio.create_task(_tell(chatting, write, as_json=as_json))
+    saying = asyncio.create_task(_say_all(chatting, write))
+    try:
+        await asyncio.wait({telling, saying}, return_when=asyncio.FIRST_COMPLETED)
+        if saying.done():
+            saying.result()
+            if follow:
+                await telling
+            elif chatting.durable:
+                await _until_stored(chatting, telling)
+        if telling.done():
+            telling.result()
+            raise Failure(f"not in {chatting.room} any more: {safe_text(chatting.left or '')}")
+    except Quit:
+        await _until_stored(chatting, telling)
+    finally:
+        for task in (telling, saying):
+            task.cancel()
+        await asyncio.gather(telling, saying, return_exceptions=True)
+
+
+async def _until_stored(chatting: Chatting, telling: asyncio.Task[None]) -> None:
+    try:
+        async with asyncio.timeout(STORED_WITHIN):
+            while chatting.durable and chatting.stored < chatting.said and not telling.done():
+                chatting.changed.clear()
+                await chatting.changed.wait()
+    except TimeoutError:
+        missing = chatting.said - chatting.stored
+        raise Failure(
+            f"{missing} of {chatting.said} messages are not on the hub's disk after {STORED_WITHIN:.0f} s",
+            "see 'jackfield logs'",
+        ) from None
+
+
+async def _tell(chatting: Chatting, write: Callable[[str], None], *, as_json: bool) -> None:
+    while (event := await chatting.receive()) is not None:
+        if as_json:
+            write(json.dumps(event))
+        else:
+            for line in chatting.shown(event, stamps=False):
+                write(line)
+
+
+async def _say_all(chatting: Chatting, write: Callable[[str], None]) -> None:
+    source = Input(sys.stdin.fileno())
+    waiting = b""
+    while data := await source.read():
+        *whole, waiting = (waiting + data).split(b"\n")
+        for line in whole:
+            await _say(chatting, line, write)
+    if waiting:
+        await _say(chatting, waiting, write)
+
+
+async def _say(chatting: Chatting, line: bytes, write: Callable[[str], None]) -> None:
+    for shown in await chatting.typed(line.removesuffix(b"\r").decode("utf-8", "surrogateescape")):
+        write(shown)

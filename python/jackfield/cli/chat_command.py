@@ -1,0 +1,50 @@
+"""`jackfield chat` as a command: its options and its help. What it does is in `chat.py`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .parameters import Control, chosen_control
+
+
+def chat(
+    context: typer.Context,
+    room: Annotated[str, typer.Argument(metavar="ROOM", help="The room's name.", show_default=False)],
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="What to be called; your user name if free.")
+    ] = None,
+    last: Annotated[
+        int | None,
+        typer.Option("--last", "-n", min=0, max=200, metavar="N", help="Show the last N messages first."),
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="With a pipe as input: go on after its end, until Ctrl-C.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print each event as a JSON object on a line.")
+    ] = False,
+    control: Control = None,
+) -> None:
+    """Chat in a room of the hub.
+
+    Each line is said to everyone. Tab completes names and commands, the arrows bring back what you
+    said; a mark stands before what is new since you were here last. Ctrl-D leaves.
+    /msg NAME TEXT, /who, /topic, /history, /search and more: see /help.
+
+    With a pipe as input each line is said, and what others say is printed; it ends once everything
+    that was said is on the hub's disk.
+
+    \b
+    Examples:
+      jackfield chat lobby
+      jackfield chat ops --name desk
+      echo 'backup done' | jackfield chat ops
+      jackfield chat ops --follow < /dev/null | grep alarm
+    """
+    from .chat import chat as command
+
+    command(
+        room, name=name, last=last, follow=follow, as_json=as_json, control=chosen_control(context, control)
+    )
