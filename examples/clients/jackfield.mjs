@@ -148,10 +148,10 @@ export class Connection {
   }
   opened(stream, header, events) {
     if (stream % 2 || stream >= ROOMS || stream <= this.session.theirs) fail("stream_state", `stream ${stream} cannot be opened`);
-    need(typeof header.service === "string" && typeof header.from?.id === "string" && isCount(header.credit), "a member");
+    need(typeof header.service === "string" && typeof header.from?.id === "string" && isCount(header.credit ?? 0), "a member");
     if (header.credit > MAX_CREDIT) fail("credit_overflow", "too much credit");
     this.session.theirs = stream;
-    this.session.streams.set(stream, { accepted: true, canSend: header.credit, canReceive: 0 });
+    this.session.streams.set(stream, { accepted: true, canSend: header.credit ?? 0, canReceive: 0 });
     if (this.session.streams.size > 1024) this.reset(stream, 9, "too many streams");
     else events.push({ event: "opened", stream, header });
   }

@@ -652,8 +652,7 @@ class Connection:
             self._was_greeted(value, events)
 
     def _was_greeted(self, hello: dict[str, Any], events: list[Any]) -> None:
-        versions = hello.get("versions")
-        offered = [each for each in versions if type(each) is int] if isinstance(versions, list) else []
+        offered = [each for each in _member(hello, "versions", list) if type(each) is int]
         common = set(offered) & set(self.versions)
         if not common:
             known = ", ".join(map(str, sorted(self.versions)))
@@ -796,7 +795,7 @@ class Connection:
             _member(_member(header, "from", dict), "id", str)
         elif header.get("to") is not None:
             _member(header, "to", str)
-        credit = _number(header, "credit", 2**63)
+        credit = _number({"credit": 0, **header}, "credit", 2**63)
         if credit > MAX_CREDIT:
             raise ProtocolError("credit_overflow", f"stream {number} was granted more than {MAX_CREDIT}")
         session.last_theirs = number
