@@ -63,14 +63,27 @@ class Peer:
         self.number = 0
         self.counted = 0  # frames of the hub that count
         self.welcome: dict[str, Any] = {}
+        self.packets: jackfield.Channel | None = None  # of a transport that keeps boundaries
 
     @classmethod
     async def connect(cls, hub: Hub, *, listener: int = 0) -> Self:
         """A connection that has said nothing yet."""
         address = hub.listeners[listener][0].address
+        if address.scheme == "unix+seqpacket":
+            packets = await jackfield.connect(address.without_options(), max_message=100_000)
+            peer = cls(asyncio.StreamReader(), None)  # type: ignore[arg-type]
+            peer.packets = packets
+            return peer
         if address.port is None:
             return cls(*await asyncio.open_unix_connection(address.path))
         return cls(*await asyncio.open_connection(address.host, address.port))
+
+    async def back(self, hub: Hub, **hello: Any) -> Peer:
+        """Another connection, with the session of this one."""
+        peer = await Peer.connect(hub)
+        session = {key: self.welcome["session"][key] for key in ("id", "key")}
+        peer.hello(session={**session, "received": self.counted}, **hello)
+        return peer
 
     @classmethod
     async def join(cls, hub: Hub, *, listener: int = 0, **hello: Any) -> Self:
@@ -97,7 +110,10 @@ class Peer:
     # ---------------------------------------------------------------- to the hub
 
     def raw(self, message: bytes) -> None:
-        self.writer.write(struct.pack(">I", len(message)) + message)
+        if self.packets is not None:
+            self.packets.send_nowait(message)
+        else:
+            self.writer.write(struct.pack(">I", len(message)) + message)
 
     def send(self, stream: int, kind: int, payload: bytes = b"", flags: int = 0) -> None:
         self.raw(struct.pack(">IBBH", stream, kind, flags, 0) + payload)
@@ -120,11 +136,7 @@ class Peer:
     async def next(self) -> tuple[int, int, int, bytes]:
         """The next frame that comes: stream, kind, flags, payload. Raises EOFError at the end."""
         while True:
-            try:
-                (length,) = struct.unpack(">I", await self.reader.readexactly(4))
-                message = await self.reader.readexactly(length)
-            except (asyncio.IncompleteReadError, ConnectionError) as problem:
-                raise EOFError from problem
+            message = await self._message()
             if message == MAGIC:
                 continue
             stream, kind, flags, reserved = struct.unpack_from(">IBBH", message)
@@ -136,6 +148,15 @@ class Peer:
                 self.counted += 1
             if kind not in (ACK, PONG):
                 return stream, kind, flags, payload
+
+    async def _message(self) -> bytes:
+        try:
+            if self.packets is not None:
+                return await self.packets.receive()
+            (length,) = struct.unpack(">I", await self.reader.readexactly(4))
+            return await self.reader.readexactly(length)
+        except (asyncio.IncompleteReadError, OSError, jackfield.JackfieldError) as problem:
+            raise EOFError from problem
 
     async def where(
         self, wanted: Callable[[int, int, int, bytes], bool], *, patience: float = PATIENCE
@@ -176,12 +197,18 @@ class Peer:
 
     def abort(self) -> None:
         """End with a reset, as a program that is killed may."""
+        if self.packets is not None:
+            self.packets.abort()
+            return
         found = self.writer.get_extra_info("socket")
         if found.family != socket.AF_UNIX:
             found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
     async def close(self) -> None:
+        if self.packets is not None:
+            await self.packets.close()
+            return
         self.writer.close()
         with contextlib.suppress(OSError):
             await self.writer.wait_closed()

@@ -12,6 +12,7 @@ import jackfield
 from jackfield.hub.client import Client
 from jackfield.hub.part import Part, Parts
 from jackfield.hub.plan import plan_listeners
+from jackfield.hub.sending import begin
 from jackfield.hub.server import Hub, Settings
 
 
@@ -78,7 +79,7 @@ def test_a_part_sees_a_whole_conversation_in_order(tmp_path: Path) -> None:
             await seeing.wait_for(("heard", "tcp-1", b"hello"))
             assert hub.tell(1, b"good day", by="test")
             assert await client.receive(30) == b"good day"
-            sending = await hub.sending([1], b"", wait=0.0, by="pid:1")
+            sending = await begin(hub, [1], b"", wait=0.0, by="pid:1")
             await sending.pass_on(b"again")
             assert await client.receive(30) == b"again"
         await seeing.wait_for(("went", "tcp-1"))

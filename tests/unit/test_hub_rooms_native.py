@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from native_peer import CREDIT, DATA, Peer, running_hub
+from native_peer import CREDIT, DATA, Peer, native_of, running_hub
 from support import Runner, eventually
 
 from jackfield.hub.rooms.room import CREDIT as GRANTED
@@ -269,6 +269,7 @@ def test_what_cannot_be_asked(
 def test_a_room_that_is_not_durable_is_passed_on_at_once(run_here: Runner, directory: Path) -> None:
     async def main() -> None:
         async with running_hub(directory) as hub:
+            native_of(hub).held_for = 0.1
             wish = {"create": {"durable": False}}
             alice, bob = await member(hub, "alice", **wish), await member(hub, "bob", **wish)
             assert alice.joined["durable"] is False

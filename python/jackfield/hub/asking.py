@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from .expecting import Answer, Expecting
 from .outcomes import ANSWERED, GONE, NO_MATCH, QUEUE_FULL, REFUSED, SENT, SILENT, WELL
 from .patterns import Pattern
-from .sending import FULL, LEFT, Recipient, Unsendable
+from .sending import FULL, LEFT, Recipient, Unsendable, begin
 from .talkers import Talker
 from .waves import Waves
 
@@ -156,7 +156,7 @@ class Asking:
         for client_id in wave:
             self._begin(client_id)
         ids = [client_id for client_id in wave if client_id in self._asked]
-        sending = await self.hub.sending(ids, self.question.ending, wait=self.question.wait, by=self.by)
+        sending = await begin(self.hub, ids, self.question.ending, wait=self.question.wait, by=self.by)
         sending.on_queued = self._queued
         sending.on_end = self._sent
         with suppress(Unsendable):  # each result says it of its client

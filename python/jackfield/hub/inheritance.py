@@ -97,6 +97,8 @@ def take_out(hub: Hub) -> Inheritance:
     hub.group.admit_newcomers()
     held.next_id = hub.group.next_number
     for member in hub.group.members():
+        if hub.native is not None and hub.native.takes(member.id):
+            continue  # its session ends with the hub: it comes back by itself, as it is told
         known = hub.admission.holds(member.listener_id, member.id)
         number, protocol = member.number, member.protocol
         name, who = hub.identities.registry.name_of(number, protocol), hub.identities.carried(number)

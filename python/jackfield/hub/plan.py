@@ -10,7 +10,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from jackfield import Address, JackfieldError, Options
 
@@ -31,6 +31,9 @@ DATAGRAMS: Final = ("udp", "unix+dgram")
 _STREAMS_OF_BYTES: Final = ("tcp", "unix", "serial")
 CONTROL: Final = "control"
 _OWN: Final = ("access", "allow", "protocol", "message_rate", "byte_rate", "connect_rate")
+
+
+Native = Literal["off", "auto", "only"]
 
 
 class PlanError(ValueError):
@@ -87,7 +90,9 @@ class ListenerPlan:
     max_clients: int | None = None
     identify: Rule = NO_RULE
     newer_wins: bool = False
-    native: str = "off"  # whether native clients come here: "off", "auto" (beside plain ones), "only"
+    native: Literal["off", "auto", "only"] = (
+        "off"  # whether native clients come here: "off", "auto" (beside plain ones), "only"
+    )
     room: str = ""  # where clients without a protocol chat line by line
     access: Access = OPEN
     rates: Rates = UNLIMITED
@@ -145,7 +150,7 @@ def _plan(address: Address, framing: str, ending: str, identify: Rule) -> Listen
             raise PlanError(f"{address}: {problem}") from None
     control = address.option("protocol") == CONTROL
     access, rates = _access(address, control=control), _rates(address)
-    native = "off" if control else _native(address, access)
+    native: Native = "off" if control else _native(address, access)
     if native == "only":
         framing, ending = "none" if address.scheme == "unix+seqpacket" else "u32", "none"
     room = _room(address)
@@ -165,16 +170,20 @@ def _plan(address: Address, framing: str, ending: str, identify: Rule) -> Listen
     )
 
 
-def _native(address: Address, access: Access) -> str:
-    """What `protocol=` says of native clients, in the engine's words. Only they can show a token."""
-    chosen = address.option("protocol") or ("plain" if access.is_open else "native")
-    words = {"plain": "off", "native": "only"}
+def _native(address: Address, access: Access) -> Native:
+    """What `protocol=` says of native clients, in the engine's words. Only they can show a token.
+
+    Without it a listener of streams takes both kinds, and one that asks for a token native ones alone.
+    """
+    both = "auto" if address.scheme in NATIVE_SCHEMES else "plain"
+    chosen = address.option("protocol") or (both if access.is_open else "native")
+    words: dict[str, Native] = {"plain": "off", "auto": "auto", "native": "only"}
     if chosen not in words:
         raise PlanError(
             f"{address}: protocol={chosen} means nothing",
-            "write protocol=plain, protocol=native or protocol=control",
+            "write protocol=auto, protocol=plain, protocol=native or protocol=control",
         )
-    if chosen == "plain" and not access.is_open:
+    if chosen != "native" and not access.is_open:
         raise PlanError(f"{address}: plain clients cannot show what access={access.mode} asks for")
     if words[chosen] != "off" and address.scheme not in NATIVE_SCHEMES:
         raise PlanError(

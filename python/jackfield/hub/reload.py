@@ -189,8 +189,8 @@ async def _thaw(hub: Hub, held: Inheritance, parts: Sequence[Part]) -> None:
         heirs.append(heir)
     for lost in put_in(hub, held, heirs):
         hub.log("not_kept", id=lost.id, name=lost.name, reason=lost.reason)
-    for heir in heirs:
-        heir.into(hub.group)
+    for heir, plan in zip(heirs, plans, strict=True):
+        hub.take_in(heir, plan)
     if hub.state.closed:
         hub.open_state()
     for part in parts:

@@ -32,7 +32,7 @@ from .rooms.memory_store import MemoryStore
 from .rooms.store import Store
 from .roster import client_view, endpoint_text, peer_text, short_protocol
 from .security.part import Security
-from .sending import Sending, begin
+from .sending import say
 from .settings import Settings as Settings
 from .state import State
 from .state_file import StateUnavailable
@@ -137,8 +137,8 @@ class Hub:
             self._close_listeners()
             await self.state.close()
             raise
-        for listener, _ in self.listeners:
-            listener.into(self.group)
+        for listener, plan in self.listeners:
+            self.take_in(listener, plan)
 
     def add_listener(self, listener: Listener, plan: ListenerPlan) -> None:
         """Count a listener as the hub's; who comes through it is not a client yet (`Listener.into`)."""
@@ -147,6 +147,10 @@ class Hub:
         self._plans[listener.id] = plan
         datagrams = listener.protocol in DATAGRAMS
         self.admission.add_listener(listener.id, most=plan.max_clients, datagrams=datagrams)
+
+    def take_in(self, listener: Listener, plan: ListenerPlan) -> None:
+        """Who comes through a listener is a client from now on."""
+        listener.into(self.group, native="off" if self.native is None else plan.native)
 
     def open_state(self) -> None:
         """Have the state that the settings ask for. Raises `StateError`."""
@@ -279,9 +283,7 @@ class Hub:
         if isinstance(event, Message):
             if not self.security.hears(now, event.member, event.data):
                 return
-            if self.native is not None and self.native.takes(event.member.id):
-                self.native.received(event.member, event.data)
-            else:
+            if self.native is None or not self.native.received(event.member, event.data):
                 self._said(now, event.member, event.data)
         elif isinstance(event, Joined):
             self._came(now, event.member)
@@ -290,6 +292,8 @@ class Hub:
                 self._went(now, event.member, event.reason)
         elif isinstance(event, AcceptFailed):
             self.log_seldom(self._refusals, "accept_failed", reason=str(event.error))
+        elif self.native is not None:
+            self.native.happened(event)
 
     def _said(self, now: float, member: Member, data: bytes) -> None:
         self.identities.heard(now, self._number(member), member, data)
@@ -320,8 +324,8 @@ class Hub:
         self.joined += 1
         self.log_seldom(self._joins, "joined", **self._facts(member), local=endpoint_text(member.local))
         self.identities.came(now, self._number(member), member)
-        if self.native is not None and self.plan_of(member).native == "only":
-            self.native.recognised(member)
+        if self.native is not None:
+            self.native.joined(member, self.plan_of(member))
         if self.parts.wants("came"):
             self.parts.show("came", now, self._client(member))
 
@@ -452,10 +456,7 @@ class Hub:
         if client is None or not client.member.is_connected:
             return False
         whole = data + (self.plan_of(client.member).ending_bytes if ending is None else ending)
-        if self.native is not None and self.native.takes(client.member.id):
-            if not self.native.tell(client.member, whole, by):
-                return False
-        elif not self.group.broadcast_nowait(whole, to=[client.member]):
+        if not say(self, client.member, whole, by):
             return False
         self.told(client.member, whole, by)
         return True
@@ -486,10 +487,6 @@ class Hub:
             if left_out:
                 self.log("not_logged", **{kind: left_out})
 
-    async def sending(self, ids: Sequence[int], ending: bytes | None, *, wait: float, by: str) -> Sending:
-        """A send to these clients, to be passed its data; `ending` None is that of each one's listener."""
-        return await begin(self, ids, ending, wait=wait, by=by)
-
     def kick(self, client_id: int, *, reset: bool, by: str, why: str = "kicked") -> None:
         """End a client: after what is queued for it, or with a reset and at once. It is told of as gone."""
         member = self.member(client_id)
@@ -498,11 +495,11 @@ class Hub:
         reason = f"{why} by {by}" + (" with a reset" if reset else "")
         self.let_go(member, reason, 0.0 if reset else KICK_PATIENCE)
 
-    def let_go(self, member: Member, reason: str, patience: float) -> None:
+    def let_go(self, member: Member, reason: str, patience: float, *, for_good: bool = True) -> None:
         """End a client for good: after what is queued for it, or at once with 0 seconds of patience."""
         if self.admission.holds(member.listener_id, member.id):
             # The engine reports no end that we asked for.
-            self._went(self.clock(), member, reason, for_good=True)
+            self._went(self.clock(), member, reason, for_good=for_good)
         if patience:
             member.close(patience)
         else:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -21,7 +22,6 @@ import jackfield
 from jackfield.portable import to_json
 
 from ..rooms.store import Letter, Store, StoreError, Waiting
-from ..roster import timestamp
 from ..text import LINE_ENDINGS
 from .contents import data_of, name_of
 from .handshake import Refused
@@ -73,7 +73,7 @@ class Mail:
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiters: dict[int, asyncio.Future[None]] = {}  # by letter, of senders who want to know
         self._direct: dict[int, tuple[NativeSession, asyncio.Future[None]]] = {}  # messages without letters
-        self._next_direct = 2**52
+        self._next_direct = time.time_ns() // 1000  # above those of letters, and of hubs before
         self._letters = self._bytes = 0  # that wait, in all
         self._store: Store | None = None
         self._expiring = False
@@ -179,7 +179,7 @@ class Mail:
 
     async def send_direct(self, session: NativeSession, body: dict[str, Any]) -> str:
         """To a client without an identity: it has it now, or never. Raises `Refused`."""
-        number, self._next_direct = self._next_direct, self._next_direct + 1
+        number = self.new_number()
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._direct[number] = session, waiter
         try:
@@ -191,6 +191,11 @@ class Mail:
         finally:
             del self._direct[number]
         return "delivered"
+
+    def new_number(self) -> int:
+        """The number of a message that is no letter: it comes once, or never."""
+        self._next_direct = number = self._next_direct + 1
+        return number
 
     # ---------------------------------------------------------------- letters out
 
@@ -258,7 +263,7 @@ class Mail:
                 continue
             flow.earlier.pop(each.id, None)
             flow.sent[each.id] = len(each.letter.body)
-            event = {"type": "message", "at": timestamp(each.letter.at), **body, "number": each.id}
+            event = {"type": "message", "at": each.letter.at, **body, "number": each.id}
             if not session.push(event):
                 del flow.sent[each.id]
                 await asyncio.sleep(RETRY)  # its queue is full; what is not sent is sent then

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..identity import Entry
 from ..protocol import BAD_REQUEST, FAILED, RequestError
-from ..roster import timestamp
 from . import streams
 from .contents import EXPIRES, LONGEST_WAIT, content_of, data_of
 
@@ -48,7 +47,7 @@ async def message(session: NativeSession, request: ControlRequest) -> dict[str, 
         raise RequestError("no_such_peer", f"no client {str(to)[:80]!r} is known")
     target = native.sessions.get(member.id)
     if target is not None:
-        return {"state": await mail.send_direct(target, {"at": timestamp(native.hub.clock()), **body})}
+        return {"state": await mail.send_direct(target, {"at": native.hub.clock(), **body})}
     if not native.hub.tell(member.number, data_of(body), by=f"client:{session.name}", ending=None):
         raise RequestError(FAILED, "its queue is full")
     return {"state": "delivered"}

@@ -1,10 +1,7 @@
 """Native clients of one hub: greeted, kept as sessions, switched to each other, and told of each other.
 
-Owns the life of a session. A connection that sent the magic has `handshake.PATIENCE` seconds for its HELLO;
-then it has a session, which outlives it by `HELD_FOR` seconds unless it broke the protocol. A name that is
-merely said belongs to one program at a time (`instance`): whoever says another's waits `NAME_PATIENCE`
-seconds for it to leave, and is refused then, unless the listener says `conflict=newer`. Proven identities
-have any number of sessions.
+Owns the life of a session. It outlives its connection by `HELD_FOR` seconds, unless its client broke the
+protocol, and goes on over the next one that shows its key. Who has no session yet is in `Greeting`.
 """
 
 from __future__ import annotations
@@ -17,30 +14,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import jackfield
-from jackfield import Member
-from jackfield.portable import (
-    CONTROL,
-    MAGIC,
-    MAX_PAYLOAD,
-    OPEN,
-    PEER_GONE,
-    Frame,
-    ProtocolError,
-    decode,
-    to_json,
-)
+from jackfield import FellBehind, Member, Recognised, portable
+from jackfield.portable import CONTROL, OPEN, PEER_GONE, ProtocolError, decode, to_json
 
 from ..client import Client
-from ..journal import Throttle
+from ..journal import Field, Throttle
 from ..part import Part
 from ..roster import peer_text, version
-from ..security.gate import Refused as NotAdmitted
 from . import control, handshake, streams, talk
+from .greeting import Greeting, Said
 from .handshake import Hello, Refused, Who
 from .mail import Mail
 from .presence import Presence, client_view
 from .session import CONNECTED, ENDED, HELD, NativeSession
-from .standin import StandIn
 
 if TYPE_CHECKING:
     from ..plan import ListenerPlan
@@ -48,10 +34,9 @@ if TYPE_CHECKING:
 
 HELD_FOR: Final = 60.0  # seconds that a session outlives its connection
 MOST_HELD: Final = 10_000  # sessions without a connection; the oldest goes first
-NAME_PATIENCE: Final = 1.0  # seconds that a newcomer waits for a name to become free
-LOOK_EVERY: Final = 0.25  # seconds between two looks at clocks, while there are any
+LOOK_EVERY: Final = 0.25  # seconds between two looks for sessions whose time has come
 LAST_WORDS: Final = 2.0  # seconds that an error may take to a client that is let go
-FIRST_SHARED: Final = 2**31  # numbers of streams that many clients have in common begin here
+FIRST_SHARED: Final = portable.ROOM_STREAMS  # streams that many clients have in common begin here
 
 
 class Follower:
@@ -69,6 +54,9 @@ class Follower:
     def ended(self, session: NativeSession, reason: str) -> None:
         """It will not come back."""
 
+    def fell_behind(self, member_id: int, stream: int, sequence: int) -> None:
+        """The fan of that stream leaves that member out, from that sequence on."""
+
 
 class Native(Part):
     """The native clients of one hub."""
@@ -83,9 +71,7 @@ class Native(Part):
         self._by_key: dict[str, NativeSession] = {}  # by session id, the held ones too
         self._by_identity: dict[str, list[NativeSession]] = {}  # with a connection; the newest last
         self._held: dict[NativeSession, None] = {}  # the one held longest first
-        self._greeting: dict[int, float] = {}  # members without a session, and until when they may be
-        self._admitting: dict[int, asyncio.Task[None]] = {}  # by member id: HELLOs that are being judged
-        self._wanting: dict[int, tuple[Hello, Who, str, float]] = {}  # who waits for a name, and until when
+        self.greeting = Greeting(self)
         self._followers: list[Follower] = []
         self._plans: dict[int, tuple[ListenerPlan, ListenerPlan]] = {}  # by identity, with what they become
         self._looking: asyncio.TimerHandle | None = None
@@ -95,7 +81,7 @@ class Native(Part):
 
     async def open(self, hub: Hub) -> None:
         self.hub = hub
-        self.switch: Any = StandIn(hub.group)
+        self.switch = hub.group.switch
         hub.native = self
         if self._revoked not in hub.security.when_revoked:
             hub.security.when_revoked.append(self._revoked)
@@ -104,6 +90,7 @@ class Native(Part):
 
     async def close(self) -> None:
         self.presence.close()
+        self.greeting.close()
         await self.mail.close()
         if self._looking is not None:
             self._looking.cancel()
@@ -138,32 +125,36 @@ class Native(Part):
         member = self.hub.member(client_id)
         return None if member is None else self.sessions.get(member.id)
 
-    def is_greeting(self, member_id: int) -> bool:
-        """Whether that connection is a native client's, and has no session yet."""
-        return member_id in self._greeting
+    def of_id(self, session_id: str) -> NativeSession | None:
+        """The session of that id, held or not."""
+        return self._by_key.get(session_id)
 
     def takes(self, member_id: int) -> bool:
-        """Whether what that member sends are frames."""
-        return member_id in self.sessions or member_id in self._greeting
+        """Whether what is said to that member goes by way of this part: it speaks in frames, or may yet."""
+        return (
+            member_id in self.sessions or self.greeting.holds(member_id) or self.greeting.is_silent(member_id)
+        )
 
     # ---------------------------------------------------------------- what the engine tells
 
-    def recognised(self, member: Member) -> None:
-        """A member has sent the magic: what it sends from now on are frames."""
-        self._greeting[member.id] = self.now() + handshake.PATIENCE
-        self._look_later()
+    def joined(self, member: Member, plan: ListenerPlan) -> None:
+        """A client has come."""
+        if plan.native == "only":
+            self.greeting.expect(member)
+        elif plan.native == "auto":
+            self.greeting.keep_silent(member)
 
-    def received(self, member: Member, data: bytes) -> None:
-        """A native member's frame."""
-        if data == MAGIC and member.id in self._greeting:
-            return
+    def received(self, member: Member, data: bytes) -> bool:
+        """A member's message; whether it was a native client's frame."""
+        session = self.sessions.get(member.id)
+        if session is None and not self.greeting.holds(member.id):
+            if self.greeting.is_silent(member.id):
+                self.greeting.speak(member.id)
+            return False
         try:
             frame = decode(data)
-            if self.switch.passes(member.id, frame):
-                return
-            session = self.sessions.get(member.id)
             if session is None:
-                self._greet(member, frame)
+                self.greeting.received(member, frame)
             elif frame.kind == CONTROL:
                 control.receive(session, frame.payload)
             elif frame.kind == OPEN:
@@ -176,16 +167,13 @@ class Native(Part):
             self.refuse(member, Refused(problem.code, problem.message))
         except Refused as problem:
             self.refuse(member, problem)
+        return True
 
     def left(self, member: Member, reason: str, *, for_good: bool = False) -> None:
         """A member's connection has ended."""
-        self._greeting.pop(member.id, None)
-        self._wanting.pop(member.id, None)
-        if member.id in self._admitting:
-            self._admitting.pop(member.id).cancel()
+        self.greeting.forget(member.id)
         session = self.sessions.pop(member.id, None)
         if session is None:
-            self.switch.left(member.id)
             return
         view = client_view(self.hub, session.client_id) or {
             "id": str(session.client_id),
@@ -195,9 +183,9 @@ class Native(Part):
         self.presence.watch(session, on=False)
         self._unlist(session)
         self.mail.restart(session.identity)
-        session.held = self.switch.hold(member.id)
+        session.held = None if for_good else self.switch.hold(member.id)
         session.state = HELD
-        if for_good or session.held is None:
+        if session.held is None:
             self._finish(session, reason)
             return
         session.until = self.now() + self.held_for
@@ -207,71 +195,10 @@ class Native(Part):
         self._tell("paused", session, reason)
         self._look_later()
 
-    # ---------------------------------------------------------------- the handshake
+    # ---------------------------------------------------------------- sessions begin and go on
 
-    def _greet(self, member: Member, frame: Frame) -> None:
-        if frame.kind != CONTROL or frame.stream:
-            raise Refused("bad_frame", f"kind {frame.kind} before the hello")
-        if member.id in self._wanting or member.id in self._admitting:
-            raise Refused("bad_frame", "a second frame before the welcome")
-        hello = handshake.read_hello(frame.payload)
-        handshake.choose_version(hello.versions)
-        self._admitting[member.id] = asyncio.create_task(self._admit(member, hello))
-
-    async def _admit(self, member: Member, hello: Hello) -> None:
-        hub = self.hub
-        host = member.peer.host if member.peer.port is not None else None
-        try:
-            await hub.gate.wait()  # a reload under way ends first
-            admitted = await hub.security.admit(
-                hub.plan_of(member), host, hello.body, where=peer_text(member)
-            )
-            self._admitting.pop(member.id, None)
-            who, token = Who.of(admitted), admitted.new_token or ""
-            session = self._earlier(hello, who)
-            if session is not None and self._resume(member, hello, session):
-                return
-            if self._holder(member, hello, who):
-                self._wanting[member.id] = hello, who, token, self.now() + NAME_PATIENCE
-                self._look_later()
-            else:
-                self._begin(member, hello, who, token)
-        except (Refused, NotAdmitted) as problem:
-            self._admitting.pop(member.id, None)
-            facts = problem.facts if isinstance(problem, Refused) else {}
-            self.refuse(member, Refused(problem.code, problem.message, problem.hint, **facts))
-        except Exception as problem:  # a fault of ours harms no other client
-            self._admitting.pop(member.id, None)
-            hub.log("fault", event="hello", error=f"{type(problem).__name__}: {problem}")
-            self.refuse(member, Refused("overloaded", "a fault of the hub; its log has it"))
-
-    def _earlier(self, hello: Hello, who: Who) -> NativeSession | None:
-        """The session that the client goes on with; None for a new one. Raises `Refused`."""
-        wanted = hello.session
-        session = None if wanted is None else self._by_key.get(wanted.id)
-        if wanted is None or session is None:
-            return None
-        if not handshake.key_matches(wanted.key, session.digest):
-            raise Refused("bad_session", "that session has another key")
-        if who.identity != session.identity:
-            raise Refused("bad_session", "that session is somebody else's")
-        return session if session.state == HELD else None
-
-    def _holder(self, member: Member, hello: Hello, who: Who) -> str:
-        """Who else is called what this client says it is called; empty for nobody that matters."""
-        if who.proven or not who.identity or self.hub.plan_of(member).newer_wins:
-            return ""
-        for session in self._by_identity.get(who.identity, ()):
-            if session.instance != hello.instance:
-                return f"client {session.client_id}"
-        entry = self.hub.identities.registry.known_as(who.identity)
-        if entry is not None and entry.client_id:
-            holder = self.hub.member(entry.client_id)
-            if holder is not None and holder.id not in self.sessions:
-                return f"client {entry.client_id}"
-        return ""
-
-    def _begin(self, member: Member, hello: Hello, who: Who, token: str) -> None:
+    def begin(self, member: Member, hello: Hello, who: Who, token: str) -> None:
+        """A client has a session from now on; `token` is one that it did not have."""
         key = secrets.token_urlsafe(24)
         session = NativeSession(
             self,
@@ -283,14 +210,17 @@ class Native(Part):
             now=self.hub.clock(),
         )
         self._by_key[session.id] = session
-        self._list(session, who.name)
+        said = self._list(session, who.name)
         more = {"token": token} if token else {}
-        self._welcome(session, hello, key, resumed=False, received=0, **more)
+        self._welcome(session, hello, key, said, resumed=False, received=0, **more)
         self._tell("began", session)
 
-    def _resume(self, member: Member, hello: Hello, session: NativeSession) -> bool:
-        """Go on with a session; False when what its client lacks is not kept any more."""
+    def go_on(self, member: Member, hello: Hello, session: NativeSession) -> bool:
+        """Go on with a session; False when what its client lacks is not kept any more. Raises `Refused`."""
         assert hello.session is not None
+        assert session.held is not None
+        if hello.session.received > self.switch.counts(session.held).sent:
+            raise Refused("bad_ack", f"{hello.session.received} frames were never sent")
         try:
             received = self.switch.resume(member.id, session.held, hello.session.received)
         except ValueError:
@@ -299,25 +229,30 @@ class Native(Part):
         session.held = None
         self._held.pop(session, None)
         session.attach(member, hello)
-        self._list(session)
-        self._welcome(session, hello, hello.session.key, resumed=True, received=received)
+        said = self._list(session)
+        self._welcome(session, hello, hello.session.key, said, resumed=True, received=received)
         self._tell("resumed", session)
         return True
 
-    def _list(self, session: NativeSession, name: str = "") -> None:
-        """A session has a connection from now on."""
-        self._greeting.pop(session.member_id, None)
-        self._wanting.pop(session.member_id, None)
+    def replaced(self, session: NativeSession) -> None:
+        """A session's client is back, and its old connection not known to be gone."""
+        member = session.member
+        if member is not None:
+            self.hub.let_go(member, "its client has another connection", 0.0, for_good=False)
+
+    def _list(self, session: NativeSession, name: str = "") -> list[Said]:
+        """A session has a connection from now on; what was to be said to that one."""
+        said = self.greeting.forget(session.member_id)
         self.sessions[session.member_id] = session
-        if session.identity:
+        member = session.member
+        if session.identity and member is not None:
             self._by_identity.setdefault(session.identity, []).append(session)
-            member = session.member
-            if member is not None:
-                now, identities = self.hub.clock(), self.hub.identities
-                identities.part_with(now, session.client_id)  # its own word counts more than its host
-                claimed = identities.recognise(now, session.client_id, member, session.identity, newer=True)
-                if name and not claimed.entry.named:
-                    identities.suggest(claimed.entry, name)
+            now, identities = self.hub.clock(), self.hub.identities
+            identities.part_with(now, session.client_id)  # its own word counts more than its host
+            claimed = identities.recognise(now, session.client_id, member, session.identity, newer=True)
+            if name and not claimed.entry.named:
+                identities.suggest(claimed.entry, name)
+        return said
 
     def _unlist(self, session: NativeSession) -> None:
         same = self._by_identity.get(session.identity)
@@ -327,9 +262,16 @@ class Native(Part):
                 del self._by_identity[session.identity]
 
     def _welcome(
-        self, session: NativeSession, hello: Hello, key: str, *, resumed: bool, received: int, **more: Any
+        self,
+        session: NativeSession,
+        hello: Hello,
+        key: str,
+        said: list[Said],
+        *,
+        resumed: bool,
+        received: int,
+        **more: Any,
     ) -> None:
-        limits = self.hub.settings.limits
         session.push(
             {
                 "type": "welcome",
@@ -339,8 +281,8 @@ class Native(Part):
                 "role": session.role,
                 "session": {"id": session.id, "key": key, "resumed": resumed, "received": received},
                 "limits": {
-                    "payload": MAX_PAYLOAD,
-                    "message": limits.max_message,
+                    "payload": portable.MAX_PAYLOAD,
+                    "message": self.hub.settings.limits.max_message,
                     "requests": control.MOST_PENDING,
                     "rate": control.RATE,
                 },
@@ -350,14 +292,11 @@ class Native(Part):
         )
         self.presence.changed(session.client_id, "came")
         self.mail.restart(session.identity)
-        self.hub.log_seldom(
-            self._throttle,
-            "welcomed",
-            id=session.client_id,
-            name=session.name,
-            agent=session.agent,
-            resumed=resumed,
-        )
+        facts: dict[str, Field] = {"id": session.client_id, "name": session.name, "agent": session.agent}
+        self.hub.log_seldom(self._throttle, "welcomed", **facts, resumed=resumed)
+        for data, by in said:
+            with contextlib.suppress(jackfield.FramingError):
+                talk.tell(self, session, data, by)
 
     # ---------------------------------------------------------------- what is said
 
@@ -370,7 +309,9 @@ class Native(Part):
     def tell(self, member: Member, data: bytes, by: str) -> bool:
         """Say something to a client; whether there was room. Raises `FramingError` for what is too long."""
         session = self.sessions.get(member.id)
-        return session is not None and talk.tell(self, session, data, by)
+        if session is None:
+            return self.greeting.is_silent(member.id) and self.greeting.keep(member.id, data, by)
+        return talk.tell(self, session, data, by)
 
     def plan_of(self, member_id: int, plan: ListenerPlan) -> ListenerPlan:
         """The plan of a member's listener as it is for native clients, whose messages have boundaries."""
@@ -390,7 +331,7 @@ class Native(Part):
             code=problem.code, reason=problem.message,
         )  # fmt: skip
         payload = to_json({"type": "error", **problem.body()})
-        with contextlib.suppress(jackfield.JackfieldError, KeyError):
+        with contextlib.suppress(jackfield.JackfieldError, ValueError):
             self.switch.send(member.id, 0, CONTROL, payload)
         self.hub.let_go(member, f"refused: {problem.code}: {problem.message}", LAST_WORDS)
 
@@ -406,6 +347,13 @@ class Native(Part):
         payload = to_json({"type": "going", "reason": reason, "back": back})
         for session in list(self.sessions.values()):
             session.send_control(payload)
+
+    def happened(self, event: Recognised | FellBehind) -> None:
+        """A member was recognised as a native client, or reads more slowly than others speak."""
+        if isinstance(event, Recognised):
+            self.greeting.expect(event.member)
+        else:
+            self._tell("fell_behind", event.member.id, event.stream, event.sequence)
 
     def _revoked(self, token: str) -> None:
         """A token counts no more: who came with it goes."""
@@ -434,34 +382,12 @@ class Native(Part):
     # ---------------------------------------------------------------- clocks
 
     def _look_later(self) -> None:
-        if self._looking is None and (self._greeting or self._wanting or self._held):
+        if self._looking is None and self._held:
             self._looking = asyncio.get_running_loop().call_later(LOOK_EVERY, self._look)
 
     def _look(self) -> None:
-        """End handshakes that take too long, give names that became free, end sessions that nobody wants."""
-        self._looking = None
-        now, group = self.now(), self.hub.group
-        for member_id, (hello, who, token, until) in list(self._wanting.items()):
-            member = group.member(member_id)
-            if member is None:
-                continue
-            holder = self._holder(member, hello, who)
-            if not holder:
-                self._begin(member, hello, who, token)
-            elif now > until:
-                name = who.identity.removeprefix(handshake.SAID)
-                problem = Refused(
-                    "name_taken", f"{holder} is called {name!r}", "choose another name, or end that one"
-                )
-                self.refuse(member, problem)
-        for member_id, until in list(self._greeting.items()):
-            if until > now:
-                break
-            member = group.member(member_id)
-            if member is not None:
-                late = f"no hello within {handshake.PATIENCE:g} s"
-                self.refuse(member, Refused("handshake_timeout", late))
-            self._greeting.pop(member_id, None)
+        """End sessions whose clients did not come back."""
+        self._looking, now = None, self.now()
         while self._held and (session := next(iter(self._held))).until <= now:
             self._finish(session, f"its client did not come back within {self.held_for:g} s")
         self._look_later()
@@ -487,7 +413,7 @@ class Native(Part):
         }
 
     def came(self, now: float, client: Client) -> None:
-        if not self.is_greeting(client.member.id):
+        if not self.greeting.holds(client.member.id):
             self.presence.changed(client.id, "came")
 
     def went(self, now: float, client: Client, reason: str) -> None:

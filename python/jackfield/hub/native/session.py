@@ -33,7 +33,7 @@ class NativeSession:
     """What the hub knows of a native client. Made by `Native`; its identity is the same for all its life."""
 
     __slots__ = (
-        "__weakref__", "_asked_at", "_left_to_ask", "_next_stream", "_streams", "agent", "client_id",
+        "__weakref__", "_asked_at", "_left_to_ask", "_streams", "agent", "client_id",
         "digest", "extra", "held", "id", "identity", "instance", "member_id", "native", "over", "pending",
         "protocol", "role", "services", "since", "state", "token_id", "until", "watching",
     )  # fmt: skip
@@ -66,7 +66,6 @@ class NativeSession:
         self._left_to_ask = 0.0
         self._asked_at = 0.0
         self._streams: dict[int, StreamHandler] | None = None
-        self._next_stream = 2
         self.attach(member, hello)
 
     def attach(self, member: Member, hello: Hello) -> None:
@@ -114,10 +113,9 @@ class NativeSession:
         if self.state != CONNECTED:
             return False
         try:
-            self.native.switch.send(self.member_id, stream, kind, payload, flags=flags)
-        except (jackfield.QueueFull, jackfield.ChannelClosed, KeyError):
+            return self.native.switch.send(self.member_id, stream, kind, payload, flags=flags)
+        except (jackfield.QueueFull, jackfield.ChannelClosed):
             return False
-        return True
 
     def push(self, event: Mapping[str, Any]) -> bool:
         """Queue a CONTROL message; whether there was room. Raises ValueError for one too long."""
@@ -139,12 +137,6 @@ class NativeSession:
             self.native.end(self, "overloaded", "it does not read its answers")
 
     # ---------------------------------------------------------------- streams of the hub's own
-
-    def new_stream(self) -> int:
-        """A number for a stream that the hub opens to this client."""
-        number = self._next_stream
-        self._next_stream += 2
-        return number
 
     def own(self, stream: int, handler: StreamHandler) -> None:
         """Hand each frame that the client sends on that stream to `handler`."""

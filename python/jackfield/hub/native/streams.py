@@ -6,6 +6,7 @@ with its credit. A stream to the hub itself (no `to`) belongs to one of the hub'
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,8 +18,8 @@ from jackfield.portable import (
     OPEN,
     OVERLOADED,
     PEER_GONE,
+    REFUSED,
     RESET,
-    TOO_MANY_STREAMS,
     from_json,
     to_json,
 )
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from .session import NativeSession
 
 CHANNEL: Final = "channel"  # the one service that a plain client has: its bytes
+AGAIN: Final = 0.1  # seconds until a newcomer that has said nothing yet is tried again,
+TRIES: Final = 20  # so often
 LONGEST_REASON: Final = 256  # bytes of a RESET's reason
 
 Service = Callable[["NativeSession", int, dict[str, Any]], None]
@@ -62,7 +65,13 @@ def opened(native: Native, session: NativeSession, stream: int, payload: bytes) 
 
 
 def _connect(
-    native: Native, session: NativeSession, stream: int, to: int | str, service: str, credit: int
+    native: Native,
+    session: NativeSession,
+    stream: int,
+    to: int | str,
+    service: str,
+    credit: int,
+    tries: int = TRIES,
 ) -> None:
     member = native.find(to)
     if member is None:
@@ -78,26 +87,30 @@ def _connect(
         return
     try:
         if target is None:
-            native.switch.link(session.member_id, stream, member.id, 0)
+            if native.switch.is_native(member) is None and tries:
+                again = (native, session, stream, to, service, credit, tries - 1)
+                asyncio.get_running_loop().call_later(AGAIN, _connect, *again)
+                return
+            native.switch.link(session.member_id, stream, member.id, 0, credit=credit)
         else:
             _open_at(native, session, stream, target, service, credit)
-    except (jackfield.QueueFull, jackfield.ChannelClosed, KeyError):
+    except (jackfield.QueueFull, jackfield.ChannelClosed):
         reset(session, stream, PEER_GONE, "it is leaving")
-    except ValueError as problem:  # the engine does not take one more
-        reset(session, stream, TOO_MANY_STREAMS, str(problem))
+    except ValueError as problem:  # the engine cannot: another client speaks with it already
+        reset(session, stream, REFUSED, str(problem))
 
 
 def _open_at(
     native: Native, session: NativeSession, stream: int, target: NativeSession, service: str, credit: int
 ) -> None:
     """Open a stream at the target, and join both."""
-    number = target.new_stream()
-    native.switch.link(session.member_id, stream, target.member_id, number)
+    number = native.switch.next_stream(target.member_id)
     source = {"id": str(session.client_id), "name": session.name}
     payload = to_json({"from": source, "service": service, "credit": credit})
     if not target.send(number, OPEN, payload):
-        native.switch.unlink(session.member_id, stream)
         reset(session, stream, OVERLOADED, "its queue is full")
+        return
+    native.switch.link(session.member_id, stream, target.member_id, number, credit=credit)
 
 
 def reset(session: NativeSession, stream: int, code: int, reason: str) -> None:
@@ -121,4 +134,4 @@ def find(native: Native, to: int | str) -> Member | None:
         member = None if found is None else hub.member(found.id)
     if member is None or not member.is_connected or not hub.admission.holds(member.listener_id, member.id):
         return None
-    return None if native.is_greeting(member.id) else member
+    return None if native.greeting.holds(member.id) else member

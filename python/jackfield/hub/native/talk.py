@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final
 import jackfield
 from jackfield.portable import CANCELLED, CREDIT, DATA, END, FRAME_COST, MORE, RESET, TOO_MANY_STREAMS, Frame
 
-from ..roster import timestamp
 from . import streams
 from .contents import LONGEST, content
 
@@ -110,5 +109,5 @@ def tell(native: Native, session: NativeSession, data: bytes, by: str) -> bool:
         raise jackfield.MessageTooLarge(
             f"{session.name} takes messages of at most {LONGEST} bytes, unless it opens a stream for talking"
         )
-    event = {"from": {"id": None, "name": by}, "at": timestamp(native.hub.clock()), **content(data)}
-    return session.push({"type": "message", **event})
+    event = {"from": {"id": None, "name": by}, "at": native.hub.clock(), **content(data)}
+    return session.push({"type": "message", **event, "number": native.mail.new_number()})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from ..protocol import BAD_REQUEST, REFUSED, Request, RequestError
+from ..sending import begin
 from ..target import select_in_turns
 from ..text import LINE_ENDINGS
 from .replies import with_snippet
@@ -27,7 +28,7 @@ async def send(session: Session, request: Request) -> dict[str, Any]:
     if len(session.sendings) >= MAX_SENDINGS:
         raise RequestError(REFUSED, f"one operator may have {MAX_SENDINGS} sends under way at a time")
     ending = None if name == "default" else LINE_ENDINGS[name]
-    sending = await session.hub.sending(ids, ending, wait=request.seconds("wait", 0.0), by=session.who)
+    sending = await begin(session.hub, ids, ending, wait=request.seconds("wait", 0.0), by=session.who)
     session.sendings[request.id] = target, sending
     return await _pass_on(session, request.id, request, whole=None)
 

@@ -8,11 +8,13 @@ told so (`room_behind`) and is back in the fan once it has read up to what every
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import jackfield
 from jackfield.portable import CREDIT as CREDIT_FRAME
 from jackfield.portable import DATA, FRAME_COST, Frame, to_json
 
@@ -107,9 +109,8 @@ class NativeMembers(Follower):
         if session is None or place is None:
             return
         place.seat = seat
-        stream = self.stream_of(room)
+        self.stream_of(room)
         self._places.setdefault(room.name, {})[seat.source] = place
-        self._native.switch.own(session.member_id, stream)
         self._fans[room.name].add(session.member_id, seat.source)
 
     def left(self, room: Room, seat: Seat, reason: str) -> None:
@@ -120,7 +121,8 @@ class NativeMembers(Follower):
         self._untold.pop(place, None)
         session = place.session
         _places(session).pop(room.name, None)
-        self._fans[room.name].remove(session.member_id)
+        with contextlib.suppress(jackfield.ChannelClosed):  # one that is gone is in no fan
+            self._fans[room.name].remove(session.member_id)
         self._push(session, {"type": "room_left", "room": room.name, "members": [_gone(seat, reason)]})
         if not inside:
             del self._places[room.name]
@@ -137,7 +139,7 @@ class NativeMembers(Follower):
 
     def paused(self, session: NativeSession, reason: str) -> None:
         for place in list(_places(session).values()):
-            self._fans[place.room.name].remove(session.member_id)
+            self._fans[place.room.name].remove(session.held or session.member_id)
             place.seat.state = "away"
             self._rooms.changed(place.room, place.seat)
 
@@ -146,7 +148,6 @@ class NativeMembers(Follower):
         for place in list(_places(session).values()):
             place.seat.client, place.seat.state, place.behind = session.client_id, "here", False
             stream = self._streams[place.room.name]
-            self._native.switch.own(session.member_id, stream)
             self._fans[place.room.name].add(session.member_id, place.seat.source)
             # What was shared while it was away was not kept for it, nor what it was told as stored.
             if place.acknowledged[0]:
