@@ -140,6 +140,10 @@ impl<H: Host> Reactor<H> {
                 id
             }
         };
+        if carried.counters.bytes_in + carried.counters.bytes_out == 0 {
+            // Nobody has said anything yet: it may still turn out to be a native client.
+            self.give_role(listener, id);
+        }
         self.fill(id, carried);
         Ok(id)
     }

@@ -4,7 +4,8 @@
 //! busy member does not silence the rest. A broadcast is framed once and stays pending until the turn ends; then all
 //! that was broadcast meanwhile is one shared buffer, of which each member's queue holds a reference.
 
-use crate::frame::{FrameError, Framer};
+use crate::classes::Class;
+use crate::frame::FrameError;
 use crate::host::{Body, Host};
 use crate::link::{Fault, Kind, LinkId, flag};
 use crate::native::{self, FellBehind};
@@ -17,12 +18,9 @@ use std::rc::Rc;
 /// Messages claimed from one member before the next one has its turn.
 const MESSAGES_PER_MEMBER: usize = 64;
 /// So many pending bytes are distributed without waiting for the end of the turn.
-const PENDING_MAX: usize = 64 * 1024;
-/// The queue counts a message's bytes, with what its framing adds, in 32 bits.
-const MAX_PAYLOAD: usize = u32::MAX as usize - 1024;
-
+pub(crate) const PENDING_MAX: usize = 64 * 1024;
 /// The class of a member that broadcasts leave out.
-const NO_CLASS: u32 = u32::MAX - 1;
+pub(crate) const NO_CLASS: u32 = u32::MAX - 1;
 
 /// A link's place in its group.
 #[derive(Clone, Copy, Debug)]
@@ -36,18 +34,9 @@ pub(crate) struct Membership {
     pub number: u64,
 }
 
-/// Members that take the same bytes: a broadcast is framed once for them.
-struct Class {
-    framer: Rc<Framer>,
-    is_packet: bool,
-    members: Vec<LinkId>,
-    pending: Vec<u8>,
-    sizes: Vec<u32>,
-}
-
 /// What the members of a group share.
 pub(crate) struct Group {
-    classes: Vec<Class>,
+    pub classes: Vec<Class>,
     ready: VecDeque<LinkId>,
     served: usize,
     /// Members that have missed something.
@@ -148,42 +137,6 @@ impl<H: Host> Reactor<H> {
         self.check_high_water(id);
         self.notify(id);
         true
-    }
-
-    /// From now on the member gets broadcasts, what is pending not included.
-    pub(crate) fn enter_class(&mut self, id: LinkId) {
-        let Some(link) = self.get(id) else { return };
-        let (framer, is_packet) = (link.config.framer.clone(), link.kind.is_packet());
-        let Some(place) = link.membership.filter(|place| place.class == NO_CLASS) else { return };
-        let Some(Some(state)) = self.groups.get_mut(place.group) else { return };
-        let class = state.class_for(&framer, is_packet);
-        if !state.classes[class].sizes.is_empty() {
-            self.distribute(place.group);
-        }
-        let Some(Some(state)) = self.groups.get_mut(place.group) else { return };
-        let members = &mut state.classes[class].members;
-        members.push(id);
-        let at = members.len() as u32 - 1;
-        if let Some(place) = self.get_mut(id).and_then(|link| link.membership.as_mut()) {
-            (place.class, place.place) = (class as u32, at);
-        }
-    }
-
-    /// From now on broadcasts leave the member out.
-    pub(crate) fn leave_class(&mut self, id: LinkId) {
-        let Some(membership) = self.get_mut(id).and_then(|link| link.membership.as_mut()) else { return };
-        let left = *membership;
-        if left.class >= NO_CLASS {
-            return;
-        }
-        (membership.class, membership.place) = (NO_CLASS, u32::MAX);
-        let Some(Some(group)) = self.groups.get_mut(left.group) else { return };
-        let Some(class) = group.classes.get_mut(left.class as usize) else { return };
-        class.members.swap_remove(left.place as usize);
-        let moved = class.members.get(left.place as usize).copied();
-        if let Some(moved) = moved.and_then(|moved| self.get_mut(moved)?.membership.as_mut()) {
-            moved.place = left.place;
-        }
     }
 
     /// Lists a member that has something to tell.
@@ -591,75 +544,5 @@ impl<H: Host> Reactor<H> {
         {
             self.ready_groups.push_back(group);
         }
-    }
-}
-
-impl Group {
-    /// The class of members of this kind; framings that are equal share one.
-    fn class_for(&mut self, framer: &Rc<Framer>, is_packet: bool) -> usize {
-        let alike = |class: &Class| class.is_packet == is_packet && (is_packet || class.framer.is_like(framer));
-        if let Some(index) = self.classes.iter().position(alike) {
-            return index;
-        }
-        let class =
-            Class { framer: framer.clone(), is_packet, members: Vec::new(), pending: Vec::new(), sizes: Vec::new() };
-        match self.classes.iter().position(|class| class.members.is_empty()) {
-            Some(index) => {
-                self.classes[index] = class;
-                index
-            }
-            None => {
-                self.classes.push(class);
-                self.classes.len() - 1
-            }
-        }
-    }
-}
-
-impl Class {
-    /// Whether the payload can be sent to these members.
-    fn check(&self, payload: &[u8]) -> Result<(), FrameError> {
-        if payload.len() > MAX_PAYLOAD {
-            return Err(FrameError::TooLarge { size: Some(payload.len() as u64), limit: MAX_PAYLOAD });
-        }
-        if self.is_packet { Ok(()) } else { self.framer.check(payload) }
-    }
-
-    fn append(&mut self, payload: &[u8]) {
-        let before = self.pending.len();
-        if self.is_packet {
-            self.pending.extend_from_slice(payload);
-        } else {
-            self.framer.encode(payload, &mut self.pending);
-            if self.pending.len() == before {
-                // Nothing, on a stream without framing.
-                return;
-            }
-        }
-        self.sizes.push((self.pending.len() - before) as u32);
-    }
-
-    fn take_burst(&mut self) -> Option<Rc<Burst>> {
-        if self.sizes.is_empty() {
-            return None;
-        }
-        let sizes = self.sizes.as_slice().into();
-        self.sizes.clear();
-        // A large one is not copied, and leaves no large buffer behind.
-        let data = if self.pending.len() > PENDING_MAX {
-            std::mem::take(&mut self.pending).into_boxed_slice()
-        } else {
-            self.pending.as_slice().into()
-        };
-        self.pending.clear();
-        Some(Rc::new(Burst { data, sizes }))
-    }
-
-    fn burst_of(&self, payload: &[u8]) -> Burst {
-        let framer = Rc::clone(&self.framer);
-        let mut one =
-            Class { framer, is_packet: self.is_packet, members: Vec::new(), pending: Vec::new(), sizes: Vec::new() };
-        one.append(payload);
-        Burst { data: one.pending.into(), sizes: one.sizes.into() }
     }
 }

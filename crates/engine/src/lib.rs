@@ -26,6 +26,7 @@ mod beside;
 pub mod blocking;
 pub mod busy_poll;
 mod carry;
+mod classes;
 pub mod clock;
 mod counters;
 mod datagrams;

@@ -42,6 +42,7 @@ impl<H: Host> Reactor<H> {
             })?
         };
         self.now = self.clock.now();
+        self.begin_switching();
         // Level-triggered: what was not taken since the last time is reported again.
         self.foreign.clear();
         for id in std::mem::take(&mut self.put_off) {

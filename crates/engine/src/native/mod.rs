@@ -42,6 +42,8 @@ use std::rc::Rc;
 
 /// Frames of one client that are switched before others have their turn.
 const FRAMES_PER_TURN: usize = 4096;
+/// Frames of all clients that are switched in one turn.
+const FRAMES_OF_A_TURN: usize = 32_768;
 /// What may wait for one client whatever was granted; a route that would pass it is reset.
 const QUEUE_MAX: usize = 4 * 1024 * 1024;
 /// An acknowledgement is due so long after what it is of, or earlier; see [`counting::ACK_FRAMES`].
@@ -68,6 +70,8 @@ pub(crate) struct Native {
     configs: Vec<(Rc<Config>, Rc<Config>)>,
     /// When acknowledgements are due, the nearest first, and for whom.
     acknowledgements: VecDeque<(u64, u64)>,
+    /// Frames that may still be switched in this turn.
+    budget: usize,
     /// Parties whose connections are gone, until it is clear whether they are held.
     departed: Vec<u32>,
 }
@@ -90,6 +94,10 @@ impl<H: Host> Reactor<H> {
             let phase = state.phase;
             if phase == Phase::New || state.judged.is_some() {
                 return true;
+            }
+            match self.native.budget.checked_sub(1) {
+                Some(left) => self.native.budget = left,
+                None => break,
             }
             if !self.advance(id) {
                 return false;
@@ -189,6 +197,12 @@ impl<H: Host> Reactor<H> {
                 self.push_acknowledgement_deadline(at);
             }
         }
+    }
+
+    /// A new turn begins.
+    #[inline]
+    pub(crate) fn begin_switching(&mut self) {
+        self.native.budget = FRAMES_OF_A_TURN;
     }
 
     /// When the next acknowledgement is due; 0 for none.
