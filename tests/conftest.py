@@ -14,10 +14,14 @@ import hypothesis
 import namespaces
 import pytest
 import support
+import support_tls
 
 # A shell's background jobs are deaf to Ctrl-C, and so would be every program that a test starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Who connects to a test's tls:// listener needs no options, nor does a program that a test starts.
+os.environ["SSL_CERT_FILE"] = str(support_tls.certificates().directory / "ca.pem")
 
 # Some tests hold a thousand sockets, whatever limit the shell came with.
 _, _most = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -26,6 +26,7 @@ from typing import Any
 import pytest
 import uvloop
 from namespaces import lacking
+from support_tls import certificates
 
 import jackfield
 from jackfield._loop import current_reactor
@@ -111,7 +112,8 @@ class Transport:
             need_ipv6()
         number = next(_names)
         path = directory / f"s{number}"
-        return self.template.format(path=path, name=f"jackfield-{os.getpid()}-{number}")
+        certs = certificates().directory
+        return self.template.format(path=path, name=f"jackfield-{os.getpid()}-{number}", certs=certs)
 
     @property
     def is_reliable(self) -> bool:
@@ -121,6 +123,7 @@ class Transport:
 TRANSPORTS = [
     Transport("tcp", "tcp", "tcp://127.0.0.1:0"),
     Transport("tcp6", "tcp", "tcp://[::1]:0"),
+    Transport("tls", "tls", "tls://127.0.0.1:0?cert={certs}/server.pem&key={certs}/server.key"),
     Transport("unix", "unix", "unix://{path}"),
     Transport("abstract", "unix", "unix://@{name}"),
     Transport("pair", "pair", "pair:"),
@@ -128,6 +131,8 @@ TRANSPORTS = [
     Transport("udp", "udp", "udp://127.0.0.1:0", keeps_boundaries=True, has_end=False),
     Transport("dgram", "unix+dgram", "unix+dgram://{path}", keeps_boundaries=True, has_end=False),
 ]
+BLOCKING = [transport for transport in TRANSPORTS if transport.scheme != "tls"]
+"""Those of ``jackfield.sync``."""
 STREAMS = [transport for transport in TRANSPORTS if not transport.keeps_boundaries]
 WITH_END = [transport for transport in TRANSPORTS if transport.has_end]
 CONNECTED = [transport for transport in WITH_END if transport.name != "pair"]

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from jackfield._adopt import adopt as adopt
     from jackfield._busy_poll import BusyPollStatistics as BusyPollStatistics
     from jackfield._causes import Cause as Cause
+    from jackfield._certificates import (
+        MadeCertificate as MadeCertificate,
+        make_certificate as make_certificate,
+    )
     from jackfield._channel import Channel as Channel
     from jackfield._connect import connect as connect, pair as pair
     from jackfield._endpoint import Datagram as Datagram, Endpoint as Endpoint, bind as bind
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
         AdoptFailed as AdoptFailed,
         AlreadyWaiting as AlreadyWaiting,
         Attempt as Attempt,
+        CertificateRejected as CertificateRejected,
         ChannelBusy as ChannelBusy,
         ChannelClosed as ChannelClosed,
         ChannelLost as ChannelLost,
@@ -37,6 +42,7 @@ if TYPE_CHECKING:
         DescriptorsLost as DescriptorsLost,
         EndOfStream as EndOfStream,
         FramingError as FramingError,
+        HandshakeFailed as HandshakeFailed,
         HostUnreachable as HostUnreachable,
         InvalidAddress as InvalidAddress,
         InvalidFrame as InvalidFrame,
@@ -103,6 +109,7 @@ if TYPE_CHECKING:
         SwitchCounts as SwitchCounts,
     )
     from jackfield._tcp_info import TcpInfo as TcpInfo
+    from jackfield._tls import Certificate as Certificate, TlsFacts as TlsFacts
     from jackfield._when_full import WhenFull as WhenFull
     from jackfield._workers import Processes as Processes, Threads as Threads
 
@@ -114,16 +121,17 @@ _HOMES = {
     "_adopt": "adopt",
     "_busy_poll": "BusyPollStatistics",
     "_causes": "Cause",
+    "_certificates": "MadeCertificate make_certificate",
     "_channel": "Channel",
     "_connect": "connect pair",
     "_endpoint": "Datagram Endpoint bind",
     "_errors": (
-        "AccessDenied AddressInUse AddressNotAvailable AdoptFailed AlreadyWaiting Attempt ChannelBusy "
-        "ChannelClosed ChannelLost ConnectFailed ConnectRefused ConnectTimedOut DescriptorsLost "
-        "EndOfStream FramingError HostUnreachable InvalidAddress InvalidFrame InvalidFraming "
-        "InvalidOption JackfieldError ListenFailed MessageTooLarge NameNotResolved NameServerAnswer "
-        "NotSupported PeerStalled PeerVanished ProtocolViolation QueueFull TimedOut TooManyOpenFiles "
-        "TruncatedFrame"
+        "AccessDenied AddressInUse AddressNotAvailable AdoptFailed AlreadyWaiting Attempt "
+        "CertificateRejected ChannelBusy ChannelClosed ChannelLost ConnectFailed ConnectRefused "
+        "ConnectTimedOut DescriptorsLost EndOfStream FramingError HandshakeFailed HostUnreachable "
+        "InvalidAddress InvalidFrame InvalidFraming InvalidOption JackfieldError ListenFailed "
+        "MessageTooLarge NameNotResolved NameServerAnswer NotSupported PeerStalled PeerVanished "
+        "ProtocolViolation QueueFull TimedOut TooManyOpenFiles TruncatedFrame"
     ),
     "_explain": "Explanation",
     "_facts": "Credentials Statistics",
@@ -138,6 +146,7 @@ _HOMES = {
     "_states": "Backoff Closed Connected Connecting Reconnecting State",
     "_switch": "Fan FanStatistics FellBehind FrameKind Recognised Session Switch SwitchCounts",
     "_tcp_info": "TcpInfo",
+    "_tls": "Certificate TlsFacts",
     "_when_full": "WhenFull",
     "_workers": "Processes Threads",
 }

@@ -60,7 +60,7 @@ SCHEMES = {
     "ws": Body.WEB,
     "wss": Body.WEB,
 }
-REPEATABLE = frozenset({"allow", "argv"})
+REPEATABLE = frozenset({"allow", "alpn", "argv", "pin"})
 WEB_OPTION = "jf."
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/:@+=")
 DIGITS = re.compile(r"[0-9]+")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from jackfield import _engine
 from jackfield._errors import EndOfStream
@@ -35,6 +35,9 @@ class Channel(_engine.Channel, ChannelFacts, SocketCalls):
     def explain(self) -> Explanation:
         """Why nothing moves, or that all is well: ``str()`` is one sentence, ``facts`` what it rests on."""
         return explain(self._pulse())
+
+    def _tls(self) -> dict[str, Any] | None:
+        return _engine.tls_of_channel(self)
 
     def _shares_its_socket(self) -> bool:
         return bool(self._setup.listening and self._setup.is_datagram)

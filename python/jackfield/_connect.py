@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar, Unpack, overload
 
 from jackfield import _engine
 from jackfield._address import Address
+from jackfield._causes import Cause
 from jackfield._channel import Channel
 from jackfield._errors import Attempt, JackfieldError, NotSupported, TimedOut, from_os_error
 from jackfield._happy_eyeballs import ATTEMPT_DELAY, first_connected, most_telling
@@ -191,8 +192,11 @@ async def _attempt(
                 message = "the server's accept queue stayed full"
                 raise TimeoutError(errno.ETIMEDOUT, message) from None
             await asyncio.sleep(_UNIX_RETRY)
-        except TimedOut:
-            raise TimeoutError(errno.ETIMEDOUT, f"no answer within {timeout:.3g} s") from None
+        except TimedOut as late:
+            error = TimeoutError(errno.ETIMEDOUT, f"no answer within {timeout:.3g} s")
+            if late.cause is Cause.HANDSHAKE_TIMEOUT:
+                error.tls = {"cause": late.cause, "said": late.message}  # type: ignore[attr-defined]
+            raise error from None
         else:
             return link
 

@@ -33,16 +33,25 @@ __all__ = [
     "Recognised",
     "Session",
     "Switch",
+    "TlsTerms",
+    "certificate_of",
     "check_framing",
     "disown",
     "give_up",
     "graft",
     "install_factories",
     "is_down",
+    "make_certificate",
     "make_lasting",
     "outage",
     "queued",
     "raise_open_files",
+    "tls_handshake",
+    "tls_handshakes_failed",
+    "tls_of_channel",
+    "tls_of_link",
+    "tls_replace",
+    "tls_take_failed",
 ]
 
 _T = TypeVar("_T")
@@ -97,6 +106,39 @@ def check_framing(text: str) -> str:
 def raise_open_files() -> tuple[int, int]:
     """Raise the soft limit of open files to the hard one; gives (before, now). Raises OSError."""
 
+def tls_of_channel(channel: Channel) -> dict[str, Any] | None:
+    """What a channel's ends agreed on; None without TLS, and once the channel is gone."""
+
+def tls_of_link(reactor: Reactor, id: int) -> dict[str, Any] | None:
+    """The same, of any link of a reactor."""
+
+def tls_handshake(reactor: Reactor, id: int) -> bool | None:
+    """Whether the peer of a connecting link has spoken TLS; None when there is no handshake under way."""
+
+def tls_replace(reactor: Reactor, id: int, terms: TlsTerms) -> bool:
+    """A listener accepts with other terms from now on. False if it is not encrypted."""
+
+def tls_handshakes_failed(reactor: Reactor, id: int) -> int:
+    """How many handshakes of a listener's newcomers have failed."""
+
+def tls_take_failed(reactor: Reactor, id: int) -> tuple[Any, dict[str, Any]] | None:
+    """The oldest failed handshake that nobody has asked for: the peer's address and the facts."""
+
+def make_certificate(
+    names: Sequence[str],
+    *,
+    subject: str,
+    not_before: int,
+    not_after: int,
+    authority: bool,
+    signer: tuple[str, str] | None,
+    serial: bytes,
+) -> tuple[str, str, str]:
+    """Certificate, key and fingerprint, as PEM. Raises ValueError."""
+
+def certificate_of(der: bytes) -> dict[str, Any]:
+    """What a certificate in DER form says."""
+
 @final
 class LinkConfig:
     """What the links of one listener or one connection have in common."""
@@ -114,6 +156,26 @@ class LinkConfig:
         kind: int,
         options: Sequence[tuple[int, int, bytes]],
         backlog: int,
+        tls: TlsTerms | None = None,
+    ) -> Self: ...
+
+@final
+class TlsTerms:
+    """What TLS connections are opened with. Raises ValueError with the option and what is wrong with it."""
+
+    def __new__(
+        cls,
+        *,
+        listening: bool,
+        cert: bytes | None,
+        key: bytes | None,
+        ca: bytes | None,
+        pins: Sequence[bytes],
+        verify: str,
+        server_name: str,
+        alpn: Sequence[str],
+        only_tls13: bool,
+        handshake_timeout: float | None,
     ) -> Self: ...
 
 @final

@@ -255,6 +255,24 @@ class ConnectTimedOut(ConnectFailed, TimeoutError):
     """Nothing answered in time."""
 
 
+class HandshakeFailed(ConnectFailed):
+    """The connection came about, and the TLS handshake failed; ``cause`` says why."""
+
+    speaks: str | None = None
+    """What the other end seems to speak instead of TLS: "HTTP", "SSH" ...; None if that cannot be told."""
+
+
+class CertificateRejected(HandshakeFailed):
+    """The other end's certificate is not to be trusted; ``cause`` says why."""
+
+    fingerprint: str | None = None
+    """That of the certificate: ``sha256:`` and 64 digits."""
+    expected: str | None = None
+    """The pinned fingerprints, or the name, that it should have had."""
+    names: tuple[str, ...] = ()
+    """The names that it is for."""
+
+
 class HostUnreachable(ConnectFailed):
     """No way there: no route, a router or a filter said no, or no such host on the local link."""
 

@@ -18,6 +18,7 @@ from jackfield._error_classes import (
     AdoptFailed,
     AlreadyWaiting,
     Attempt,
+    CertificateRejected,
     ChannelBusy,
     ChannelClosed,
     ChannelLost,
@@ -27,6 +28,7 @@ from jackfield._error_classes import (
     DescriptorsLost,
     EndOfStream,
     FramingError,
+    HandshakeFailed,
     HostUnreachable,
     InvalidAddress,
     InvalidFrame,
@@ -51,6 +53,7 @@ from jackfield._life_errors import counted, note_loss, stalled, vanished
 from jackfield._os_errors import from_os_error
 from jackfield._path_mtu import known_path_mtu
 from jackfield._routes import refuses
+from jackfield._tls_errors import broken, late
 from jackfield._verdicts import gather, judge
 
 if TYPE_CHECKING:
@@ -63,6 +66,7 @@ __all__ = [
     "AdoptFailed",
     "AlreadyWaiting",
     "Attempt",
+    "CertificateRejected",
     "ChannelBusy",
     "ChannelClosed",
     "ChannelLost",
@@ -72,6 +76,7 @@ __all__ = [
     "DescriptorsLost",
     "EndOfStream",
     "FramingError",
+    "HandshakeFailed",
     "HostUnreachable",
     "InvalidAddress",
     "InvalidFrame",
@@ -145,10 +150,10 @@ def _integer(value: object) -> int | None:
 def from_engine(kind: str, facts: Mapping[str, object]) -> JackfieldError:
     """The error for what happened on a channel.
 
-    ``kind`` is one of closed, end, lost, vanished, stalled, too_large, invalid_frame, truncated, queue_full,
-    timed_out, already_waiting, busy, not_supported, violation. ``facts`` may have protocol, local, peer
-    (Address), errno, message, limit, size, position (bytes), timeout (seconds) and operation ("receive",
-    "send" ...), and what ``_life_errors`` reads; each may be missing or None.
+    ``kind`` is one of closed, end, lost, vanished, stalled, tls, too_large, invalid_frame, truncated,
+    queue_full, timed_out, already_waiting, busy, not_supported, violation. ``facts`` may have protocol,
+    local, peer (Address), errno, message, limit, size, position (bytes), timeout (seconds) and operation
+    ("receive", "send" ...), and what ``_life_errors`` and ``_tls_errors`` read; each may be missing or None.
     """
     known = EngineFacts(facts)
     writer = _WRITERS.get(kind)
@@ -220,6 +225,10 @@ def _vanished(facts: EngineFacts) -> JackfieldError:
     return vanished(facts.channel, facts.all)
 
 
+def _tls(facts: EngineFacts) -> JackfieldError:
+    return broken(facts.channel, facts.whom, facts.all)
+
+
 def _stalled(facts: EngineFacts) -> JackfieldError:
     return stalled(facts.channel, facts.operation, facts.all)
 
@@ -289,6 +298,8 @@ _TIMED_OUT = {
 def _timed_out(facts: EngineFacts) -> JackfieldError:
     within = f" within {facts.timeout:g} s" if facts.timeout is not None else " in time"
     operation = facts.operation or ""
+    if "heard" in facts.all:
+        return late(facts.timeout, heard=facts.all["heard"] == "yes")
     said = facts.message or _TIMED_OUT.get(operation) or _TIMED_OUT.get(operation.partition("_")[0])
     if said is None:
         said = f"{operation}() did not finish" if operation else "the call did not finish"
@@ -337,6 +348,7 @@ _WRITERS: dict[str, Callable[[EngineFacts], JackfieldError]] = {
     "lost": _lost,
     "vanished": _vanished,
     "stalled": _stalled,
+    "tls": _tls,
     "too_large": too_large,
     "invalid_frame": invalid,
     "unsendable": unsendable,

@@ -10,6 +10,7 @@ from jackfield._framing import Framing
 from jackfield._kernel_options import KernelOptions
 from jackfield._options import Options
 from jackfield._path_mtu import path_mtu
+from jackfield._tls import TlsFacts, facts_of
 from jackfield._transports import Setup, literal_address
 
 
@@ -91,7 +92,7 @@ class ChannelFacts(KernelOptions):
 
     @property
     def protocol(self) -> str:
-        """The transport: ``tcp``, ``udp``, ``unix``, ``unix+dgram``, ``unix+seqpacket``, ``pair``,
+        """The transport: ``tcp``, ``tls``, ``udp``, ``unix``, ``unix+dgram``, ``unix+seqpacket``, ``pair``,
         ``serial``."""
         return self._setup.protocol
 
@@ -109,6 +110,15 @@ class ChannelFacts(KernelOptions):
     def credentials(self) -> Credentials | None:
         """Process, user and group of a Unix peer; None on other transports."""
         return self._known()[3]
+
+    @property
+    def tls(self) -> TlsFacts | None:
+        """What the two ends agreed on, and the other one's certificate; None without TLS, and once closed."""
+        return facts_of(self._tls())
+
+    def _tls(self) -> dict[str, Any] | None:
+        """The engine's facts of TLS."""
+        return None
 
     @property
     def framing(self) -> Framing | None:

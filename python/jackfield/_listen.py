@@ -20,6 +20,8 @@ from jackfield._channel import Channel
 from jackfield._connect import Opening, connect, opening_descriptor
 from jackfield._errors import (
     ChannelClosed,
+    JackfieldError,
+    NotSupported,
     TimedOut,
     TooManyOpenFiles,
     from_os_error,
@@ -30,6 +32,8 @@ from jackfield._holders import unix_state
 from jackfield._loop import current_reactor
 from jackfield._names import find_places
 from jackfield._options import OptionFields, Options
+from jackfield._tls_errors import newcomer_failed
+from jackfield._tls_terms import tls_terms
 from jackfield._transports import RawAddress, Setup, prepare
 
 if TYPE_CHECKING:
@@ -55,6 +59,8 @@ class ListenerStatistics(NamedTuple):
     dropped_by_kernel: int = 0
     """Datagrams of all peers that this machine's kernel dropped because the socket's receive buffer was full
     (what SO_RXQ_OVFL counts); 0 for what connects."""
+    handshakes_failed: int = 0
+    """Newcomers whose TLS handshake failed; ``failed_handshakes`` says why."""
 
 
 def listen(address: Address | str, **options: Unpack[OptionFields]) -> Opening[Listener]:
@@ -112,7 +118,29 @@ class Listener(ListenerFacts):
 
     def statistics(self) -> ListenerStatistics:
         """How many clients it has and has refused, and what the kernel dropped."""
-        return ListenerStatistics(*self._reactor.clients(self._link))
+        failed = _engine.tls_handshakes_failed(self._reactor, self._link)
+        return ListenerStatistics(*self._reactor.clients(self._link), failed)
+
+    def reload_certificates(self) -> None:
+        """Read the files of ``cert=``, ``key=`` and ``ca=`` anew: later connections get what is in them.
+
+        Connections that are there go on with what they have. Raises ``InvalidOption`` if a file cannot be
+        used, and then the listener goes on with what it had; ``NotSupported`` without TLS.
+        """
+        setup = self._setup
+        terms = tls_terms(setup.address, setup.options, listening=True)
+        if terms is None or not _engine.tls_replace(self._reactor, self._link, terms):
+            raise NotSupported(f"{self._address} has no certificates", hint="use tls:", address=self._address)
+
+    def failed_handshakes(self) -> list[JackfieldError]:
+        """Why TLS handshakes of newcomers failed, since this was asked last: the oldest first, 64 at most."""
+        errors = []
+        while (failed := _engine.tls_take_failed(self._reactor, self._link)) is not None:
+            peer, facts = failed
+            error = newcomer_failed(peer.endpoint, facts)
+            error.peer, error.local = peer, self._address
+            errors.append(error)
+        return errors
 
     async def accept(self, timeout: float | None = None) -> Channel:
         """The next channel, within ``timeout`` seconds. A cancelled accept has taken none.

@@ -70,6 +70,8 @@ def _transports(name: str, row: SocketOption | None) -> tuple[str, ...]:
         return tuple(sorted(row.transports))
     if name in _options.LINE_OPTIONS:
         return ("serial",)
+    if name in _options.TLS_OPTIONS:
+        return ("tls",)
     return ("udp",) if name in _OF_UDP else tuple(sorted(ALL))
 
 

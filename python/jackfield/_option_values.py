@@ -7,6 +7,8 @@ said in ``_socket_options``.
 from __future__ import annotations
 
 import ipaddress
+import os
+import re
 from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
@@ -201,6 +203,43 @@ def _read_dscp(text: str) -> int:
     return read_integer(text)
 
 
+def _file(value: Any) -> str:
+    text = os.path.expanduser(os.fspath(value))
+    if not isinstance(text, str) or "\0" in text:
+        raise UnitError(
+            f"{value!r} is not the name of a file", "write a path such as /etc/jackfield/cert.pem"
+        )
+    return text
+
+
+_FINGERPRINT = re.compile(r"(?:sha256:)?((?:[0-9a-f]{2}:?){31}[0-9a-f]{2})", re.IGNORECASE)
+
+
+def _pin(value: Any) -> tuple[str, ...]:
+    pins = []
+    for part in [value] if isinstance(value, str) else value:
+        found = _FINGERPRINT.fullmatch(_plain(part).strip())
+        if found is None:
+            raise UnitError(f"{part!r} is not a fingerprint", "write sha256: and 64 hexadecimal digits")
+        pins.append("sha256:" + found[1].replace(":", "").lower())
+    return tuple(pins)
+
+
+def _alpn(value: Any) -> tuple[str, ...]:
+    names = tuple(_plain(part) for part in ([value] if isinstance(value, str) else value))
+    for name in names:
+        if not 1 <= len(name.encode("utf-8", "surrogateescape")) <= 255 or not name.isprintable():
+            raise UnitError(f"{name!r} is not the name of a protocol", "write for example h2")
+    return names
+
+
+def _server_name(value: Any) -> str:
+    text = _plain(value)
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise UnitError(f"{text!r} is not a host name", "write a name such as hub.example")
+    return text
+
+
 def _allow(value: Any) -> tuple[str, ...]:
     networks = []
     for part in [value] if isinstance(value, str) else value:
@@ -269,6 +308,15 @@ KINDS: dict[str, Kind] = {
     "backlog": Kind(read_integer, _whole(1, 2**31 - 1), "4096", can_be_off=False),
     "idle_timeout": Kind(read_seconds, _seconds(1e-3, 31536000), "60s"),
     "max_clients": Kind(read_integer, _whole(1, 2**31 - 1), "1000"),
+    "cert": Kind(_plain, _file, "cert.pem"),
+    "key": Kind(_plain, _file, "key.pem"),
+    "ca": Kind(_plain, _file, "ca.pem"),
+    "pin": Kind(lambda text: tuple(filter(None, text.split(","))), _pin, "sha256:" + "5f" * 32),
+    "verify": Kind(_plain, _words("full", "chain", "optional", "none"), "full", can_be_off=False),
+    "server_name": Kind(_plain, _server_name, "hub.example"),
+    "alpn": Kind(lambda text: tuple(filter(None, text.split(","))), _alpn, "h2"),
+    "tls_min": Kind(_plain, _words("1.2", "1.3"), "1.3", can_be_off=False),
+    "handshake_timeout": Kind(read_seconds, _seconds(0.01, 86400), "10s"),
     "access": Kind(_plain, _plain, "plain"),
     "allow": Kind(lambda text: tuple(filter(None, text.split(","))), _allow, "192.168.1.0/24"),
 }

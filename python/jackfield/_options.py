@@ -33,6 +33,22 @@ SCHEME_OPTIONS = {
 """Options that belong to one transport: they stay in the address, and the transport reads them there."""
 
 
+TLS_OPTIONS = (
+    "cert",
+    "key",
+    "ca",
+    "pin",
+    "verify",
+    "server_name",
+    "alpn",
+    "tls_min",
+    "handshake_timeout",
+)
+"""The options that belong to TLS, in the order of their fields."""
+
+_LISTS = ("allow", "pin", "alpn")
+"""Options that an address may give several times: their values add up."""
+
 LINE_OPTIONS = ("baud", "bits", "parity", "stop", "flow", "dtr", "rts", "exclusive")
 """The options that belong to serial lines, in the order of their fields."""
 
@@ -91,6 +107,15 @@ class OptionFields(TypedDict, total=False):
     backlog: int | str | None
     idle_timeout: float | str | None
     max_clients: int | str | None
+    cert: str | None
+    key: str | None
+    ca: str | None
+    pin: Iterable[str] | str | None
+    verify: str | None
+    server_name: str | None
+    alpn: Iterable[str] | str | None
+    tls_min: str | None
+    handshake_timeout: float | str | None
     access: str | None
     allow: Iterable[str] | str | None
 
@@ -207,6 +232,28 @@ class Options:
     """Seconds of silence after which a datagram listener forgets a peer; ``None`` is never."""
     max_clients: int | None = None
     """Clients at the same time; ``None`` is as many as descriptors allow."""
+    cert: str | None = None
+    """The file of our certificate, and behind it those between it and an authority; a listener needs one."""
+    key: str | None = None
+    """The file of its private key (PEM); ``None``: it stands in the file of ``cert``."""
+    ca: str | None = None
+    """A file of authorities to trust: instead of the system's when connecting; of a listener, who must have
+    signed its clients' certificates."""
+    pin: tuple[str, ...] | None = None
+    """Fingerprints of the certificates that the other end may have, each ``sha256:`` and 64 digits. Without
+    ``ca`` they say all: no authority is asked, for no name and no date."""
+    verify: str = "full"
+    """How the other end's certificate is looked at: ``full`` (also the name), ``chain`` (signed by an
+    authority, for any name), ``optional`` (a listener's clients may come without one), ``none`` (not)."""
+    server_name: str | None = None
+    """The name that is asked for, and that the certificate must have; ``None`` is the address's host."""
+    alpn: tuple[str, ...] | None = None
+    """Application protocols, the preferred first: the ends agree on one (RFC 7301)."""
+    tls_min: str = "1.2"
+    """The oldest version of TLS that is spoken: ``1.2`` or ``1.3``."""
+    handshake_timeout: float | None = 10.0
+    """Seconds that a listener gives its clients for the TLS handshake; ``None`` is as long as they like. When
+    connecting, ``connect_timeout`` counts."""
     access: str | None = None
     """Who may connect to a hub: ``plain`` consents to clients without TLS and token."""
     allow: tuple[str, ...] | None = None
@@ -232,7 +279,7 @@ class Options:
             except InvalidFraming as error:
                 error.address = address
                 raise
-            given[name] = given[name] + read if name == "allow" and given.get(name) and read else read
+            given[name] = given[name] + read if name in _LISTS and given.get(name) and read else read
         return cls(**given)
 
     def merge(self, **options: Unpack[OptionFields]) -> Options:

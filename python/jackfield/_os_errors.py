@@ -26,6 +26,7 @@ from jackfield._error_classes import (
 )
 from jackfield._failure import Failure
 from jackfield._name_errors import NameFailure, not_resolved
+from jackfield._tls_errors import handshake_failed
 
 if TYPE_CHECKING:
     from jackfield._address import Address
@@ -58,6 +59,8 @@ def from_os_error(
 def _write(failure: Failure) -> JackfieldError:
     if isinstance(failure.error, socket.gaierror):
         return not_resolved(NameFailure(failure.address, failure.error))
+    if getattr(failure.error, "tls", None) is not None:
+        return handshake_failed(failure)
     number = failure.error.errno
     if number is None and isinstance(failure.error, TimeoutError):
         number = errno.ETIMEDOUT

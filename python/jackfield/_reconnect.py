@@ -146,10 +146,10 @@ async def connect_lasting(
     setup: Setup, backoff: Backoff, connect: Connect, on_state: OnState | None
 ) -> LastingChannel:
     """The channel, once its first connection has come about. Cancelled, it leaves nothing open."""
-    if setup.protocol not in ("tcp", "unix", "serial"):
+    if setup.protocol not in ("tcp", "tls", "unix", "serial"):
         raise NotSupported(
             f"cannot reconnect to {setup.address}: {setup.protocol} has no connections that could be lost",
-            hint="reconnect= is for tcp, unix and serial",
+            hint="reconnect= is for tcp, tls, unix and serial",
             address=setup.address,
         )
     attempt, failure = 1, None

@@ -94,7 +94,7 @@ class SocketCalls:
 
         Raises ``NotSupported`` on other transports than ``tcp``, ``ChannelClosed``.
         """
-        self._refuse_unless("tcp_info", "tcp")
+        self._refuse_unless("tcp_info", "tcp", "tls")
         return from_kernel(self._tcp_info())
 
     def makefile(self, mode: str = "rwb", *, buffering: int = -1, encoding: str | None = None) -> IO[Any]:

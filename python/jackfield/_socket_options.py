@@ -31,9 +31,9 @@ Setting = tuple[int, int, bytes]
 Read = Callable[[int, int, int], bytes]
 """Reads an option: level, number, bytes at most. Raises OSError."""
 
-ALL = frozenset({"tcp", "udp", "unix", "unix+dgram", "unix+seqpacket", "pair"})
-INTERNET = frozenset({"tcp", "udp"})
-STREAM = frozenset({"tcp"})
+ALL = frozenset({"tcp", "tls", "udp", "unix", "unix+dgram", "unix+seqpacket", "pair"})
+INTERNET = frozenset({"tcp", "tls", "udp"})
+STREAM = frozenset({"tcp", "tls"})
 DATAGRAM = frozenset({"udp"})
 
 
@@ -251,6 +251,6 @@ def chosen_options(options: Options, protocol: str, *, listening: bool) -> Itera
     for row in SOCKET_OPTIONS.values():
         value = getattr(options, row.name)
         if row.name == "reuse_address" and value is None:
-            value = (protocol == "tcp" and listening) or None
+            value = (protocol in STREAM and listening) or None
         if value is not None and value != row.kernel_default and protocol in row.transports:
             yield row, value

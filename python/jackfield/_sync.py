@@ -14,7 +14,7 @@ from typing import Self, Unpack
 from jackfield import _engine
 from jackfield._address import Address
 from jackfield._connect import open_channel
-from jackfield._errors import EndOfStream
+from jackfield._errors import EndOfStream, NotSupported
 from jackfield._facts import ChannelFacts
 from jackfield._options import OptionFields, Options
 from jackfield._private_loop import run_apart
@@ -55,12 +55,20 @@ def connect(address: Address | str, **options: Unpack[OptionFields]) -> Channel:
     """
     where = address if isinstance(address, Address) else Address.parse(address)
     setup = prepare(where, Options.from_address(where).merge(**options), listening=False)
+    refuse_tls(setup)
     if setup.protocol == "serial":
         from jackfield._serial import open_line
 
         fd, before = open_line(setup)
         return Channel(fd, setup, setup.config(0), file=(os.fsencode(where.path or ""), before))
     return Channel(run_apart(lambda: _open(setup)), setup, setup.config(0))
+
+
+def refuse_tls(setup: Setup) -> None:
+    """Say what the blocking twin does without. Raises ``NotSupported``."""
+    if setup.protocol == "tls":
+        hint = "use jackfield.connect and jackfield.listen"
+        raise NotSupported(f"{setup.address} needs an event loop: tls: has no blocking twin yet", hint=hint)
 
 
 def pair(**options: Unpack[OptionFields]) -> tuple[Channel, Channel]:

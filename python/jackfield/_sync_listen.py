@@ -22,7 +22,7 @@ from jackfield._handlers import tell_end
 from jackfield._listen import ACCEPT_PAUSE, FileIdentity, ListenerStatistics, open_listener, remove_file
 from jackfield._options import OptionFields, Options
 from jackfield._private_loop import run_apart
-from jackfield._sync import Channel
+from jackfield._sync import Channel, refuse_tls
 from jackfield._transports import Setup, prepare
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def listen(address: Address | str, **options: Unpack[OptionFields]) -> Listener:
     """
     where = address if isinstance(address, Address) else Address.parse(address)
     setup = prepare(where, Options.from_address(where).merge(**options), listening=True)
+    refuse_tls(setup)
     if setup.is_datagram:
         raise NotSupported(
             f"cannot listen on {where} with blocking calls: one socket has the packets of all peers",

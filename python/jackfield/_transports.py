@@ -19,6 +19,7 @@ from jackfield._kernel_options import check_options
 from jackfield._look_up import look_up
 from jackfield._options import DEFAULTS, LINE_OPTIONS, Options
 from jackfield._socket_options import opening_settings
+from jackfield._tls_terms import tls_terms
 
 RawAddress = tuple[str, int, int] | bytes | None
 """What the engine takes: ``(host, port, scope)``, a Unix name in bytes (abstract: behind a NUL), or None."""
@@ -30,6 +31,7 @@ _UNUSED = ("access", "allow")
 
 _KINDS = {
     "tcp": socket.SOCK_STREAM,
+    "tls": socket.SOCK_STREAM,
     "udp": socket.SOCK_DGRAM,
     "unix": socket.SOCK_STREAM,
     "unix+dgram": socket.SOCK_DGRAM,
@@ -86,6 +88,7 @@ class Setup:
             kind=_KINDS[self.protocol],
             options=self._settings(family),
             backlog=options.backlog,
+            tls=tls_terms(self.address, options, listening=self.listening),
         )
 
     def _settings(self, family: int) -> list[tuple[int, int, bytes]]:
@@ -127,6 +130,7 @@ def prepare(address: Address, options: Options, *, listening: bool) -> Setup:
                 hint="leave it out, and let a firewall or a Unix socket's permissions keep others away",
                 address=address,
             )
+    tls_terms(address, options, listening=listening)
     if address.scheme != "serial":
         _check_line(address, options)
     _multicast.check(address, options)

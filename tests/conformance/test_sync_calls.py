@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support import TRANSPORTS, Chain, Transport, every, payload
+from support import BLOCKING, Chain, Transport, every, payload
 from support_sync import Waiting, beside, raw_end, two_ends, wrap
 
 import jackfield
@@ -16,7 +16,7 @@ from jackfield import sync
 pytestmark = pytest.mark.timeout(60)
 
 
-@every(TRANSPORTS)
+@every(BLOCKING)
 def test_a_receive_that_times_out_has_taken_nothing(transport: Transport, directory: Path) -> None:
     with two_ends(transport, directory) as (client, server):
         for timeout in (0, 0.0, 0.01, -1):
@@ -82,7 +82,7 @@ def fill(channel: sync.Channel, message: bytes) -> int:
     raise AssertionError("it never fills")
 
 
-@every([transport for transport in TRANSPORTS if transport.name != "udp"])
+@every([transport for transport in BLOCKING if transport.name != "udp"])
 def test_a_send_that_times_out_has_sent_nothing(transport: Transport, directory: Path) -> None:
     with two_ends(transport, directory) as (client, server):
         message = b"m" * 3_000
@@ -182,7 +182,7 @@ def test_what_happens_when_full_is_chosen_and_counted(when_full: str) -> None:
         assert ("read fast enough" in lost) == (when_full == "disconnect")
 
 
-@every(TRANSPORTS)
+@every(BLOCKING)
 def test_request(transport: Transport, directory: Path) -> None:
     with two_ends(transport, directory) as (client, server):
         answering = beside(lambda: server.send(server.receive(10.0).upper()))
@@ -195,7 +195,7 @@ def test_request(transport: Transport, directory: Path) -> None:
         assert server.receive(10.0) == b"nobody answers"
 
 
-@every(TRANSPORTS)
+@every(BLOCKING)
 def test_the_facts(transport: Transport, directory: Path) -> None:
     with two_ends(transport, directory) as (client, server):
         assert client.protocol == server.protocol == transport.scheme

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import STREAMS, TRANSPORTS, WITH_END, Transport, every, payload
+from support import BLOCKING, STREAMS, WITH_END, Transport, every, payload
 from support import reset as reset_plain
 from support_sync import Waiting, beside, raw_end, two_ends, until
 
@@ -27,7 +27,7 @@ def flood(channel: sync.Channel, message: bytes) -> None:
         channel.send(message)
 
 
-@every(WITH_END)
+@every([transport for transport in WITH_END if transport in BLOCKING])
 def test_the_end_comes_behind_the_last_message_and_stays(transport: Transport, directory: Path) -> None:
     with two_ends(transport, directory) as (client, server):
         client.send_many([b"one", b"two"])
@@ -41,7 +41,7 @@ def test_the_end_comes_behind_the_last_message_and_stays(transport: Transport, d
         assert list(server) == []
 
 
-@every(WITH_END)
+@every([transport for transport in WITH_END if transport in BLOCKING])
 def test_half_close_goes_on_the_other_way(transport: Transport, directory: Path) -> None:
     with two_ends(transport, directory) as (client, server):
         client.send(b"question")
@@ -64,7 +64,7 @@ def test_send_eof_follows_what_waits() -> None:
         flushing.result(10.0)
 
 
-@every(STREAMS)
+@every([transport for transport in STREAMS if transport in BLOCKING])
 def test_a_peer_that_ends_inside_a_frame(transport: Transport, directory: Path) -> None:
     with two_ends(transport, directory, framing="none") as (client, server):
         with two_ends(transport, directory, framing="u32") as (other, _):
@@ -149,7 +149,7 @@ def test_a_bad_frame_is_told_and_stays() -> None:
 
 @pytest.mark.parametrize("end", ["close", "abort"])
 @pytest.mark.parametrize("timeout", [None, 50.0])
-@every(TRANSPORTS)
+@every(BLOCKING)
 def test_ending_wakes_a_thread_that_receives(
     transport: Transport, directory: Path, end: str, timeout: float | None
 ) -> None:
@@ -168,7 +168,7 @@ def test_ending_wakes_a_thread_that_receives(
             next(client)
 
 
-@every([transport for transport in TRANSPORTS if transport.name != "udp"])
+@every([transport for transport in BLOCKING if transport.name != "udp"])
 def test_aborting_wakes_threads_that_send(transport: Transport, directory: Path) -> None:
     with two_ends(transport, directory) as (client, _server):
         floods = [Waiting(lambda: flood(client, b"f" * 50_000)) for _ in range(3)]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import STREAMS, TRANSPORTS, Chain, Transport, every, payload
+from support import BLOCKING, STREAMS, Chain, Transport, every, payload
 from support_sync import VECTORS, beside, raw_end, two_ends
 
 import jackfield
@@ -19,7 +19,7 @@ PACKET_LIMITS = {"udp": 65_507, "dgram": 100_000, "seqpacket": 100_000}
 MAX_MESSAGE = 1 << 24
 
 
-@every(TRANSPORTS)
+@every(BLOCKING)
 def test_messages_arrive_in_order_both_ways_at_once(transport: Transport, directory: Path) -> None:
     def talk(sender: sync.Channel, receiver: sync.Channel) -> None:
         sent, received = Chain(), Chain()
@@ -36,7 +36,7 @@ def test_messages_arrive_in_order_both_ways_at_once(transport: Transport, direct
             work.result(50.0)
 
 
-@every([transport for transport in TRANSPORTS if transport.is_reliable])
+@every([transport for transport in BLOCKING if transport.is_reliable])
 def test_thousands_in_flight_keep_their_order(transport: Transport, directory: Path) -> None:
     with two_ends(transport, directory) as (client, server):
         sent, received = Chain(), Chain()
@@ -53,7 +53,7 @@ def test_thousands_in_flight_keep_their_order(transport: Transport, directory: P
         producer.result(10.0)
 
 
-@every(TRANSPORTS)
+@every(BLOCKING)
 def test_boundaries_and_empty_messages_are_kept(transport: Transport, directory: Path) -> None:
     messages = [b"", b"a", b"", b"", b"\0\xff\r\n" * 20, b"END", b""]
     with two_ends(transport, directory) as (client, server):
@@ -64,7 +64,7 @@ def test_boundaries_and_empty_messages_are_kept(transport: Transport, directory:
             assert client.receive(10.0) == message
 
 
-@every(TRANSPORTS)
+@every(BLOCKING)
 def test_every_buffer_of_bytes_can_be_sent(transport: Transport, directory: Path) -> None:
     with two_ends(transport, directory) as (client, server):
         for data in (bytearray(b"array"), memoryview(b"view")[1:], memoryview(b"abcdef")[::2]):
@@ -78,7 +78,7 @@ def test_every_buffer_of_bytes_can_be_sent(transport: Transport, directory: Path
         assert server.receive(10.0) == b"after"
 
 
-@every(TRANSPORTS)
+@every(BLOCKING)
 def test_large_messages_around_every_threshold(transport: Transport, directory: Path) -> None:
     limit = PACKET_LIMITS.get(transport.name, 2**30)
     sizes = [size for size in [1, 2, 255, 256, *THRESHOLDS] if size <= limit]
@@ -91,7 +91,7 @@ def test_large_messages_around_every_threshold(transport: Transport, directory: 
             sender.result(10.0)
 
 
-@every(STREAMS)
+@every([transport for transport in STREAMS if transport in BLOCKING])
 def test_large_and_small_messages_mix(transport: Transport, directory: Path) -> None:
     sizes = [3 * 2**20, 1, 2**17, 0, 40_000, 7, 2**18 + 3, 2**15, 2**15 - 1, 0, 0, 2**20, 5] * 2
     messages = [payload(size, seed) for seed, size in enumerate(sizes)]

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from support import TRANSPORTS, Transport, every
+from support import BLOCKING, Transport, every
 from support_sync import Waiting, beside, two_ends, until
 
 import jackfield
@@ -17,7 +17,7 @@ from jackfield import sync
 pytestmark = pytest.mark.timeout(60)
 
 
-@every([transport for transport in TRANSPORTS if transport.is_reliable])
+@every([transport for transport in BLOCKING if transport.is_reliable])
 def test_many_senders_and_many_receivers_pass_whole_messages(transport: Transport, directory: Path) -> None:
     senders, receivers, each = 6, 4, 500
     got: list[list[bytes]] = [[] for _ in range(receivers)]

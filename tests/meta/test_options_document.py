@@ -13,7 +13,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "options.md"
 
 def row(facts: jackfield.OptionFacts) -> str:
     """The line of the table for one option."""
-    everywhere = len(facts.transports) == 6
+    everywhere = len(facts.transports) == 7
     transports = "all" if everywhere else ", ".join(facts.transports)
     cells = [
         f"`{facts.name}`",

@@ -14,6 +14,8 @@ use std::os::fd::{AsFd, OwnedFd};
 const ACCEPT_PAUSE_NS: u64 = 50_000_000;
 /// Newcomers refused at a time before others have their turn.
 const REFUSALS_PER_TURN: usize = 256;
+/// Encrypted newcomers that are held while nobody accepts them.
+const GREETED: usize = 64;
 /// Datagram peers that one listener holds when no limit is given.
 const MAX_PEERS: usize = 65_536;
 
@@ -22,7 +24,8 @@ impl<H: Host> Reactor<H> {
     pub(crate) fn acceptable(&mut self, id: LinkId) -> bool {
         let Some(link) = self.get(id) else { return true };
         match &link.listener {
-            Some(part) if link.kind == Kind::DatagramListener => !part.newcomers.is_empty() || link.fault.is_some(),
+            Some(part) if !part.newcomers.is_empty() => true,
+            _ if link.kind == Kind::DatagramListener => link.fault.is_some(),
             _ => link.has(flag::READABLE) || link.fault.is_some(),
         }
     }
@@ -36,23 +39,26 @@ impl<H: Host> Reactor<H> {
             let index = id.index();
             let Some(link) = self.get_mut(id) else { return Err(Errno(libc::EBADF)) };
             let Some(part) = &mut link.listener else { return Err(Errno(libc::EINVAL)) };
-            if link.kind == Kind::DatagramListener {
-                match part.newcomers.pop_front() {
-                    Some(peer) if self.get(peer).is_none() => continue,
-                    peer => return Ok(peer),
-                }
+            let datagrams = link.kind == Kind::DatagramListener;
+            match part.newcomers.pop_front() {
+                Some(peer) if self.is_closing(peer) => continue,
+                None if !datagrams => {}
+                peer => return Ok(peer),
             }
+            let Some(link) = self.get_mut(id) else { return Err(Errno(libc::EBADF)) };
             if !link.has(flag::READABLE) {
                 return Ok(None);
             }
             let Some(link) = self.slots[index].link.as_ref() else { return Ok(None) };
             let Some(fd) = link.fd.as_ref() else { return Err(Errno(libc::EBADF)) };
             match socket::accept(fd.as_fd()) {
-                Ok((fd, peer)) => {
-                    if let Some(new) = self.accepted(id, fd, peer)? {
-                        return Ok(Some(new));
+                Ok((fd, peer)) => match self.accepted(id, fd, peer)? {
+                    Some(new) if self.get(new).is_some_and(|link| link.has(flag::HANDSHAKING)) => {
+                        self.shake_hands(new);
                     }
-                }
+                    Some(new) => return Ok(Some(new)),
+                    None => {}
+                },
                 Err(error) if error.would_block() => {
                     if let Some(link) = self.get_mut(id) {
                         link.unset(flag::READABLE);
@@ -86,6 +92,33 @@ impl<H: Host> Reactor<H> {
         Ok(None)
     }
 
+    /// Begins the handshakes of some newcomers before anybody accepts them, as the kernel does with TCP's: a client that
+    /// connects need not wait until its server accepts.
+    pub(crate) fn greet(&mut self, id: LinkId) {
+        for _ in 0..GREETED {
+            let Some(link) = self.get(id) else { return };
+            let waiting = link.listener.as_ref().map_or(0, |part| part.handshaking + part.newcomers.len());
+            if waiting >= GREETED || !link.has(flag::READABLE) || link.fault.is_some() {
+                return;
+            }
+            let Some(fd) = link.fd.as_ref() else { return };
+            match socket::accept(fd.as_fd()) {
+                Ok((fd, peer)) => {
+                    if let Ok(Some(new)) = self.accepted(id, fd, peer) {
+                        self.shake_hands(new);
+                    }
+                }
+                Err(error) if error.would_block() => {
+                    if let Some(link) = self.get_mut(id) {
+                        link.unset(flag::READABLE);
+                    }
+                }
+                // Who accepts is told.
+                Err(_) => return,
+            }
+        }
+    }
+
     fn accepted(&mut self, listener: LinkId, fd: OwnedFd, peer: SocketAddress) -> Result<Option<LinkId>> {
         let Some(link) = self.get_mut(listener) else { return Ok(None) };
         let config = link.config.clone();
@@ -108,6 +141,10 @@ impl<H: Host> Reactor<H> {
         }
         let mut new = Link::new(Some(fd), kind, &config, peer);
         new.parent = listener;
+        self.begin_tls(&mut new)?;
+        if new.tls.is_some() {
+            new.set(flag::HANDSHAKING | flag::READABLE);
+        }
         let new = self.insert(new)?;
         if let Some(part) = self.get_mut(listener).and_then(|link| link.listener.as_mut()) {
             part.clients += 1;

@@ -11,6 +11,7 @@ use crate::link::{Fault, Kind, Link, LinkId, flag};
 use crate::queue::{Attachment, OutQueue};
 use crate::reactor::Reactor;
 use crate::receive::Take;
+use crate::sealing::{self, Sealing};
 use crate::sys::ancillary::{self, MAX_DESCRIPTORS};
 use crate::sys::{Errno, file, io};
 use crate::transmit::{Payload, Queued, SendError};
@@ -114,7 +115,11 @@ pub(crate) fn receive_stream<H: Host>(
     link: &mut Link<H>,
     first: &mut [MaybeUninit<u8>],
     second: &mut [u8],
+    sealing: &mut Sealing,
 ) -> Result<io::Chunk, Errno> {
+    if link.tls.is_some() {
+        return sealing::receive(link, first, second, sealing.scratch());
+    }
     let Some(fd) = link.fd.as_ref() else { return Err(Errno(libc::EBADF)) };
     match &mut link.beside {
         Some(beside) if beside.collecting => {

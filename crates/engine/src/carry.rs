@@ -217,6 +217,9 @@ fn can_be_carried<H: Host>(link: &Link<H>) -> Result<(), DetachError> {
     if link.role == Role::Native {
         return Err(DetachError::Native);
     }
+    if link.tls.is_some() {
+        return Err(DetachError::Encrypted);
+    }
     if link.holds_beside() {
         return Err(DetachError::Beside);
     }

@@ -34,6 +34,8 @@ pub enum DetachError {
     Native,
     /// Descriptors or an urgent byte go with a message that it holds.
     Beside,
+    /// Its keys are in this process.
+    Encrypted,
     /// The kernel refused to stop watching it.
     Kernel(Errno),
 }
@@ -91,6 +93,9 @@ impl<H: Host> Reactor<H> {
         let lent = link.listener.as_ref().is_some_and(|part| link.kind == Kind::DatagramListener && part.clients > 0);
         if link.kind == Kind::DatagramPeer || lent {
             return Err(DetachError::Shared);
+        }
+        if link.tls.is_some() {
+            return Err(DetachError::Encrypted);
         }
         if link.membership.is_some() && !link.kind.is_listener() {
             return Err(DetachError::Grouped);

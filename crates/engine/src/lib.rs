@@ -15,6 +15,8 @@
 //! | `files` | links over files: serial lines |
 //! | [`native`] | native clients: recognised, counted, and switched from stream to stream |
 //! | `pacing` | messages that silence divides |
+//! | [`tls`] | TLS of one connection; pure |
+//! | `sealing`, `handshaking` | encrypted links, and how they come about |
 //! | [`sys`] | system calls; the only `unsafe` |
 //!
 //! The reactor is pulled: [`reactor::Reactor::wait`] looks at the kernel, [`reactor::Reactor::next_event`] says what
@@ -38,6 +40,7 @@ mod files;
 pub mod frame;
 pub mod group;
 mod handover;
+mod handshaking;
 mod host;
 mod keepalive;
 mod lifecycle;
@@ -50,9 +53,11 @@ mod reached;
 pub mod reactor;
 mod receive;
 mod revive;
+mod sealing;
 mod segments;
 mod supervise;
 pub mod sys;
+pub mod tls;
 mod transmit;
 mod wait;
 
@@ -64,6 +69,7 @@ pub use datagrams::Origin;
 pub use evidence::Garbage;
 pub use explain::Pulse;
 pub use handover::{DetachError, Opened};
+pub use handshaking::FailedHandshake;
 pub use host::{Body, Host, Plain, PlainBody};
 pub use lifecycle::Ending;
 pub use link::{Config, Fault, Kind, LinkId, want};

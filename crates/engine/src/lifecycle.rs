@@ -61,6 +61,7 @@ impl<H: Host> Reactor<H> {
                     self.notify(id);
                 }
             }
+            Kind::Tcp if link.has(flag::HANDSHAKING) => self.handshake_expired(id),
             Kind::Listener => {
                 if let Some(part) = &mut link.listener
                     && part.reserve.is_none()
@@ -95,7 +96,7 @@ impl<H: Host> Reactor<H> {
             self.finish_close(id);
             return;
         }
-        let done = link.is_broken() || link.is_flushed() || link.has(flag::CONNECTING);
+        let done = link.is_broken() || link.has(flag::CONNECTING) || (link.is_flushed() && !link.owes_end());
         if done && !self.is_draining(id) {
             self.finish_close(id);
             return;
@@ -131,7 +132,7 @@ impl<H: Host> Reactor<H> {
         self.probe_as_before(id);
         let Some(link) = self.get_mut(id) else { return };
         if matches!(link.kind, Kind::Tcp | Kind::UnixStream | Kind::Seqpacket)
-            && !link.is_broken()
+            && (!link.is_broken() || matches!(link.fault.as_deref(), Some(Fault::Tls(_))))
             && !link.has(flag::END)
             && let Some(fd) = link.borrow_fd()
         {
@@ -168,6 +169,7 @@ impl<H: Host> Reactor<H> {
         link.restore = None;
         link.fd = None;
         link.beside = None;
+        link.unset(flag::HANDSHAKING);
         link.large = None;
         link.front = None;
         let packets = link.packets.take().map_or(0, |packets| packets.cost);

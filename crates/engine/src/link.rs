@@ -7,6 +7,7 @@ use crate::beside::Beside;
 use crate::counters::Counters;
 use crate::frame::{FrameError, Framer};
 use crate::group::Membership;
+use crate::handshaking::FailedHandshake;
 use crate::host::Host;
 use crate::native;
 use crate::native::frame::Violation;
@@ -20,6 +21,7 @@ use crate::sys::batch::Destination;
 use crate::sys::file::Restore;
 use crate::sys::icmp::{self, IcmpError};
 use crate::sys::{Errno, batch, socket};
+use crate::tls::{Failure, Session, Terms};
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
@@ -117,6 +119,8 @@ pub struct Config {
     pub idle_ns: u64,
     /// How many clients a listener holds at once; newcomers beyond are refused.
     pub max_clients: usize,
+    /// What TLS connections are opened with; `None`: the link is not encrypted.
+    pub tls: Option<Rc<Terms>>,
 }
 
 pub(crate) mod flag {
@@ -172,6 +176,8 @@ pub(crate) mod flag {
     pub const BROKEN: u32 = 1 << 29;
     /// Silence divides what arrives, and is kept between what leaves; see `pacing`.
     pub const GAP: u32 = 1 << 30;
+    /// Its TLS handshake is under way; see `handshaking`.
+    pub const HANDSHAKING: u32 = 1 << 31;
 }
 
 /// What the owner waits for on a link.
@@ -244,6 +250,8 @@ pub enum Fault {
     TooSlow,
     /// It broke a rule of the Jackfield protocol.
     Violation(Violation),
+    /// TLS: the handshake, the certificate, a record, the end.
+    Tls(Box<Failure>),
 }
 
 /// What only listeners have.
@@ -254,10 +262,15 @@ pub(crate) struct ListenerPart {
     /// A descriptor kept back, so that even without any other a connection can be taken and refused.
     pub reserve: Option<OwnedFd>,
     pub peers: HashMap<SocketAddress, LinkId>,
-    /// Datagram peers that nobody has accepted yet.
+    /// Datagram peers, and encrypted connections, that nobody has accepted yet.
     pub newcomers: VecDeque<LinkId>,
     /// Datagram peers whose sends the full socket buffer holds up.
     pub blocked: Vec<LinkId>,
+    /// Handshakes of newcomers that are under way.
+    pub handshaking: usize,
+    /// Handshakes that failed: how many, and those that the owner has not asked for.
+    pub handshakes_failed: u64,
+    pub failed: VecDeque<FailedHandshake>,
 }
 
 /// See the module.
@@ -300,6 +313,8 @@ pub(crate) struct Link<H: Host> {
     pub restore: Option<Box<Restore>>,
     /// Only streams whose messages end with silence have it.
     pub pacing: Option<Box<Pacing>>,
+    /// Only encrypted links have it.
+    pub tls: Option<Box<Session>>,
     /// Only links that descriptors came to.
     pub beside: Option<Box<Beside>>,
     /// Wall-clock nanoseconds.
@@ -341,6 +356,7 @@ impl<H: Host> Link<H> {
             listener: kind.is_listener().then(Box::default),
             pacing,
             restore: None,
+            tls: None,
             beside: None,
             since: crate::sys::realtime_ns(),
             segment_limit: 0,
@@ -402,7 +418,8 @@ impl<H: Host> Link<H> {
     /// pile up without end.
     #[inline]
     pub fn backlog(&self) -> usize {
-        self.out.as_ref().map_or(0, |out| out.bytes().max(out.messages()))
+        let (bytes, messages) = self.waiting();
+        bytes.max(messages)
     }
 
     /// Whether the queue has fallen to half of its mark.
@@ -432,7 +449,7 @@ impl<H: Host> Link<H> {
     /// Whether nothing is left to send; an empty packet that waits counts as something.
     #[inline]
     pub fn is_flushed(&self) -> bool {
-        self.out.as_ref().is_none_or(|out| out.is_empty())
+        self.out.as_ref().is_none_or(|out| out.is_empty()) && self.sealed() == 0
     }
 
     /// The first fault stays: it is the cause, later ones follow from it. But only the later one ends sending if the

@@ -60,6 +60,7 @@ impl<H: Host> Reactor<H> {
             keepalive::stagger(fd.as_fd(), self.live);
         }
         let mut link = Link::new(Some(fd), kind, config, to.clone());
+        self.begin_tls(&mut link)?;
         if !done {
             link.set(flag::CONNECTING | flag::OUT_WATCHED);
             link.unset(flag::WRITABLE);
@@ -73,6 +74,19 @@ impl<H: Host> Reactor<H> {
             Some(None) => Ok(()),
             Some(Some(fault)) => Err(fault.clone()),
             None => Err(Fault::Lost(Errno(libc::ECANCELED))),
+        }
+    }
+
+    /// Whether connecting is over, for better or worse: with TLS, once both ends have agreed.
+    pub(crate) fn conclude_connect(&mut self, id: LinkId, connects: bool) -> bool {
+        let Some(link) = self.get(id) else { return true };
+        let writable = link.has(flag::WRITABLE);
+        if connects && writable && !link.has(flag::HANDSHAKING) {
+            self.finish_connect(id);
+        }
+        match self.get(id) {
+            Some(link) if link.has(flag::HANDSHAKING) => self.conclude_handshake(id),
+            _ => writable,
         }
     }
 
@@ -93,6 +107,10 @@ impl<H: Host> Reactor<H> {
                     icmp::keep_errors(fd, link.peer.family(), false);
                 }
             }
+        }
+        if link.tls.is_some() && link.fault.is_none() {
+            link.set(flag::HANDSHAKING | flag::READABLE);
+            return;
         }
         link.unset(flag::CONNECTING);
         self.mark_dirty(id);

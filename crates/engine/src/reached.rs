@@ -23,7 +23,7 @@ pub enum Passed {
 impl<H: Host> Reactor<H> {
     /// Everything queued until now is at positions up to this one; see [`Reactor::passed`].
     pub fn queued_position(&self, id: LinkId) -> u64 {
-        self.get(id).map_or(0, |link| link.position() + link.out.as_ref().map_or(0, |queue| queue.bytes() as u64))
+        self.get(id).map_or(0, |link| link.position() + link.waiting().0 as u64)
     }
 
     /// Whether this kernel has taken what lies up to `position`, or the peer's kernel has acknowledged it.
@@ -34,7 +34,7 @@ impl<H: Host> Reactor<H> {
         if let Some(passed) = link.lasting.as_ref().and_then(|lasting| lasting.passed(position, acknowledged)) {
             return passed;
         }
-        let position = position.min(reached + link.out.as_ref().map_or(0, |queue| queue.bytes() as u64));
+        let position = position.min(reached + link.waiting().0 as u64);
         if acknowledged && link.kind == Kind::Tcp {
             let Some(fd) = link.borrow_fd() else { return Passed::No };
             let acknowledged = reached.saturating_sub(unacknowledged(link, fd) as u64);

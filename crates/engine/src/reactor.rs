@@ -15,6 +15,7 @@ use crate::link::{Kind, Link, LinkId, flag, want};
 use crate::native::Native;
 use crate::native::recognise::Role;
 use crate::queue::OutQueue;
+use crate::sealing::Sealing;
 use crate::sys::Result;
 use crate::sys::epoll::{self, Epoll, Report, Timer};
 use std::cmp::Reverse;
@@ -101,6 +102,8 @@ pub struct Reactor<H: Host> {
     pub(crate) rx_from: usize,
     pub(crate) rx_to: usize,
     pub(crate) parked: usize,
+    /// See `sealing`.
+    pub(crate) sealing: Sealing,
     /// See `datagrams`.
     pub(crate) arrivals: Arrivals,
     pub(crate) ready: VecDeque<LinkId>,
@@ -155,6 +158,7 @@ impl<H: Host> Reactor<H> {
             rx_from: 0,
             rx_to: 0,
             parked: 0,
+            sealing: Sealing::default(),
             arrivals: Arrivals::default(),
             ready: VecDeque::new(),
             put_off: Vec::new(),
@@ -302,8 +306,9 @@ impl<H: Host> Reactor<H> {
         }
         let Some(link) = self.get_mut(id) else { return };
         let interesting = link.want != 0
-            || link.has(flag::GONE | flag::CLOSING | flag::HANGUP | flag::DOWN_UNTOLD | flag::GAP)
+            || link.has(flag::GONE | flag::CLOSING | flag::HANGUP | flag::DOWN_UNTOLD | flag::GAP | flag::HANDSHAKING)
             || link.kind == Kind::DatagramListener
+            || (link.kind == Kind::Listener && link.config.tls.is_some())
             || link.role != Role::Plain && !link.kind.is_listener();
         if interesting && !link.has(flag::IN_READY) {
             link.set(flag::IN_READY);
@@ -342,18 +347,21 @@ impl<H: Host> Reactor<H> {
             }
         }
         let link = self.get_mut(id)?;
-        if link.role != Role::Plain && !link.kind.is_listener() {
+        let shakes = link.has(flag::HANDSHAKING);
+        if link.role != Role::Plain && !link.kind.is_listener() && !shakes {
             let role = link.role;
             if self.advance_member(id, role) {
                 self.tell_member(id);
             }
             return None;
         }
-        if link.want & want::CONNECT != 0 {
-            if link.has(flag::WRITABLE) {
+        let connects = link.want & want::CONNECT != 0;
+        if connects || shakes {
+            let over = self.conclude_connect(id, connects);
+            let link = self.get_mut(id).filter(|_| connects)?;
+            if over {
                 link.want &= !want::CONNECT;
                 link.deadlines[Side::Receive as usize] = 0;
-                self.finish_connect(id);
                 return Some(Event::Connected(id));
             }
             if due(link.deadlines[0], now) {
@@ -363,8 +371,10 @@ impl<H: Host> Reactor<H> {
             }
             return None;
         }
-        if link.kind == Kind::DatagramListener {
-            self.drain_datagrams(id);
+        match link.kind {
+            Kind::DatagramListener => self.drain_datagrams(id),
+            Kind::Listener if link.config.tls.is_some() && link.want & want::RECEIVE == 0 => self.greet(id),
+            _ => {}
         }
         let link = self.get_mut(id)?;
         let sending = link.want & want::SENDING;

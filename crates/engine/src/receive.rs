@@ -11,6 +11,7 @@ use crate::host::{Body, Host};
 use crate::link::{Fault, Front, Large, LinkId, flag};
 use crate::native::recognise::Role;
 use crate::reactor::{PARKED_CAP, RECEIVE_BUFFER, RECEIVE_SIZE, Reactor};
+use crate::sealing::LATER;
 use crate::supervise;
 use crate::sys::{Errno, io};
 use std::rc::Rc;
@@ -316,7 +317,7 @@ impl<H: Host> Reactor<H> {
             let size = size.max(have / 4).min(BYTES_PER_TURN as usize);
             link.inbox.resize(have + size, 0);
             let mut inbox = std::mem::take(&mut link.inbox);
-            let result = beside::receive_stream(link, io::uninit(&mut inbox[have..]), &mut []);
+            let result = beside::receive_stream(link, io::uninit(&mut inbox[have..]), &mut [], &mut self.sealing);
             link.inbox = inbox;
             let length = result.as_ref().map_or(0, |chunk| chunk.length);
             link.inbox.truncate(have + length);
@@ -332,7 +333,7 @@ impl<H: Host> Reactor<H> {
         let to = self.rx_to;
         let size = size.min(RECEIVE_BUFFER - to);
         let Some(link) = self.slots[index].link.as_mut() else { return };
-        let result = beside::receive_stream(link, io::uninit(&mut self.rx[to..to + size]), &mut []);
+        let result = beside::receive_stream(link, io::uninit(&mut self.rx[to..to + size]), &mut [], &mut self.sealing);
         self.rx_to = to + result.as_ref().map_or(0, |chunk| chunk.length);
         self.received(id, result, size);
     }
@@ -358,6 +359,7 @@ impl<H: Host> Reactor<H> {
                     self.note_arrival(id, chunk.length);
                 }
             }
+            Err(LATER) => self.put_off(id),
             Err(error) => {
                 link.unset(flag::READABLE);
                 if error.would_block() && link.has(flag::GAP) {
@@ -369,6 +371,7 @@ impl<H: Host> Reactor<H> {
                 }
             }
         }
+        self.answer_sealed(id);
     }
 
     /// Receives into a large message, at most `allowed` bytes. `None`: look again.
@@ -418,7 +421,7 @@ impl<H: Host> Reactor<H> {
         let spare = large.body.spare();
         let room = spare.len().min(left).min(allowed);
         let behind = if room == left { BEHIND } else { 0 };
-        let result = beside::receive_stream(link, &mut spare[..room], &mut self.rx[..behind]);
+        let result = beside::receive_stream(link, &mut spare[..room], &mut self.rx[..behind], &mut self.sealing);
         if let Ok(chunk) = &result {
             large.body.advance(chunk.length.min(room));
             self.rx_to = chunk.length.saturating_sub(room);

@@ -59,7 +59,7 @@ impl<H: Host> Link<H> {
             && !self.has(flag::CLOSING | flag::GONE | flag::END_ASKED)
             && match self.receive_fault() {
                 None => self.has(flag::END),
-                Some(Fault::Lost(_) | Fault::Refused(_) | Fault::Vanished(_)) => true,
+                Some(Fault::Lost(_) | Fault::Refused(_) | Fault::Vanished(_) | Fault::Tls(_)) => true,
                 Some(Fault::Frame(error)) => matches!(error, FrameError::Truncated { .. }),
                 Some(Fault::TooSlow | Fault::Violation(_)) => false,
             }
@@ -156,7 +156,8 @@ impl<H: Host> Reactor<H> {
         let loss = link.loss();
         let handed = link.position();
         let left = link.borrow_fd().map_or(0, |fd| crate::supervise::unacknowledged(link, fd));
-        let cut = link.out.as_mut().map_or(0, |queue| queue.drop_begun());
+        let sealed = link.tls.take().map_or(0, |session| session.pending().0);
+        let cut = sealed + link.out.as_mut().map_or(0, |queue| queue.drop_begun());
         link.counters.drop_out(usize::from(cut > 0));
         let Some(lasting) = &mut link.lasting else { return };
         lasting.skipped += cut as u64;
@@ -254,13 +255,14 @@ impl<H: Host> Reactor<H> {
         // The kernel reports anew what is there already.
         self.epoll.modify(raw, IN | RDHUP | PRI | EDGE, id.0)?;
         let Some(new) = self.get_mut(from) else { return Err(Errno(libc::EBADF)) };
-        let (fd, peer, restore) = (new.fd.take(), new.peer.clone(), new.restore.take());
+        let (fd, peer, restore, tls) = (new.fd.take(), new.peer.clone(), new.restore.take(), new.tls.take());
         let Some(link) = self.get_mut(id) else { return Err(Errno(libc::EBADF)) };
         link.unset(flag::DOWN | flag::DOWN_UNTOLD | flag::CONNECTING);
         link.set(flag::WRITABLE | flag::READABLE);
         link.peer = peer;
         link.fd = fd;
         link.restore = restore;
+        link.tls = tls;
         self.abort(from);
         self.mark_dirty(id);
         self.notify(id);

@@ -10,6 +10,7 @@
 use crate::host::Host;
 use crate::link::{Fault, Kind, Link, LinkId, flag, want};
 use crate::reactor::{Reactor, Side};
+use crate::sealing::TLS_FAILED;
 use crate::sys::tcp_info::TcpInfo;
 use crate::sys::{Errno, socket};
 use std::collections::VecDeque;
@@ -128,11 +129,17 @@ impl Watch {
 
 /// Bytes that the peer's kernel has not acknowledged: an end that was sent counts as one there.
 pub(crate) fn unacknowledged<H: Host>(link: &Link<H>, fd: BorrowedFd<'_>) -> usize {
-    socket::unacknowledged(fd).saturating_sub(usize::from(link.has(flag::END_SENT)))
+    // Of an encrypted link this is what the plaintext has become, and a little more.
+    link.sealed() + socket::unacknowledged(fd).saturating_sub(usize::from(link.has(flag::END_SENT)))
 }
 
 /// What a failed call says of a connection: the kernel gave up because the peer did not answer, or something else.
 pub(crate) fn lost<H: Host>(link: &Link<H>, error: Errno) -> Fault {
+    if error == TLS_FAILED
+        && let Some(failure) = link.tls.as_deref().and_then(|session| session.failure())
+    {
+        return Fault::Tls(Box::new(failure.clone()));
+    }
     let silent = matches!(error.0, libc::ETIMEDOUT | libc::EHOSTUNREACH | libc::EHOSTDOWN);
     if !silent || link.kind != Kind::Tcp || link.has(flag::CONNECTING) {
         return Fault::Lost(error);
@@ -195,7 +202,7 @@ impl<H: Host> Reactor<H> {
             return;
         }
         let Some(fd) = link.borrow_fd() else { return };
-        let all = socket::unacknowledged(fd);
+        let all = link.sealed() + socket::unacknowledged(fd);
         let left = unacknowledged(link, fd);
         let (position, period, vanished_ns) = (link.position(), link.look_ns(), link.config.vanished_ns);
         let begun = link.out.as_ref().map_or(0, |queue| queue.begun());

@@ -14,6 +14,7 @@ use crate::reactor::Reactor;
 use crate::supervise;
 use crate::sys::address::{RawAddress, SocketAddress};
 use crate::sys::{Errno, io, socket};
+use crate::tls::Session;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::rc::Rc;
@@ -399,8 +400,7 @@ impl<H: Host> Reactor<H> {
 
     /// Bytes and messages that wait to be sent.
     pub fn queued_of(&self, id: LinkId) -> (usize, usize) {
-        let queue = self.get(id).and_then(|link| link.out.as_ref());
-        queue.map_or((0, 0), |queue| (queue.bytes(), queue.messages()))
+        self.get(id).map_or((0, 0), Link::waiting)
     }
 
     /// Writes what waits on one link as far as the kernel takes it.
@@ -408,6 +408,10 @@ impl<H: Host> Reactor<H> {
         let Some(link) = self.get_mut(id) else { return };
         if link.has(flag::CONNECTING | flag::GONE) {
             return;
+        }
+        if link.tls.is_some() {
+            let outcome = self.transmit_sealed(id);
+            return self.conclude_write(id, outcome);
         }
         if let Some(mut queue) = link.out.take() {
             let outcome = match link.kind {
@@ -422,11 +426,16 @@ impl<H: Host> Reactor<H> {
             } else if let Some(link) = self.get_mut(id) {
                 link.out = Some(queue);
             }
-            match (outcome, self.get(id)) {
-                (Err(error), Some(link)) => return self.lose(id, supervise::lost(link, error)),
-                (Ok(()), Some(link)) if link.watch.is_some() => self.supervise(id),
-                _ => {}
-            }
+            return self.conclude_write(id, outcome);
+        }
+        self.transmitted(id);
+    }
+
+    fn conclude_write(&mut self, id: LinkId, outcome: Result<(), Errno>) {
+        match (outcome, self.get(id)) {
+            (Err(error), Some(link)) => return self.lose(id, supervise::lost(link, error)),
+            (Ok(()), Some(link)) if link.watch.is_some() => self.supervise(id),
+            _ => {}
         }
         self.transmitted(id);
     }
@@ -434,7 +443,7 @@ impl<H: Host> Reactor<H> {
     /// What follows once bytes have left: waiters, half-close, close, the group's high-water count.
     pub(crate) fn transmitted(&mut self, id: LinkId) {
         let Some(link) = self.get_mut(id) else { return };
-        let flushed = link.is_flushed();
+        let flushed = link.is_flushed() && !link.owes_end();
         if flushed && link.has(flag::END_ASKED) && !link.has(flag::END_SENT) && !link.is_broken() {
             link.set(flag::END_SENT);
             if let Some(fd) = link.borrow_fd() {
@@ -506,6 +515,11 @@ impl<H: Host> Reactor<H> {
     /// Drops what waits; the messages are counted as dropped.
     pub(crate) fn abandon_queue(&mut self, id: LinkId) {
         let Some(link) = self.get_mut(id) else { return };
+        let sealed = link.tls.as_deref_mut().map_or(0, Session::abandon);
+        if sealed > 0 {
+            link.counters.drop_out(sealed);
+            link.set(flag::CUT_SHORT);
+        }
         if let Some(mut queue) = link.out.take() {
             let (unsent, cut) = queue.clear();
             let dropped = unsent + usize::from(cut);

@@ -29,6 +29,7 @@ impl End {
             vanished_ns: 0,
             idle_ns: 0,
             max_clients: usize::MAX,
+            tls: None,
         };
         End {
             fd,

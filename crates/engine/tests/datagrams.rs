@@ -355,6 +355,7 @@ fn an_idle_peer_ends_and_a_busy_one_does_not() {
         vanished_ns: 0,
         idle_ns: 30_000_000,
         max_clients: 10,
+        tls: None,
     });
     let (id, address) = listener(&mut stepper, &brief);
     let (quiet, busy) = (udp(), udp());

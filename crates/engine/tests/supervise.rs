@@ -16,7 +16,15 @@ const VANISHED_NS: u64 = 100_000_000;
 fn watchful(high_water: usize) -> Rc<Config> {
     let framer = Rc::new(Framer::parse("u16", 16 << 20).expect("a framing"));
     let when_full = WhenFull::Wait;
-    Rc::new(Config { framer, high_water, when_full, vanished_ns: VANISHED_NS, idle_ns: 0, max_clients: 1000 })
+    Rc::new(Config {
+        framer,
+        high_water,
+        when_full,
+        vanished_ns: VANISHED_NS,
+        idle_ns: 0,
+        max_clients: 1000,
+        tls: None,
+    })
 }
 
 /// Fills the link, the kernel's buffers and the peer's window; gives how many messages and bytes were queued.

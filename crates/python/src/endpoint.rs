@@ -5,6 +5,7 @@ use crate::core::{Core, SharedCore, os_error};
 use crate::factory::{self, Facts};
 use crate::operation::{Job, Operation, Target};
 use crate::raw::{self, Shared};
+use crate::tls::TlsTerms;
 use jackfield_engine::frame::Framer;
 use jackfield_engine::sys::Errno;
 use jackfield_engine::sys::file::Restore;
@@ -34,7 +35,7 @@ impl LinkConfig {
 #[pymethods]
 impl LinkConfig {
     #[new]
-    #[pyo3(signature = (*, framing, max_message, high_water, when_full, vanished_after, idle_timeout, max_clients, kind, options, backlog))]
+    #[pyo3(signature = (*, framing, max_message, high_water, when_full, vanished_after, idle_timeout, max_clients, kind, options, backlog, tls=None))]
     #[expect(clippy::too_many_arguments, reason = "keyword-only, called by one place in the library")]
     fn new(
         framing: &str,
@@ -47,6 +48,7 @@ impl LinkConfig {
         kind: i32,
         options: Vec<(i32, i32, Vec<u8>)>,
         backlog: i32,
+        tls: Option<&TlsTerms>,
     ) -> PyResult<LinkConfig> {
         let framer = Framer::parse(framing, max_message)
             .map_err(|error| PyValueError::new_err((error.message, error.position)))?;
@@ -57,6 +59,7 @@ impl LinkConfig {
             vanished_ns: vanished_after.map_or(0, |seconds| (seconds.clamp(0.0, 1e9) * 1e9) as u64),
             idle_ns: idle_timeout.map_or(0, |seconds| (seconds.clamp(0.0, 1e9) * 1e9) as u64),
             max_clients: max_clients.unwrap_or(usize::MAX),
+            tls: tls.map(TlsTerms::shared),
         };
         let options = options.into_iter().map(|(level, name, value)| SocketOption { level, name, value }).collect();
         Ok(LinkConfig { config: Shared::new(Rc::new(config)), kind, options, backlog })

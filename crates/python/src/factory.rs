@@ -5,6 +5,7 @@ use jackfield_engine::frame::FrameError;
 use jackfield_engine::native::frame::Violation;
 use jackfield_engine::sys::Errno;
 use jackfield_engine::sys::address::SocketAddress;
+use jackfield_engine::tls::Failure;
 use jackfield_engine::{DetachError, Fault, Garbage, Kind, LinkId, Loss, Reactor, SendError, Silence, Stall};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -69,7 +70,19 @@ impl Facts {
             ),
             Fault::Frame(error) => Facts::frame(error),
             Fault::Violation(violation) => Facts::violation(*violation),
+            Fault::Tls(failure) => Facts::tls(failure),
         }
+    }
+
+    fn tls(failure: &Failure) -> Facts {
+        let mut facts = Facts::new("tls").text("said", &failure.said).text("tls_cause", failure.cause);
+        for (name, value) in &failure.facts {
+            facts = facts.text(name, value);
+        }
+        if !failure.beginning.is_empty() {
+            facts.values.push(("beginning", Value::Bytes(failure.beginning.clone())));
+        }
+        facts
     }
 
     /// A native client broke a rule.
@@ -151,6 +164,10 @@ impl Facts {
                 busy(&format!("{bytes} bytes of {messages} messages wait to be sent; await flush() first"))
             }
             DetachError::Native => busy("its session is here, and does not go along with its socket"),
+            DetachError::Encrypted => Facts::new("not_supported").text(
+                "message",
+                "its keys are in this process: a TLS connection cannot go on elsewhere, its peer must connect anew",
+            ),
             DetachError::Shared => Facts::new("not_supported").text(
                 "message",
                 "the peers of a datagram listener share one socket, and have no descriptor of their own",
@@ -198,7 +215,7 @@ impl Facts {
     /// Adds the link's protocol and its two ends, and what became of the messages if it broke.
     pub fn of_link(mut self, reactor: &Reactor<PyHost>, id: LinkId) -> Facts {
         let Some(protocol) = protocol(reactor, id) else { return self };
-        if let Some(loss) = reactor.loss(id).filter(|_| matches!(self.kind, "lost" | "vanished")) {
+        if let Some(loss) = reactor.loss(id).filter(|_| matches!(self.kind, "lost" | "vanished" | "tls")) {
             self = self.with_loss(&loss);
         }
         if matches!(self.kind, "too_large" | "invalid_frame" | "truncated")
@@ -248,6 +265,11 @@ pub fn connect_error(py: Python<'_>, fault: &Fault) -> PyErr {
             told.err().unwrap_or(error)
         }
         Fault::Lost(error) => os_error(*error),
+        Fault::Tls(failure) => {
+            let error = os_error(Errno(libc::EPROTO));
+            let told = crate::tls::failure_facts(py, failure).and_then(|facts| error.value(py).setattr("tls", facts));
+            told.err().unwrap_or(error)
+        }
         _ => os_error(Errno(libc::ECANCELED)),
     }
 }
@@ -307,6 +329,7 @@ pub const ENDLESS: &str = "a serial line has no end that could be sent: only the
 pub fn protocol(reactor: &Reactor<PyHost>, id: LinkId) -> Option<&'static str> {
     let unix = |address: Option<SocketAddress>| address.is_none_or(|address| address.family() == libc::AF_UNIX);
     Some(match reactor.kind(id)? {
+        Kind::Tcp | Kind::Listener if reactor.is_tls(id) => "tls",
         Kind::Tcp => "tcp",
         Kind::UnixStream => "unix",
         Kind::File => "serial",

@@ -16,6 +16,7 @@ mod recycling;
 mod revive;
 mod switch;
 mod tcp_info;
+mod tls;
 mod until;
 
 use pyo3::prelude::*;
@@ -25,6 +26,7 @@ use pyo3::prelude::*;
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<endpoint::Reactor>()?;
     module.add_class::<endpoint::LinkConfig>()?;
+    module.add_class::<tls::TlsTerms>()?;
     module.add_class::<operation::Operation>()?;
     module.add_class::<channel::Channel>()?;
     module.add_class::<datagram::Endpoint>()?;
@@ -51,6 +53,14 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(revive::graft, module)?)?;
     module.add_function(wrap_pyfunction!(revive::give_up, module)?)?;
     module.add_function(wrap_pyfunction!(revive::queued, module)?)?;
+    module.add_function(wrap_pyfunction!(tls::tls_of_channel, module)?)?;
+    module.add_function(wrap_pyfunction!(tls::tls_of_link, module)?)?;
+    module.add_function(wrap_pyfunction!(tls::tls_handshake, module)?)?;
+    module.add_function(wrap_pyfunction!(tls::tls_replace, module)?)?;
+    module.add_function(wrap_pyfunction!(tls::tls_handshakes_failed, module)?)?;
+    module.add_function(wrap_pyfunction!(tls::tls_take_failed, module)?)?;
+    module.add_function(wrap_pyfunction!(tls::make_certificate, module)?)?;
+    module.add_function(wrap_pyfunction!(tls::certificate_of, module)?)?;
     raw::install_slots(module.py());
     Ok(())
 }

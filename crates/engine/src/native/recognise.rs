@@ -195,6 +195,7 @@ impl<H: Host> Reactor<H> {
             vanished_ns: of.vanished_ns,
             idle_ns: of.idle_ns,
             max_clients: of.max_clients,
+            tls: of.tls.clone(),
         });
         self.native.configs.push((of.clone(), config.clone()));
         config

@@ -120,6 +120,7 @@ impl World {
             vanished_ns: 100_000_000,
             idle_ns: 0,
             max_clients: 0,
+            tls: None,
         });
         let kind = if packets { Kind::Seqpacket } else { Kind::UnixStream };
         let id = self.reactor.adopt(ours, kind, &config).expect("a link");
@@ -611,7 +612,7 @@ impl Line {
                 assert!(self.disturbed && error == Errno(libc::ECONNRESET), "{error:?}");
             }
             Err(Fault::Refused(error)) => panic!("no network is between the two: {error:?}"),
-            Err(Fault::TooSlow) => {}
+            Err(Fault::TooSlow | Fault::Tls(_)) => {}
             Err(Fault::Vanished(silence)) => panic!("a Unix peer cannot vanish: {silence:?}"),
             Err(Fault::Violation(_)) => panic!("no link is native"),
         }

@@ -60,7 +60,7 @@ pub fn config_with(framing: &str, high_water: usize, when_full: WhenFull) -> Rc<
 
 pub fn limited(framing: &str, max: usize, high_water: usize, when_full: WhenFull, max_clients: usize) -> Rc<Config> {
     let framer = Rc::new(Framer::parse(framing, max).expect("a framing"));
-    Rc::new(Config { framer, high_water, when_full, vanished_ns: 0, idle_ns: 0, max_clients })
+    Rc::new(Config { framer, high_water, when_full, vanished_ns: 0, idle_ns: 0, max_clients, tls: None })
 }
 
 pub fn how(kind: i32) -> OpenOptions<'static> {

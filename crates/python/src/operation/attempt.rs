@@ -199,7 +199,7 @@ impl Operation {
                 let mut reactor = core.reactor()?;
                 if let Err(fault) = reactor.connected(id) {
                     // Nobody else knows of the link: it goes with the failure.
-                    reactor.abort(id);
+                    reactor.close(id, 0);
                     return Err(factory::connect_error(py, &fault));
                 }
                 Ok(Attempt::Done(py.None()))

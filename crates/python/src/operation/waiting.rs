@@ -184,6 +184,10 @@ impl Operation {
                     Some(stall) => Facts::stalled(&stall),
                     None => facts,
                 };
+                let facts = match reactor.handshake(*link).filter(|_| matches!(job, Job::Connect)) {
+                    Some(heard) => facts.text("heard", if heard { "yes" } else { "no" }),
+                    None => facts,
+                };
                 let facts = facts.operation(job.name()).of_link(&reactor, *link);
                 if matches!(job, Job::Connect) {
                     reactor.abort(*link);

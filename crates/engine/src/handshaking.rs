@@ -1,0 +1,188 @@
+//! TLS handshakes: driven by the reactor, before anybody has a channel of them.
+//!
+//! A client's link is told as connected once the handshake is done. A listener's newcomers wait apart until then, so that
+//! who does not finish costs neither a task nor a place in a group; how they failed is kept for the owner
+//! ([`Reactor::take_failed_handshake`]). All of them have a deadline.
+
+use crate::host::Host;
+use crate::link::{Fault, Link, LinkId, flag};
+use crate::reactor::{Reactor, Side};
+use crate::sealing::TLS_FAILED;
+use crate::supervise;
+use crate::sys::address::SocketAddress;
+use crate::sys::{Errno, Result, io};
+use crate::tls::Failure;
+use crate::tls::session::{Session, Sink};
+use std::os::fd::AsFd;
+
+/// How many failed handshakes are kept until the owner asks.
+const KEPT: usize = 64;
+/// Bytes that a handshake may ask the socket for at a time.
+const FLIGHT: usize = 17 * 1024;
+
+/// A newcomer of a listener whose handshake failed.
+#[derive(Clone, Debug)]
+pub struct FailedHandshake {
+    /// Who it was.
+    pub peer: SocketAddress,
+    /// What happened.
+    pub failure: Failure,
+}
+
+impl<H: Host> Reactor<H> {
+    /// Gives a new link its TLS, if its configuration has one.
+    pub(crate) fn begin_tls(&mut self, link: &mut Link<H>) -> Result<()> {
+        let Some(terms) = link.config.tls.clone() else { return Ok(()) };
+        let Ok(session) = terms.session() else { return Err(Errno(libc::EPROTO)) };
+        link.tls = Some(Box::new(session));
+        link.set(flag::CONNECTING);
+        Ok(())
+    }
+
+    /// A newcomer's handshake begins.
+    pub(crate) fn shake_hands(&mut self, id: LinkId) {
+        let Some(link) = self.get(id) else { return };
+        let (limit, parent) = (link.config.tls.as_ref().map_or(0, |terms| terms.handshake_ns), link.parent);
+        if let Some(part) = self.get_mut(parent).and_then(|link| link.listener.as_mut()) {
+            part.handshaking += 1;
+        }
+        if limit > 0 {
+            self.set_deadline(id, Side::Life, self.now + limit);
+        }
+        self.notify(id);
+    }
+
+    /// Moves a handshake on; whether it is over, for better or worse. Newcomers go to their listener then.
+    pub(crate) fn conclude_handshake(&mut self, id: LinkId) -> bool {
+        match self.advance_handshake(id) {
+            Ok(false) => return false,
+            Ok(true) => {}
+            Err(error) => {
+                if let Some(link) = self.get_mut(id) {
+                    let cut = matches!(error, Errno(libc::ECONNRESET | libc::EPIPE));
+                    if let Some(session) = link.tls.as_deref_mut().filter(|_| cut) {
+                        session.fail("closed_in_handshake", "the peer has reset the connection");
+                    }
+                    let fault = supervise::lost(link, if cut { TLS_FAILED } else { error });
+                    link.fail(fault);
+                }
+            }
+        }
+        let Some(link) = self.get_mut(id) else { return true };
+        link.unset(flag::HANDSHAKING | flag::CONNECTING);
+        let (failed, parent) = (link.fault.is_some(), link.parent);
+        if link.tls.as_deref().is_some_and(Session::may_advance) {
+            link.set(flag::READABLE);
+        }
+        if parent != LinkId::NONE {
+            self.set_deadline(id, Side::Life, 0);
+            self.handshake_over(parent);
+            if failed || self.is_closing(parent) {
+                self.drop_newcomer(id);
+                return true;
+            }
+            if let Some(part) = self.get_mut(parent).and_then(|link| link.listener.as_mut()) {
+                part.newcomers.push_back(id);
+            }
+            self.notify(parent);
+        }
+        self.mark_dirty(id);
+        true
+    }
+
+    /// A newcomer's time for its handshake is over.
+    pub(crate) fn handshake_expired(&mut self, id: LinkId) {
+        let Some(link) = self.get_mut(id) else { return };
+        if let Some(session) = &mut link.tls {
+            let said = if session.has_heard() { "it stopped in the middle" } else { "it said nothing of TLS" };
+            session.fail("handshake_timeout", said);
+            session.note_beginning();
+        }
+        let fault = supervise::lost(link, TLS_FAILED);
+        link.fail(fault);
+        link.unset(flag::HANDSHAKING | flag::CONNECTING);
+        let parent = link.parent;
+        self.handshake_over(parent);
+        self.drop_newcomer(id);
+    }
+
+    fn handshake_over(&mut self, parent: LinkId) {
+        if let Some(part) = self.get_mut(parent).and_then(|link| link.listener.as_mut()) {
+            part.handshaking = part.handshaking.saturating_sub(1);
+        }
+    }
+
+    /// Keeps why, then closes: the peer is told by an alert, which has left already.
+    fn drop_newcomer(&mut self, id: LinkId) {
+        let Some(link) = self.get(id) else { return };
+        let (parent, peer) = (link.parent, link.peer.clone());
+        let failure = match link.fault.as_deref() {
+            Some(Fault::Tls(failure)) => Some((**failure).clone()),
+            Some(Fault::Lost(error)) => {
+                let mut failure = Failure::new("closed_in_handshake", &format!("{error:?}"));
+                failure.in_handshake = true;
+                Some(failure)
+            }
+            _ => None,
+        };
+        if let (Some(part), Some(failure)) = (self.get_mut(parent).and_then(|link| link.listener.as_mut()), failure) {
+            part.handshakes_failed += 1;
+            if part.failed.len() == KEPT {
+                part.failed.pop_front();
+            }
+            part.failed.push_back(FailedHandshake { peer, failure });
+        }
+        self.close(id, 0);
+    }
+
+    /// The oldest failed handshake that nobody has asked for.
+    pub fn take_failed_handshake(&mut self, listener: LinkId) -> Option<FailedHandshake> {
+        self.get_mut(listener)?.listener.as_mut()?.failed.pop_front()
+    }
+
+    /// How many handshakes of a listener's newcomers have failed.
+    pub fn handshakes_failed(&self, listener: LinkId) -> u64 {
+        self.get(listener).and_then(|link| link.listener.as_ref()).map_or(0, |part| part.handshakes_failed)
+    }
+
+    /// How a connecting link's handshake stands: whether the peer has spoken TLS; `None` when there is none under way.
+    pub fn handshake(&self, id: LinkId) -> Option<bool> {
+        let link = self.get(id).filter(|link| link.has(flag::HANDSHAKING))?;
+        link.tls.as_deref().map(Session::has_heard)
+    }
+
+    /// Moves the handshake on as far as the socket allows; whether it is done.
+    pub(crate) fn advance_handshake(&mut self, id: LinkId) -> Result<bool> {
+        loop {
+            self.transmit_sealed(id)?;
+            let index = id.index();
+            let Some(link) = self.slots[index].link.as_mut() else { return Ok(true) };
+            let (Some(fd), Some(session)) = (link.fd.as_ref(), link.tls.as_deref_mut()) else {
+                return Err(Errno(libc::EPIPE));
+            };
+            if session.failure().is_some() {
+                return Err(TLS_FAILED);
+            }
+            if !session.is_handshaking() {
+                return Ok(session.outgoing().is_empty());
+            }
+            if link.flags & flag::READABLE == 0 {
+                return Ok(false);
+            }
+            let scratch = self.sealing.scratch();
+            let carried = session.unread();
+            let asked = FLIGHT.min(scratch.len() - carried);
+            match io::receive(fd.as_fd(), io::uninit(&mut scratch[carried..carried + asked]), 0) {
+                Ok(0) => session.fail("closed_in_handshake", "the peer has closed"),
+                Ok(count) => {
+                    session.feed(&mut scratch[..carried + count], &mut Sink::new(&mut [], &mut []));
+                }
+                Err(error) if error.would_block() => {
+                    link.unset(flag::READABLE);
+                    return Ok(false);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
