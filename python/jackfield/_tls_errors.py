@@ -76,7 +76,7 @@ def _rejected(text: str, hint: str | None, cause: Cause, facts: Mapping[str, obj
 
 def broken(channel: str, whom: str, facts: Mapping[str, object]) -> JackfieldError:
     """The error for a channel whose TLS broke after the handshake."""
-    cause = Cause(str(facts["tls_cause"]))
+    cause = Cause(str(facts.get("tls_cause", "tls_protocol")))
     said, hint = _words(cause, facts)
     error = ChannelLost(f"{channel} is lost: {said}{counted(facts)}", hint=hint, cause=cause)
     note_loss(error, facts)

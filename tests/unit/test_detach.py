@@ -16,7 +16,7 @@ import jackfield
 pytestmark = pytest.mark.timeout(60)
 
 
-@every(CONNECTED_TRANSPORTS)
+@every([transport for transport in CONNECTED_TRANSPORTS if transport.scheme != "tls"])
 def test_the_connection_goes_on_with_its_new_owner(
     run: Runner, transport: Transport, directory: Path
 ) -> None:

@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from support import CONNECTED, Transport, every, raw_connect
+from support import BLOCKING, CONNECTED, Transport, every, raw_connect
 from support_sync import Waiting, until
 
 import jackfield
@@ -17,7 +17,7 @@ from jackfield import sync
 pytestmark = pytest.mark.timeout(60)
 
 
-@every(CONNECTED)
+@every([transport for transport in CONNECTED if transport in BLOCKING])
 def test_accept_in_order_with_a_timeout(transport: Transport, directory: Path) -> None:
     with sync.listen(transport.address(directory)) as listener:
         for timeout in (0, 0.02):
