@@ -99,11 +99,17 @@ def _print_version(wanted: bool) -> None:
 def _main(
     context: typer.Context,
     control: Control = None,
+    token_file: Annotated[
+        str | None,
+        typer.Option("--token-file", metavar="PATH", help="File with the token for --hub tls://..."),
+    ] = None,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     context.obj = control
+    if token_file is not None:
+        os.environ["JACKFIELD_TOKEN_FILE"] = token_file
 
 
 # -------------------------------------------------------------------- the hub

@@ -16,9 +16,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..hub.control import choose_path
+from ..hub.control import ENVIRONMENT_VARIABLE, choose_path
 from ..hub.journal import line_of
-from ..hub.operator import Operator, operate
+from ..hub.operator import Operator, Remote, operate
 from ..hub.protocol import NO_SUCH_CLIENT, RELOADED, RequestError
 from ..hub.roster import timestamp
 from ..hub.roster import version as installed_version
@@ -34,14 +34,24 @@ def control_path(control: str | None) -> Path:
     return choose_path(control, os.environ, os.getuid())
 
 
+def hub_of(control: str | None) -> Path | Remote:
+    """The hub that the options and the environment choose: its control path, or its address elsewhere."""
+    chosen = control or os.environ.get(ENVIRONMENT_VARIABLE) or ""
+    if "://" not in chosen:
+        return control_path(control)
+    from .remote import remote_of
+
+    return remote_of(chosen, os.environ)
+
+
 def with_hub(control: str | None, work: Callable[[Operator], Awaitable[T]], *, again: bool = False) -> T:
     """Run `work` with a connection to the hub; `again` with its successor's when it is reloaded meanwhile."""
-    path = control_path(control)
+    where = hub_of(control)
 
     async def main() -> T:
         while True:
             try:
-                async with operate(path) as operator:
+                async with operate(where) as operator:
                     return await work(operator)
             except RequestError as problem:
                 if not again or problem.code != RELOADED:

@@ -12,7 +12,10 @@ import typer
 Control = Annotated[
     str | None,
     typer.Option(
-        "--control", metavar="PATH", help="The hub's control socket (or the variable JACKFIELD_CONTROL)."
+        "--control",
+        "--hub",
+        metavar="PATH",
+        help="The hub: its control socket, or tls://host:port (or the variable JACKFIELD_CONTROL).",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -114,7 +114,7 @@ def settings_of(
     control_path = choose_path(control, os.environ, os.getuid())
     state_path = choose_state(state, control_path, os.environ, os.getuid())
     return Settings(
-        plans,
+        [plan for plan in plans if not plan.control],
         control_path,
         limits,
         log_messages=messages,
@@ -130,6 +130,7 @@ def settings_of(
         config=None if config in (None, "none") else Path(config),
         metrics=_metrics_address(metrics),
         web=_web_address(web),
+        operators=[plan for plan in plans if plan.control],
         audit=_audit_path(audit, state_path),
     )
 

@@ -12,6 +12,7 @@ from .part import Part
 from .rooms.rooms import Rooms
 from .rooms.storage import Storage
 from .scripts import Scripts
+from .security.remote import RemoteOperators
 from .server import Settings
 from .snippets import Snippets
 
@@ -23,4 +24,6 @@ def parts_of(settings: Settings) -> list[Part]:
         parts.append(LogDirectory(settings.log_directory, settings.log_keep))
     if settings.metrics is not None:
         parts.append(Metrics(settings.metrics))
+    if settings.operators:
+        parts.append(RemoteOperators(settings.operators))
     return [Health(), Storage(), Native(), *parts, Rooms(), Dialling(settings.dials)]

@@ -37,6 +37,11 @@ def default_path(environment: Mapping[str, str], uid: int) -> Path:
 def choose_path(given: str | None, environment: Mapping[str, str], uid: int) -> Path:
     """The control path: the one given, else of the environment, else the default; always absolute."""
     chosen = given or environment.get(ENVIRONMENT_VARIABLE) or ""
+    if "://" in chosen:
+        raise ControlError(
+            f"{chosen.partition('?')[0]} is the address of a hub, and a path of this machine is needed",
+            "name a control socket with --control PATH",
+        )
     path = Path(chosen).expanduser().absolute() if chosen else default_path(environment, uid)
     if len(os.fsencode(path)) > _LONGEST:
         raise ControlError(

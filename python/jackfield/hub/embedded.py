@@ -52,10 +52,11 @@ async def serve(
     parsed = [Address.parse(address) if isinstance(address, str) else address for address in addresses]
     plans = plan_listeners(parsed, framing=framing, ending=eol)
     settings = Settings(
-        plans,
+        [plan for plan in plans if not plan.control],
         Path(os.path.abspath(control or "hub.sock")),  # noqa: ASYNC240 - opens nothing
         limits or Limits(),
         state=None if state is None else Path(state),
+        operators=[plan for plan in plans if plan.control],
     )
     hub = Hub(settings, parts=[*parts_of(settings), Hooked(Hooks(on_message, on_join, on_leave)), *parts])
     operators = Operators(hub) if control is not None else None

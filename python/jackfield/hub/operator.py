@@ -7,8 +7,9 @@ the channel and hands each reply to the request it belongs to.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,18 @@ class NoHub(Exception):
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A hub on another machine: its listener for operators, and the token that is shown there.
+
+    `kept` is called with the token that an invitation became.
+    """
+
+    address: jackfield.Address
+    token: str
+    kept: Callable[[str], None] = field(default=lambda token: None)
 
 
 def control_address(path: Path) -> jackfield.Address:
@@ -113,10 +126,42 @@ class Operator:
 
 
 @asynccontextmanager
-async def operate(path: Path) -> AsyncIterator[Operator]:
-    """Connect to the hub at a control path. Raises `NoHub`."""
+async def operate(where: Path | Remote) -> AsyncIterator[Operator]:
+    """Connect to the hub at a control path, or to one elsewhere.
+
+    Raises `NoHub`, and `RequestError` where a hub elsewhere does not want the token.
+    """
+    channel = await (_connect_remote(where) if isinstance(where, Remote) else _connect(where))
+    operator = Operator(channel)
+    reading = asyncio.create_task(operator.read())
     try:
-        channel = await jackfield.connect(
+        if isinstance(where, Remote):
+            said = await operator.request("hello", token=where.token)
+            if "token" in said:
+                where.kept(str(said["token"]))  # noqa: ASYNC240 - one small file, once
+        yield operator
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        channel.abort()
+
+
+async def _connect_remote(where: Remote) -> jackfield.Channel:
+    address = where.address.with_options(framing=None, max_message=None)
+    try:
+        return await jackfield.connect(
+            address, framing=protocol.FRAMING, max_message=protocol.MAX_MESSAGE, connect_timeout=10.0
+        )
+    except (jackfield.JackfieldError, OSError) as problem:
+        hint = getattr(problem, "hint", "") or "its listener for operators has protocol=control"
+        raise NoHub(
+            f"no hub for operators at {where.address.without_options()}: {problem}", hint
+        ) from problem
+
+
+async def _connect(path: Path) -> jackfield.Channel:
+    try:
+        return await jackfield.connect(
             control_address(path),
             framing=protocol.FRAMING,
             max_message=protocol.MAX_MESSAGE,
@@ -133,14 +178,6 @@ async def operate(path: Path) -> AsyncIterator[Operator]:
             f"no hub at {path}",
             "start one with 'jackfield serve tcp://127.0.0.1:7000', or name it with --control PATH",
         ) from problem
-    operator = Operator(channel)
-    reading = asyncio.create_task(operator.read())
-    try:
-        yield operator
-    finally:
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
-        channel.abort()
 
 
 def _went_away(problem: Exception | None) -> NoHub:

@@ -1,7 +1,8 @@
 """The messages between operators and the hub.
 
-Over the control socket (a Unix stream of u32-framed messages), each message is one JSON object in
-UTF-8. An operator sends requests and may have several under way:
+Over the control socket (a Unix stream of u32-framed messages), and over a listener with `protocol=control`,
+where the first request is a `hello` with a token or an invitation (`security/remote.py`), each message is one
+JSON object in UTF-8. An operator sends requests and may have several under way:
 
     {"id": 1, "op": "clients"}                        `id`: a number of the operator's choice
 
@@ -14,7 +15,7 @@ The hub answers each with any number of events and one end, all carrying that `i
 What cannot be read as a request is answered with an `error` whose `id` is null. Requests:
 
     op         arguments                              events, then ok
-    hello      -                                      ok {version, pid, protocol}
+    hello      token?, name?                          ok {version, pid, protocol, role?, name?, token?}
     status     -                                      ok {pid, version, since, clients, ..., listeners: [...]}
     clients    target?, state?, tag?, protocol?,      event {clients: [view, ...]} (pages), ok {count}
                text?

@@ -50,6 +50,7 @@ class Session:
         self.token = token  # the id of the one it came with; empty on the control socket
         self.sendings: dict[int, tuple[str, Sending]] = {}  # by the id of the first request, with its target
         self.recorders: dict[int, Recorder] = {}  # by the id of the request
+        self.reloading = False
         self.working = 0  # requests being done that a reload waits for
         self._subscriptions: dict[int, Callable[[], None]] = {}
 
@@ -89,11 +90,12 @@ class Session:
             await self.hub.gate.wait()  # a reload under way ends first
             if self.hub.successor:
                 return None  # this operator is told so by `Operators.hand_over`
-            self.working = int(request.op != "reload")
+            self.reloading = request.op == "reload"
+            self.working = int(not self.reloading)
             try:
                 result = await operation(self, request)
             finally:
-                self.working = 0
+                self.working, self.reloading = 0, False
             self._audit(request, "done")
             return None if result is None else protocol.ok(request.id, result)
         except RequestError as problem:

@@ -24,7 +24,7 @@ class Settings:
     the settings were read from, if there is one. `log_directory` is where everything that is said is
     recorded, as much of it as `log_keep` says; None is nowhere. `metrics` is where Prometheus finds the
     figures, `web` where the web console is served from the start. `audit` is the file of who did what; None
-    keeps that in memory alone.
+    keeps that in memory alone. `operators` are the listeners for operators of other machines.
     """
 
     listeners: Sequence[ListenerPlan]
@@ -41,3 +41,4 @@ class Settings:
     metrics: Address | None = None
     web: Address | None = None
     audit: Path | None = None
+    operators: Sequence[ListenerPlan] = ()

@@ -85,12 +85,18 @@ class Security(Part):
     def refusal(self, now: float, member: Member, plan: ListenerPlan) -> str:
         """Why a newcomer is not let in where it came from; empty when it may."""
         host = member.peer.host if member.peer.port is not None else None
+        if reason := self.refusal_at(now, host, plan):
+            return reason
+        if plan.rates.messages or plan.rates.bytes:
+            self._meters[member.id] = Meter(plan.rates, now)
+        return ""
+
+    def refusal_at(self, now: float, host: str | None, plan: ListenerPlan) -> str:
+        """Why somebody at that host may not come to that listener at all; empty when it may."""
         if not plan.access.admits(host):
             return self._refused(OF_THE_NETWORK)
         if plan.rates.connects and not self.addresses.connect(host, plan.rates.connects, now):
             return self._refused(f"more than {plan.rates.connects} connects a second (connect_rate)")
-        if plan.rates.messages or plan.rates.bytes:
-            self._meters[member.id] = Meter(plan.rates, now)
         return ""
 
     def _refused(self, reason: str) -> str:
