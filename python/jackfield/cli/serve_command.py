@@ -118,6 +118,11 @@ def serve(
     and Unix sockets, and they need nothing. message_rate=, byte_rate= and connect_rate= limit what
     a client, or an address, does in a second (such as 100/s, 64M/s, none).
 
+    Over TCP and Unix streams and packets native clients (`jackfield join`, the Jackfield protocol) come
+    beside plain ones: that is protocol=auto. protocol=plain in an address leaves them out, and spares
+    newcomers that say nothing the 0.2 s in which the hub says nothing to them either; protocol=native
+    leaves plain clients out.
+
     What outlives a restart is kept in $XDG_STATE_HOME/jackfield/hub.db (of root: in
     /var/lib/jackfield/hub.db), and with another --control PATH in a file beside it that ends
     with .db; `jackfield status` says where.
@@ -134,6 +139,7 @@ def serve(
       jackfield serve 127.0.0.1:7000 --log-dir /var/log/jackfield --log-keep 30d,10G
       jackfield serve tcp://127.0.0.1:7000 --identify 'id=(\\w+)'
       jackfield serve udp://:7000,identify=host,access=plain 127.0.0.1:7001,conflict=newer
+      jackfield serve 127.0.0.1:7000,protocol=plain unix:///tmp/native.sock,protocol=native
       jackfield serve tcp://127.0.0.1:7000,eol=crlf --max-clients 100 --queue 256K
     """
     from .serve import serve as command
