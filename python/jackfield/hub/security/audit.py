@@ -182,8 +182,11 @@ def tail(path: Path, count: int) -> list[Record]:
     """The last records of a file, oldest first, without what is no record; none where it cannot be read."""
     found: list[Record] = []
     try:
-        with path.open("rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - count * 512))
+        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            found_file = os.fstat(file.fileno())
+            if not stat.S_ISREG(found_file.st_mode):
+                return []
+            file.seek(max(0, found_file.st_size - count * 512))
             lines = file.read().splitlines()
     except OSError:
         return []
