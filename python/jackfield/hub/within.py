@@ -1,7 +1,7 @@
 """An operator within the hub's own process: the same requests and answers, over a pair of channels.
 
-Owns the way in. Whoever comes this way has been let in already and is named `who`; a reload waits for what
-it asks for, as for every other operator.
+Owns the way in. Whoever comes this way has been let in already, with a role, and is named `who`; a reload
+waits for what it asks for, as for every other operator.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from jackfield import Channel
 
 from . import protocol
 from .operator import Operator
+from .security.roles import ADMIN
 from .server import Hub
 from .session import Session
 
@@ -28,13 +29,13 @@ _OPTIONS: Final[dict[str, Any]] = {
 
 
 @asynccontextmanager
-async def channel_within(hub: Hub, who: str) -> AsyncIterator[Channel]:
+async def channel_within(hub: Hub, who: str, *, role: str = ADMIN) -> AsyncIterator[Channel]:
     """A channel that speaks `hub/protocol.py` with the hub, as the control socket does.
 
     At the end of the block, or when it is cancelled, the operator is gone.
     """
     theirs, ours = jackfield.pair(when_full="reject", **_OPTIONS)
-    session = Session(hub, theirs, who)
+    session = Session(hub, theirs, who, role=role)
     hub.within.add(session)
     serving = asyncio.create_task(session.run())
     try:
@@ -49,9 +50,9 @@ async def channel_within(hub: Hub, who: str) -> AsyncIterator[Channel]:
 
 
 @asynccontextmanager
-async def operate_within(hub: Hub, who: str) -> AsyncIterator[Operator]:
+async def operate_within(hub: Hub, who: str, *, role: str = ADMIN) -> AsyncIterator[Operator]:
     """The same as an `Operator`, for whoever asks from Python."""
-    async with channel_within(hub, who) as channel:
+    async with channel_within(hub, who, role=role) as channel:
         operator = Operator(channel)
         reading = asyncio.create_task(operator.read())
         try:

@@ -22,11 +22,11 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .asking import answer
+from .endpoint import Endpoint
 from .guard import HEADERS
 from .live import live
 from .logins import Login, LoginRefused
 from .openapi import document
-from .registry import Endpoint
 from .schemas import Invalid, from_query
 from .site import Refused, Site, operator_name, place
 
@@ -101,7 +101,9 @@ def make_app(site: Site) -> ASGIApp:
                     arguments = await _body(request, LONGEST_BODY)
             except Invalid as problem:
                 raise Refused(400, "bad_request", f"{endpoint.op}: {problem}") from None
-            status, content = await answer(site.door, operator_name(found), endpoint, arguments)
+            status, content = await answer(
+                site.door, operator_name(found), endpoint, arguments, role=found.role
+            )
             return JSONResponse(content, status)
 
         return handle
@@ -124,6 +126,7 @@ def make_app(site: Site) -> ASGIApp:
 def _session(site: Site, login: Login) -> dict[str, Any]:
     return {
         "name": login.name,
+        "operator": operator_name(login),
         "role": login.role,
         "csrf": login.csrf or None,
         "version": site.version,

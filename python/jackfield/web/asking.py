@@ -17,7 +17,8 @@ from ..hub.server import Hub
 from ..hub.text import TextError
 from ..hub.within import channel_within, operate_within
 from . import composing
-from .registry import Endpoint, gathered
+from .endpoint import Endpoint
+from .registry import gathered
 from .schemas import Invalid, check
 
 STATUS: Final = {
@@ -35,10 +36,10 @@ Answer = tuple[int, dict[str, Any]]
 
 
 class Door(Protocol):
-    """The way to the hub, for one who has been let in and is named `who`."""
+    """The way to the hub, for one who has been let in with a role and is named `who`."""
 
-    def operate(self, who: str) -> AbstractAsyncContextManager[Operator]: ...
-    def channel(self, who: str) -> AbstractAsyncContextManager[Channel]: ...
+    def operate(self, who: str, role: str) -> AbstractAsyncContextManager[Operator]: ...
+    def channel(self, who: str, role: str) -> AbstractAsyncContextManager[Channel]: ...
 
 
 class HubDoor:
@@ -47,11 +48,11 @@ class HubDoor:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
 
-    def operate(self, who: str) -> AbstractAsyncContextManager[Operator]:
-        return operate_within(self._hub, who)
+    def operate(self, who: str, role: str) -> AbstractAsyncContextManager[Operator]:
+        return operate_within(self._hub, who, role=role)
 
-    def channel(self, who: str) -> AbstractAsyncContextManager[Channel]:
-        return channel_within(self._hub, who)
+    def channel(self, who: str, role: str) -> AbstractAsyncContextManager[Channel]:
+        return channel_within(self._hub, who, role=role)
 
 
 def error(
@@ -66,7 +67,7 @@ def error(
     return status, {"error": told}
 
 
-async def answer(door: Door, who: str, endpoint: Endpoint, arguments: dict[str, Any]) -> Answer:
+async def answer(door: Door, who: str, endpoint: Endpoint, arguments: dict[str, Any], *, role: str) -> Answer:
     """Do it. Cancelled, it may or may not have been done."""
     try:
         check(arguments, endpoint.takes)
@@ -74,7 +75,7 @@ async def answer(door: Door, who: str, endpoint: Endpoint, arguments: dict[str, 
             return 200, composing.compose(arguments)
         if endpoint.op == "notations":
             return 200, composing.notations()
-        async with asyncio.timeout(LONGEST), door.operate(who) as operator:
+        async with asyncio.timeout(LONGEST), door.operate(who, role) as operator:
             return 200, await _ask(operator, endpoint, arguments)
     except Invalid as problem:
         return error(400, BAD_REQUEST, f"{endpoint.op}: {problem}")

@@ -13,7 +13,8 @@ from ..hub.expecting import hex_pattern, text_pattern
 from ..hub.patterns import Pattern
 from ..hub.protocol import encode_data
 from ..hub.text import parse_hex, unescape
-from .registry import ENDINGS, Endpoint
+from .endpoint import Endpoint
+from .registry import ENDINGS
 from .schemas import data, flag, listing, nullable, record, text, told, whole
 
 LONGEST: Final = 1024 * 1024  # characters of one message

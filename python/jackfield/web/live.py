@@ -15,10 +15,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 import jackfield
 from jackfield import Channel
 
-from ..hub import protocol
-from ..hub.protocol import RequestError
-from .logins import Login
-from .site import Refused, Site, may, operator_name
+from .site import Refused, Site, operator_name
 
 MOST: Final = 64  # of all sessions
 LOGGED_OUT: Final = 4401
@@ -43,8 +40,8 @@ async def live(site: Site, socket: WebSocket) -> None:
     code = GOING
     try:
         async with asyncio.timeout(None if login.ends == float("inf") else login.ends - site.clock()):
-            async with site.door.channel(operator_name(login)) as channel:
-                await _both_ways(site, login, socket, channel)
+            async with site.door.channel(operator_name(login), login.role) as channel:
+                await _both_ways(socket, channel)
     except TimeoutError:
         code = LOGGED_OUT
     except asyncio.CancelledError:
@@ -59,10 +56,10 @@ async def live(site: Site, socket: WebSocket) -> None:
                 await socket.close(code)
 
 
-async def _both_ways(site: Site, login: Login, socket: WebSocket, channel: Channel) -> None:
+async def _both_ways(socket: WebSocket, channel: Channel) -> None:
     """Until either side is gone."""
     ways = [
-        asyncio.create_task(_requests(site, login, socket, channel)),
+        asyncio.create_task(_requests(socket, channel)),
         asyncio.create_task(_replies(socket, channel)),
     ]
     try:
@@ -73,26 +70,11 @@ async def _both_ways(site: Site, login: Login, socket: WebSocket, channel: Chann
         await asyncio.gather(*ways, return_exceptions=True)
 
 
-async def _requests(site: Site, login: Login, socket: WebSocket, channel: Channel) -> None:
+async def _requests(socket: WebSocket, channel: Channel) -> None:
     with contextlib.suppress(WebSocketDisconnect, jackfield.JackfieldError, OSError, KeyError):
         while True:
             message = (await socket.receive_text()).encode("utf-8", "replace")
-            refusal = _refusal(login, message)
-            if refusal is None:
-                await channel.send(message)
-            else:
-                await socket.send_text(refusal.decode())
-
-
-def _refusal(login: Login, message: bytes) -> bytes | None:
-    """What is answered to a request that this role may not ask for; the rest is the hub's to judge."""
-    try:
-        request = protocol.parse_request(message)
-        if not may(login.role, request.op):
-            raise RequestError("forbidden", f"{request.op} is not for the role {login.role!r}")
-    except RequestError as problem:
-        return protocol.error(request.id, problem) if problem.code == "forbidden" else None
-    return None
+            await channel.send(message)
 
 
 async def _replies(socket: WebSocket, channel: Channel) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from .registry import ENDPOINTS, LIVE, Endpoint
+from .endpoint import Endpoint
+from .registry import ENDPOINTS, LIVE
 from .schemas import Schema, flag, listing, nullable, number, record, told
 
 ERROR: Final = record(
@@ -20,6 +21,7 @@ ERROR: Final = record(
 SESSION: Final = record(
     {
         "name": told("Who is logged in."),
+        "operator": told("What the log calls this session."),
         "role": told("`member`, `operator` or `admin`."),
         "csrf": nullable(told("Goes into X-CSRF-Token of every POST; null with a bearer token.")),
         "version": told(),

@@ -121,12 +121,17 @@ class Web(WebDoor):
             names=(socket.gethostname(),),
             clock=self._hub.clock,
             token=self._of_token,
-            log=self._hub.log,
+            log=self._log,
         )
         server = Server(make_app(site), listening, tls=tls)
         await server.start()
         self._server, self._site, self._bound, self._secure = server, site, bound, tls is not None
         self._hub.log("web", url=self.url)
+
+    def _log(self, kind: str, /, **facts: str) -> None:
+        self._hub.log(kind, **facts)
+        who = facts.get("operator") or facts["peer"]
+        self._hub.audit(who, kind, facts.get("name", ""), facts.get("reason", "done"))
 
     def _of_token(self, secret: str) -> Login | None:
         """The login of a token of the hub, as the JSON API takes it."""

@@ -7,12 +7,12 @@ cancelled is not here: it is asked for on the WebSocket `/api/v1/live`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 from ..hub.text import LINE_ENDINGS
+from . import access_endpoints, room_endpoints
+from .endpoint import Endpoint
 from .schemas import (
-    Schema,
     counts,
     data,
     flag,
@@ -33,32 +33,15 @@ LIVE: Final = {
     "record": "a recording, chunk by chunk",
     "record_end": "ends a recording",
     "recorded": "acknowledges a chunk",
+    "room_chat": "takes part in a room",
+    "room_private": "says something to one member",
+    "room_say": "says something in a room",
     "reload": "ends every connection; use `jackfield reload`",
     "send_on": "goes on with a send",
     "talk": "one client's messages",
     "watch": "everything that a console shows",
 }
 """What is asked for on the WebSocket alone, and what it is."""
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One operation: what it takes (an object) and gives; `reads` is GET, anything else POST.
-
-    `gathers` maps what stands in its events to members of the answer: a list goes on with what comes, any
-    other value is added as one more item.
-    """
-
-    op: str
-    about: str
-    takes: Schema
-    gives: Schema
-    reads: bool = False
-    gathers: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def method(self) -> str:
-        return "GET" if self.reads else "POST"
 
 
 _TARGET: Final = text("An id, a name, a pattern such as `dev*`, `tag:NAME`, a comma list of these, or `all`.")
@@ -291,7 +274,9 @@ _ALL: Final = (
     Endpoint("stop", "End the hub.", _NOTHING, _NOTHING),
 )
 
-ENDPOINTS: Final = {endpoint.op: endpoint for endpoint in _ALL}
+ENDPOINTS: Final = {
+    endpoint.op: endpoint for endpoint in (*_ALL, *access_endpoints.ENDPOINTS, *room_endpoints.ENDPOINTS)
+}
 
 
 def undescribed(op: str) -> Endpoint:

@@ -20,9 +20,10 @@ from ..hub.security.roles import OPERATOR, includes
 from ..hub.security.roles import may as may_do
 from . import composing
 from .asking import Door
+from .endpoint import Endpoint
 from .guard import Attempts, is_own_host, is_own_origin
 from .logins import Login, Logins
-from .registry import ENDPOINTS, LIVE, Endpoint, undescribed
+from .registry import ENDPOINTS, LIVE, undescribed
 
 CSRF: Final = "x-csrf-token"
 OWN: Final = frozenset(endpoint.op for endpoint in composing.ENDPOINTS)

@@ -11,13 +11,13 @@ export function dialog({ title, body, actions = [], onclose = () => {} }) {
     "dialog",
     { "aria-labelledby": "dialog-title" },
     h(
-      "header",
+      "div.dialog-head",
       {},
       heading,
       h("button.quiet.square", { type: "button", "aria-label": t("close"), onclick: () => element.close() }, icon("close")),
     ),
     h("div.dialog-body", {}, body),
-    actions.length ? h("footer", {}, actions) : null,
+    actions.length ? h("div.dialog-foot", {}, actions) : null,
   );
   element.addEventListener("close", () => {
     element.remove();

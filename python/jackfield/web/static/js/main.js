@@ -13,7 +13,13 @@ import { applyTheme } from "./prefs.js";
 import { Roster } from "./roster.js";
 
 const PAGES = [
-  { name: "clients", load: () => import("./pages/clients.js"), key: "g c" },
+  { name: "clients", load: () => import("./pages/clients.js"), detail: () => import("./pages/client.js"), key: "g c" },
+  { name: "rooms", load: () => import("./pages/rooms.js"), detail: () => import("./pages/room.js"), key: "g r" },
+  { name: "automation", load: () => import("./pages/automation.js"), key: "g m" },
+  { name: "traffic", load: () => import("./pages/traffic.js"), key: "g t" },
+  { name: "audit", load: () => import("./pages/audit.js"), key: "g a" },
+  { name: "access", load: () => import("./pages/access.js"), key: "g i" },
+  { name: "settings", load: () => import("./pages/settings.js"), key: "g s" },
 ];
 const TOLD = 200; // events of the log that a page begins with
 
@@ -27,6 +33,7 @@ class App {
     this.drawn = false;
     this.seen = [];
     this.looked = "";
+    this.turn = 0;
   }
 
   start() {
@@ -132,7 +139,6 @@ class App {
     this.state.dataset.state = state;
     say(this.state, t(`state.${state}`));
     this.banner.hidden = state === "live" || state === "connecting";
-    document.body.classList.toggle("is-stale", state === "stale");
     if (state === "stale") {
       say(this.banner, t("stale", { time: span(Math.max(1, (Date.now() - since) / 1000)) }));
     } else if (state === "out") {
@@ -150,7 +156,9 @@ class App {
     const [name, ...rest] = decodeURIComponent(location.hash.replace(/^#\/?/, "")).split("/");
     const found = PAGES.find((each) => each.name === name) ?? PAGES[0];
     const part = rest.length && found.detail ? found.detail : found.load;
+    const turn = ++this.turn;
     const module = await part();
+    if (turn !== this.turn) return; // gone on to another page meanwhile
     this.page?.close?.();
     this.roster.open.clear();
     this.seen = [];
@@ -163,6 +171,7 @@ class App {
     }
     this.page.update();
     this.page.shown?.();
+    this.shown = [name, ...rest].join("/"); // the path of the page that is there
     this.lookAgain();
   }
 }
@@ -170,7 +179,8 @@ class App {
 applyTheme();
 await loadLanguage();
 try {
-  new App(await session()).start();
+  globalThis.jackfield = new App(await session()); // for whoever looks into a running page
+  globalThis.jackfield.start();
 } catch (problem) {
   if (problem.code === "not_logged_in") location.replace("/login");
   else document.body.append(h("main.login", {}, mark(), h("p.bad", { role: "alert" }, problem.message)));

@@ -6,6 +6,7 @@ import { count, moment, safe, size, span } from "../format.js";
 import { t } from "../i18n.js";
 import { icon } from "../icons.js";
 import { shortcut } from "../keys.js";
+import { broadcastDialog } from "../sendbox.js";
 import { VirtualList } from "../virtual.js";
 
 const SORTED_EVERY = 500; // milliseconds: thousands of rows are not sorted for each message
@@ -25,6 +26,7 @@ class Clients {
     this.sortedAt = 0;
     this.build();
     this.endings = [
+      shortcut("b", "clients.broadcast", () => broadcastDialog(app, { target: "all" })),
       shortcut("/", "keys.filter", () => this.search.focus()),
     ];
   }
@@ -70,6 +72,12 @@ class Clients {
           {},
           h("div.search", {}, icon("search"), this.search),
           this.order,
+          h(
+            "button",
+            { type: "button", onclick: () => broadcastDialog(this.app, { target: "all" }), title: t("clients.broadcast") },
+            icon("send"),
+            h("span.hide-narrow", {}, t("clients.broadcast")),
+          ),
         ),
       ),
       h("div.list-card", {}, h("div.client-grid.client-heads.wide-only", {}, this.heads), this.list.element, this.empty),
