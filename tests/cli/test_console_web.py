@@ -56,7 +56,7 @@ def test_the_console_survives_a_reload(hub: HubProcess) -> None:
         except (urllib.error.URLError, ConnectionError):
             return None
 
-    status, found, _ = wait_for(successor, "the console of the successor")
+    status, found, _ = wait_for(successor, "the console of the successor", deadline=40.0)
     assert status == 200
     assert found["pid"] != before
     hub.do("stop")

@@ -36,6 +36,7 @@ LIVE: Final = {
     "room_chat": "takes part in a room",
     "room_private": "says something to one member",
     "room_say": "says something in a room",
+    "room_seen": "keeps how far one has read",
     "reload": "ends every connection; use `jackfield reload`",
     "send_on": "goes on with a send",
     "talk": "one client's messages",

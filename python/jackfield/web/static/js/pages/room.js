@@ -170,7 +170,7 @@ class Room {
         h(
           "li",
           {},
-          h("span.dot", { "aria-hidden": "true", "data-state": state === "here" || state === "connected" ? "connected" : state }),
+          h("span.dot", { "aria-hidden": "true", "data-state": state === "here" ? "connected" : "absent" }),
           h("span", {}, safe(name), source === this.own ? ` (${t("client.you")})` : ""),
           h("span.muted.small", {}, t(`kind.${kind}`)),
         ),
