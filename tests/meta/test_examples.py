@@ -252,6 +252,14 @@ def test_hub_in_a_program(start: Start, directory: Path) -> None:
     server.interrupt()
 
 
+def test_native_clients(start: Start) -> None:
+    program = start("native_clients")
+    program.expect(r"^b'ada, you asked: how are you\?'$")
+    program.expect(r"^b'HELLO'$")
+    program.expect(r"^bob connected channel, request$")
+    assert program.process.wait(LIMIT) == 0
+
+
 def test_a_nickname_belongs_to_one(start: Start) -> None:
     server = start("chat_room")
     address = server.address()

@@ -1,0 +1,47 @@
+"""Native clients of a hub: a request to another client, and a stream to it, which is a channel.
+
+    python examples/native_clients.py [ADDRESS]
+
+Without an address it serves a hub of its own. Streams and requests go from client to client through the hub,
+and outlive a lost connection for a minute.
+"""
+
+import asyncio
+import contextlib
+import sys
+
+import jackfield
+from jackfield import hub
+
+
+async def answer(peer, question):
+    return b"%s, you asked: %s" % (peer.name.encode(), question)
+
+
+async def shout(channel):
+    async for message in channel:
+        await channel.send(message.upper())
+
+
+async def talk(address):
+    async with hub.connect(address, name="ada") as ada, hub.connect(address, name="bob") as bob:
+        async with bob.answering(answer), bob.serving(shout):
+            print(await ada.request("bob", b"how are you?", timeout=5.0))
+            async with await ada.open("bob") as channel:
+                print(await channel.request(b"hello", timeout=5.0))
+        for each in await ada.clients():
+            print(each.name, each.state, ", ".join(each.services))
+
+
+async def main():
+    async with contextlib.AsyncExitStack() as stack:
+        if sys.argv[1:]:
+            address = sys.argv[1]
+        else:
+            served = await stack.enter_async_context(hub.serve("tcp://127.0.0.1:0?protocol=native"))
+            address = served.listeners[0][0].address
+        await asyncio.wait_for(talk(address), 20.0)
+
+
+if __name__ == "__main__":
+    jackfield.run(main)
