@@ -12,18 +12,19 @@ import sys
 
 import jackfield
 from jackfield import hub
+from jackfield.native import Peer, StreamChannel
 
 
-async def answer(peer, question):
+async def answer(peer: Peer, question: bytes) -> bytes:
     return b"%s, you asked: %s" % (peer.name.encode(), question)
 
 
-async def shout(channel):
+async def shout(channel: StreamChannel) -> None:
     async for message in channel:
         await channel.send(message.upper())
 
 
-async def talk(address):
+async def talk(address: str | jackfield.Address) -> None:
     async with hub.connect(address, name="ada") as ada, hub.connect(address, name="bob") as bob:
         async with bob.answering(answer), bob.serving(shout):
             print(await ada.request("bob", b"how are you?", timeout=5.0))
@@ -33,8 +34,9 @@ async def talk(address):
             print(each.name, each.state, ", ".join(each.services))
 
 
-async def main():
+async def main() -> None:
     async with contextlib.AsyncExitStack() as stack:
+        address: str | jackfield.Address
         if sys.argv[1:]:
             address = sys.argv[1]
         else:

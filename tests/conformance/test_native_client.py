@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from native_hub import running_hub
-from support import Runner
+from support import Runner, eventually
 
 import jackfield
 from jackfield.hub import connect
@@ -140,5 +140,22 @@ def test_who_is_there(run: Runner, directory: Path) -> None:
                 pass
             assert change.person.name == "carol"
             await changes.aclose()
+
+    run(main)
+
+
+def test_a_plain_client_is_a_channel(run: Runner, directory: Path) -> None:
+    async def main() -> None:
+        addresses = ["tcp://127.0.0.1:0?protocol=native", "tcp://127.0.0.1:0"]
+        async with running_hub(directory, *addresses) as hub:
+            where, plain = (listener.address for listener, _ in hub.listeners[:2])
+            async with connect(where, name="alice") as alice, jackfield.connect(plain) as device:
+                await eventually(lambda: len(hub) == 2)
+                other = next(each for each in await alice.clients() if not each.native)
+                async with await alice.open(other.id) as channel:
+                    await channel.send(b"status?\n")
+                    assert await device.receive_until(b"\n", timeout=10.0) == b"status?"
+                    await device.send(b"all well\n")
+                    assert await channel.receive(timeout=10.0) == b"all well\n"
 
     run(main)

@@ -6,12 +6,14 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from native_hub import running_hub
 from pure_hub import PureHub, pure_hub
 from support import Runner, eventually
 
 import jackfield
 from jackfield.hub import connect
-from jackfield.native import Client, HubRefused, PeerRefused, RequestRefused, SessionLost
+from jackfield.native import Client, HubRefused, PeerRefused, RequestRefused, SessionLost, StreamChannel
+from jackfield.testing import FaultyProxy
 
 QUICK = "1ms..10ms"
 
@@ -195,3 +197,33 @@ def test_a_cancelled_connect_leaves_nothing(run: Runner) -> None:
                     await connecting
 
     run(main)
+
+
+def test_a_real_hub_keeps_sessions_over_broken_connections(run: Runner, directory: Path) -> None:
+    """Two clients, one stream, a proxy that breaks every connection of one of them again and again."""
+
+    async def main() -> None:
+        async with (
+            running_hub(directory, "tcp://127.0.0.1:0?protocol=native") as hub,
+            FaultyProxy(hub.listeners[0][0].address) as proxy,
+            connect(hub.listeners[0][0].address, name="bob") as bob,
+            connect(proxy.address, name="alice", reconnect=QUICK) as alice,
+        ):
+
+            async def echo(channel: StreamChannel) -> None:
+                async for message in channel:
+                    await channel.send(message)
+
+            async with bob.serving(echo), await alice.open("bob") as channel:
+                for turn in range(8):
+                    sent = [b"%d-%d " % (turn, number) * (number * 30) for number in range(40)]
+                    sending = asyncio.create_task(channel.send_many(sent))
+                    received = [await channel.receive(timeout=15.0)]
+                    proxy.reset()
+                    while len(received) < len(sent):
+                        received.append(await channel.receive(timeout=15.0))
+                    assert received == sent
+                    await sending
+                await eventually(lambda: getattr(alice.state, "connection", 0) > 4)
+
+    run(main, limit=50.0)

@@ -7,7 +7,7 @@
 An application: it uses only the public `jackfield` library; the protocol itself is `jackfield.portable`.
 
     client      `connect` and `Client`: one session with a hub, and who asked it for what
-    link        the connections below it: one after the other, with messages both ways
+    session     the connections below it, one after the other, and the protocol over them
     channel     a stream as a channel
     streams     which streams there are, and who takes those that others open
     requests    questions with numbers over one stream for each peer
@@ -25,6 +25,7 @@ from typing import Any
 __all__ = [
     "Client",
     "HubRefused",
+    "Peer",
     "PeerRefused",
     "RequestRefused",
     "Room",
@@ -37,6 +38,7 @@ __all__ = [
 _HOMES = {
     "Client": "client",
     "HubRefused": "errors",
+    "Peer": "channel",
     "PeerRefused": "errors",
     "RequestRefused": "errors",
     "Room": "room",

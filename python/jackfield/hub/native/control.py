@@ -33,7 +33,14 @@ Control = Callable[["NativeSession", ControlRequest], Awaitable[dict[str, Any] |
 Note = Callable[["NativeSession", dict[str, Any]], None]
 
 CONTROLS: Final[dict[str, Control]] = {**messages.CONTROLS, **presence.CONTROLS, **rooms.CONTROLS}
-NOTES: Final[dict[str, Note]] = {**messages.NOTES}
+
+
+def _bye(session: NativeSession, _body: dict[str, Any]) -> None:
+    """The client leaves in order: its session ends with its connection."""
+    session.is_leaving = True
+
+
+NOTES: Final[dict[str, Note]] = {**messages.NOTES, "bye": _bye}
 
 MOST_PENDING: Final = 64  # requests of one client that are being done
 BURST: Final = 1000  # requests and notes of one client at once, and

@@ -183,7 +183,7 @@ class Native(Part):
         self.presence.watch(session, on=False)
         self._unlist(session)
         self.mail.restart(session.identity)
-        session.held = None if for_good else self.switch.hold(member.id)
+        session.held = None if for_good or session.is_leaving else self.switch.hold(member.id)
         session.state = HELD
         if session.held is None:
             self._finish(session, reason)

@@ -34,7 +34,8 @@ class NativeSession:
 
     __slots__ = (
         "__weakref__", "_asked_at", "_left_to_ask", "_streams", "agent", "client_id",
-        "digest", "extra", "held", "id", "identity", "instance", "member_id", "native", "over", "pending",
+        "digest", "extra", "held", "id", "identity", "instance", "is_leaving", "member_id", "native", "over",
+        "pending",
         "protocol", "role", "services", "since", "state", "token_id", "until", "watching",
     )  # fmt: skip
 
@@ -60,6 +61,7 @@ class NativeSession:
         self.until = 0.0  # while it is held: when it ends
         self.held: Any = None  # what the engine keeps while it is held
         self.watching = False
+        self.is_leaving = False  # it said that it will not come back
         self.pending = 0  # requests that are being done
         self.over = 0  # messages beyond the rate
         self.extra: dict[str, Any] | None = None  # what other parts keep with a session, under their names
