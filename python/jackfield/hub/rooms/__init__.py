@@ -4,7 +4,7 @@ room        one room: members, topic, sequences, who may; pure
 lines       how a program without a protocol chats, and what it is shown; pure
 outlet      what rooms ask of each kind of member
 plain       members without a protocol
-native_members  native clients as members; `fan` what they all are told, `controls` what they ask for
+native_members  native clients as members; `controls` what they ask for
 storage     where the rooms of a hub are kept
 writer      what is said in durable rooms on its way to the store
 store       what stores promise: messages, cursors, letters for the absent; `store_battery` checks it

@@ -19,11 +19,12 @@ from jackfield.portable import CREDIT as CREDIT_FRAME
 from jackfield.portable import DATA, FRAME_COST, Frame, to_json
 
 from ..native.part import Follower
-from .fan import fan_of
 from .room import CREDIT, FORBIDDEN, VIEWS, Heard, News, Room, RoomError, Seat
 from .rows import said_as
 
 if TYPE_CHECKING:
+    from jackfield import Fan
+
     from ..native import Native
     from ..native.session import NativeSession
     from .rooms import Rooms
@@ -58,7 +59,7 @@ class NativeMembers(Follower):
         self._native = native
         self._places: dict[str, dict[int, Place]] = {}  # room -> source -> place
         self._streams: dict[str, int] = {}
-        self._fans: dict[str, Any] = {}
+        self._fans: dict[str, Fan] = {}
         self._untold: dict[Place, int] = {}  # who fell behind and does not know yet, and from where on
         self._telling: asyncio.TimerHandle | None = None
         native.follow(self)
@@ -100,7 +101,7 @@ class NativeMembers(Follower):
         if stream is None:
             stream = self._streams[room.name] = self._native.new_shared_stream()
             self._native.shared[stream] = lambda session, frame: self._frame(room, session, frame)
-            self._fans[room.name] = fan_of(self._native, stream)
+            self._fans[room.name] = self._native.switch.fan(stream)
         return stream
 
     def entered(self, room: Room, seat: Seat) -> None:
@@ -127,7 +128,7 @@ class NativeMembers(Follower):
         if not inside:
             del self._places[room.name]
             self._native.shared.pop(self._streams.pop(room.name), None)
-            del self._fans[room.name]
+            self._fans.pop(room.name).close()
 
     def _session(self, seat: Seat) -> NativeSession | None:
         return self._native.session_of(seat.client)

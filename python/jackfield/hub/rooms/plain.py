@@ -27,7 +27,7 @@ from .store import StoreError
 if TYPE_CHECKING:
     from .rooms import Rooms
 
-SILENCE: Final = 1.0  # seconds after which one that could be a native client is a plain one
+SILENCE: Final = 0.25  # seconds after which one that could be a native client is a plain one
 DATAGRAM: Final = 1200  # bytes that one datagram to a talker has at most, a longer line aside
 FOUND: Final = 10  # messages that a search shows
 WHO: Final = "rooms"  # as logs and recordings name who sent something
@@ -131,6 +131,9 @@ class Plain:
         if talker.greeted or talker.id not in self._talkers:
             return
         if native is not None and native.takes(talker.member.id):
+            if native.greeting.is_silent(talker.member.id):
+                loop = asyncio.get_running_loop()
+                talker.waiting = loop.call_later(SILENCE, self._greet, talker)
             return  # its session is about to begin
         talker.greeted = True
         try:
@@ -414,7 +417,8 @@ class Plain:
     def _queue(self, talkers: Sequence[Talker], data: bytes) -> None:
         members = [talker.member for talker in talkers]
         try:
-            self._hub.group.broadcast_nowait(data, to=members)
+            if len(talkers) > 1 or not self._send_one(talkers[0], data):
+                self._hub.group.broadcast_nowait(data, to=members)
         except jackfield.FramingError as problem:  # the framing of a listener cannot carry it
             self._hub.log("room_not_carried", room=talkers[0].plan.room, reason=str(problem))
             return
@@ -422,6 +426,20 @@ class Plain:
             for talker in talkers:
                 if talker.id in self._talkers:
                     self._hub.told(talker.member, data, WHO)
+
+    @staticmethod
+    def _send_one(talker: Talker, data: bytes) -> bool:
+        """Send to one talker; False where it has no room, which a broadcast counts.
+
+        Broadcasts leave out who may still turn out to be a native client; what is sent to one decides that.
+        """
+        try:
+            talker.member.send_nowait(data)
+        except jackfield.QueueFull:
+            return False
+        except (jackfield.ChannelClosed, jackfield.ChannelLost):
+            return True
+        return True
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
