@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from programs import HubProcess, StartHub, need, wait_for
 
+from jackfield import portable
 from jackfield.hub.metrics import Metric, text
 
 pytestmark = pytest.mark.timeout(120)
@@ -151,13 +152,17 @@ def test_status_says_how_the_hub_is(start_hub: StartHub) -> None:
 
 def test_a_backup_restores_what_lasts(start_hub: StartHub, directory: Path) -> None:
     config = directory / "jackfield.toml"
-    config.write_text('listen = ["tcp://127.0.0.1:0"]\n')
+    config.write_text('listen = ["tcp://127.0.0.1:0?protocol=native"]\n')
     state, archive = directory / "state.db", directory / "hub.tar.gz"
     hub = start_hub("--config", str(config), "--state", str(state))
     hub.do("snippet", "add", "greet", "hello there")
+    with portable.connect(f"tcp://127.0.0.1:{hub.port()}", name="ana", timeout=10.0) as client:
+        client.join("ops", create=True, durable=True, timeout=10.0).publish(b"kept")
+        wait_for(lambda: client.control("rooms")["rooms"][0]["last"] == 1)
     made = json.loads(hub.do("backup", str(archive), "--json"))
     assert made["of_a_running_hub"] is True
     assert made["state"] == str(state)
+    assert made["rooms"] == str(directory / "state-rooms.db")
     assert stat.S_IMODE(archive.stat().st_mode) == 0o600
     again = hub.run("backup", str(archive))
     assert again.returncode == 1
@@ -173,12 +178,19 @@ def test_a_backup_restores_what_lasts(start_hub: StartHub, directory: Path) -> N
         for old in directory.glob("state.db*"):
             old.unlink()
         state.write_bytes(database.read())
+        rooms = opened.extractfile("hub-rooms.db")
+        assert rooms is not None
+        for old in directory.glob("state-rooms.db*"):
+            old.unlink()
+        Path(made["rooms"]).write_bytes(rooms.read())
         settings = opened.extractfile("jackfield.toml")
         assert settings is not None
         assert settings.read() == config.read_bytes()
-    assert names == ["hub.db", "jackfield.toml", "backup.json"]
+    assert names == ["hub.db", "hub-rooms.db", "jackfield.toml", "backup.json"]
     later = start_hub("--config", str(config), "--state", str(state))
     assert b"hello there" in later.do("snippet", "ls")
+    with portable.connect(f"tcp://127.0.0.1:{later.port()}", name="bo", timeout=10.0) as client:
+        assert [line.data for line in client.join("ops", timeout=10.0).history()] == [b"kept"]
     # Without a hub the files are taken as they are.
     assert later.terminate() == 0
     quiet = later.run("backup", str(directory / "quiet.tar.gz"))

@@ -31,6 +31,7 @@ from .store import (
     Found,
     Letter,
     Message,
+    NoSuchRoom,
     Page,
     Posted,
     Publication,
@@ -129,8 +130,16 @@ class SqliteStore(Store):
 
     async def remove_room(self, name: str) -> None:
         check_name(name)
-        while not await self._ask("remove_room", name):
-            pass
+        is_gone = is_begun = False
+        while not is_gone:
+            call = self._begin("remove_room", (name,), 200)
+            try:
+                is_gone = await call.done
+            except NoSuchRoom:
+                if not (is_begun or call.is_repeated):
+                    raise
+                is_gone = True  # by the process that ended before it could say so
+            is_begun = True
         self._told.pop(name, None)
 
     # ---------------------------------------------------------------------------------------- messages
