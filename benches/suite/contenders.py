@@ -183,6 +183,7 @@ PYZMQ_BOTH = replace(PYZMQ, name="pyzmq-both", label="pyzmq at both ends", own_s
 
 # Messages for a disk, beside a loop that is busy all the time.
 JACKFIELD_STORE = Contender("jackfield", "jackfield's store", _python("stores.py"))
+DURABLE_LOAD = Contender("jackfield-hub", "jackfield serve (hub)", _python("durable_room.py"))
 THREAD_STATEMENT, THREAD_ROWS = (
     Contender(f"thread-{how}", f"sqlite3 in a thread, {words}", _python("stores.py", "--thread", how))
     for how, words in (("statement", "grouped"), ("rows", "rows"))

@@ -14,6 +14,9 @@ from suite.scenarios import (
     datagrams,
     datagrams_in,
     datagrams_out,
+    durable_room,
+    durable_room_group,
+    durable_room_p99,
     memory,
     receive,
     receive_bytes,
@@ -311,3 +314,18 @@ def _store(base: Setting) -> Iterable[Measurement]:
     )
     yield Measurement("store-loop", f"{title}: callbacks of the loop", "per s", 1, stored_loop, at, ways)
     yield Measurement("store-group", f"{title}: on disk together", "messages", 1, stored_group, at, ways)
+    hub, title = (who.DURABLE_LOAD,), "Durable room of a hub, 64 B, 4 native members publish and hear"
+    yield Measurement("durable-room", f"{title}: acknowledged", "k/s", 1e3, durable_room, at, hub)
+    yield Measurement(
+        "durable-room-p99",
+        f"{title}: 99 % acknowledged within",
+        "ms",
+        1e-3,
+        durable_room_p99,
+        at,
+        hub,
+        lower_is_better=True,
+    )
+    yield Measurement(
+        "durable-room-group", f"{title}: acknowledged together", "messages", 1, durable_room_group, at, hub
+    )

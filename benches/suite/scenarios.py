@@ -6,10 +6,11 @@ measurement. The server (or for a round trip both ends) is the contender, the lo
 
 import os
 import re
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,8 +65,9 @@ def listening_port(program: Program) -> int:
     while time.monotonic() < deadline and program.process.poll() is None:
         inodes = set()
         for descriptor in Path(f"/proc/{program.pid}/fd").iterdir():
-            found = re.fullmatch(r"socket:\[(\d+)\]", os.readlink(descriptor))
-            inodes.add(found[1] if found else "")
+            with suppress(FileNotFoundError):  # closed meanwhile
+                found = re.fullmatch(r"socket:\[(\d+)\]", os.readlink(descriptor))
+                inodes.add(found[1] if found else "")
         for line in Path(f"/proc/{program.pid}/net/tcp").read_text().splitlines()[1:]:
             fields = line.split()
             if fields[3] == "0A" and fields[9] in inodes:  # LISTEN
@@ -200,6 +202,30 @@ def _stored(contender: Contender, at: Setting) -> dict[str, float]:
         words = contender.command("store", f"{directory}/rooms.db", at.size, at.seconds)
         program = run.start(words, at.server_core, at.load_core)
         return program.result(at.seconds + STORE_SLACK, against=program)
+
+
+def durable_room(contender: Contender, at: Setting) -> float:
+    """Messages per second that a hub acknowledged to the native members of a durable room."""
+    return _rate(_durable_room(contender, at))
+
+
+def durable_room_p99(contender: Contender, at: Setting) -> float:
+    """Seconds in which 99 % of them were acknowledged."""
+    return _durable_room(contender, at)["p99"]
+
+
+def durable_room_group(contender: Contender, at: Setting) -> float:
+    """Messages that were acknowledged together, on average."""
+    return _durable_room(contender, at)["group"]
+
+
+def _durable_room(contender: Contender, at: Setting) -> dict[str, float]:
+    with tempfile.TemporaryDirectory(prefix="jfbench-") as directory, Run() as run:
+        hub = [str(Path(sys.executable).parent / "jackfield"), "serve", "tcp://127.0.0.1:0?protocol=native"]
+        hub += ["--control", f"{directory}/control", "--state", f"{directory}/hub.db"]
+        server = run.start(hub, at.server_core, at.load_core)  # the process that writes is on the other core
+        words = contender.command("load", f"tcp://127.0.0.1:{listening_port(server)}", at.size, at.seconds)
+        return run.measure(server, words, at.load_core, at.seconds + STORE_SLACK)
 
 
 def memory(contender: Contender, at: Setting) -> float:

@@ -66,6 +66,7 @@ TARGETS = (
     _bar("udp", "jackfield", 30.0, "datagram-protocol"),
     _aim("udp", "jackfield", 0.8, "c-raw"),
     _bar("store", "jackfield", 50.0, None),
+    _bar("durable-room", "jackfield-hub", 50.0, None),
 )
 
 
