@@ -42,7 +42,7 @@ class Publisher:
         joined = self._answer("ok")
         self._stream: int = joined["stream"]
         self._credit: int = joined["credit"]
-        self.sent = self.acknowledged = 0
+        self.sent = self.acknowledged = int(joined["published"])
         self.groups = 0
         self.heard = 0
         self._times: list[tuple[int, float]] = []  # the last number of each batch, when it was sent
