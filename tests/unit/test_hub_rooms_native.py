@@ -317,3 +317,28 @@ def test_a_deleted_room_is_gone_for_everyone(run_here: Runner, directory: Path) 
             await alice.peer.close()
 
     run_here(main)
+
+
+def test_a_fault_with_one_member_stops_no_room(
+    run_here: Runner, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        async with running_hub(directory) as hub:
+            alice, bob = await member(hub, "alice"), await member(hub, "bob")
+            outlet = rooms_of(hub).native
+            stored = outlet.stored
+
+            def fails_for_alice(*facts: Any) -> None:
+                if facts[1].name == "alice":
+                    raise ConnectionResetError("as a connection that broke just now")
+                stored(*facts)
+
+            monkeypatch.setattr(outlet, "stored", fails_for_alice)
+            alice.publish(1, b"one")
+            assert (await bob.heard())[3] == b"one"
+            bob.publish(1, b"two")
+            assert await bob.stored() == (1, 2)
+            await alice.peer.close()
+            await bob.peer.close()
+
+    run_here(main)

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import difflib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from ..client import Client
@@ -347,7 +347,7 @@ class Rooms(Part):
         for (room_name, _), (seat, number, sequence, size) in newest.items():
             room = self.rooms.get(room_name)
             if room is not None and room.seats.get(seat.source) is seat:
-                self.outlets[seat.kind].stored(room, seat, number, sequence, size)
+                self._safely(self.outlets[seat.kind].stored, room, seat, number, sequence, size)
         for room_name, heard in fresh.items():
             room = self.rooms.get(room_name)
             if room is not None:
@@ -374,7 +374,14 @@ class Rooms(Part):
     def _pass_on(self, room: Room, heard: Sequence[Heard]) -> None:
         room.remember(each.message for each in heard)
         for outlet in self._outlets_of(room):
-            outlet.heard(room, heard)
+            self._safely(outlet.heard, room, heard)
+
+    def _safely(self, tell: Callable[..., None], *facts: Any) -> None:
+        """A fault of ours with one member keeps nothing from being stored, nor from the others."""
+        try:
+            tell(*facts)
+        except Exception as problem:
+            self.hub.log("fault", event="room", error=f"{type(problem).__name__}: {problem}")
 
     def _outlets_of(self, room: Room) -> list[Outlet]:
         return [self.outlets[kind] for kind in self._members.get(room.name, ())]
