@@ -151,7 +151,7 @@ def test_json_lines(start_hub: StartHub) -> None:
         (["tcp://127.0.0.1:0", "--queue", "5"], 2, b"64K"),
         (["tcp://127.0.0.1:0", "--queue", "0B"], 2, b"--queue 0B: at least one byte"),
         (["tcp://127.0.0.1:0", "--eol", "dos"], 2, b"known are"),
-        (["pair:"], 2, b"it can on tcp, udp"),
+        (["pair:"], 2, b"it can on tcp, tls"),
         (["tcp://127.0.0.1:7", "tcp://127.0.0.1:7"], 2, b"given twice"),
         (["tcp://203.0.113.7:0,access=plain"], 1, b"203.0.113.7"),
         (["unix:///nowhere/at/all.sock"], 1, b"/nowhere/at/all.sock"),

@@ -72,7 +72,7 @@ def test_the_address_wins_over_the_limits() -> None:
 def test_what_the_hub_cannot_serve() -> None:
     with pytest.raises(PlanError, match="cannot listen on serial") as caught:
         plan("serial:///dev/ttyUSB0")
-    assert caught.value.hint == "it can on tcp, udp, unix, unix+dgram, unix+seqpacket and fd"
+    assert caught.value.hint == "it can on tcp, tls, udp, unix, unix+dgram, unix+seqpacket and fd"
     twice = [Address.parse("tcp://127.0.0.1:7000"), Address.parse("tcp://127.0.0.1:7000?framing=line")]
     with pytest.raises(PlanError, match="given twice"):
         plan_listeners(twice)

@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from ..hub.operators import Operators
 from ..hub.plan import AccessUndecided, Limits, PlanError, banner, plan_listeners
 from ..hub.protocol import RequestError
 from ..hub.reload import LOG_PATIENCE, Reloader
+from ..hub.security.certificate import Files, prepare, with_certificate
 from ..hub.server import Hub, Settings
 from ..hub.settings import KEEP
 from ..hub.state import choose_path as choose_state
@@ -63,6 +65,9 @@ def serve(
     handed = inherited_socket(os.environ)
     with told(handed):
         settings = settings_of(addresses, **options)
+        every = [*settings.listeners, *settings.operators]
+        files = None if settings.state is None else Files.beside(settings.state)
+        settings = replace(settings, pin=prepare(every, files))
     live = not plain and not as_json and log_format is None and has_terminal(os.environ)
     successor = jackfield.run(lambda: _main(settings, handed, live=live, form=form))
     if successor and not os.environ.get("NOTIFY_SOCKET"):
@@ -108,11 +113,15 @@ def settings_of(
     except AccessUndecided as problem:
         problem.hint = _line_to_copy(problem, sys.argv[1:], parsed)
         raise
+    control_path = choose_path(control, os.environ, os.getuid())
+    state_path = choose_state(state, control_path, os.environ, os.getuid())
+    try:
+        plans = with_certificate(plans, None if state_path is None else Files.beside(state_path))
+    except ValueError as problem:
+        raise PlanError(str(problem)) from None
     for plan in plans:
         # What the listener will be opened with is looked at as `listen` does.
         jackfield.Options.from_address(plan.address).merge(**plan.options(limits))
-    control_path = choose_path(control, os.environ, os.getuid())
-    state_path = choose_state(state, control_path, os.environ, os.getuid())
     return Settings(
         [plan for plan in plans if not plan.control],
         control_path,

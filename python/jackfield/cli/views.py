@@ -198,6 +198,8 @@ def _health_lines(status: dict[str, Any]) -> list[str]:
 def _security_lines(security: dict[str, Any]) -> list[str]:
     """Who was not let in, and where it is written down."""
     lines = []
+    if security.get("fingerprint"):
+        lines.append(f"certificate: pin={security['fingerprint']}")
     if security.get("refused"):
         refused = ", ".join(f"{count} {safe_text(reason)}" for reason, count in security["refused"].items())
         lines.append(f"refused at the gate: {refused}")

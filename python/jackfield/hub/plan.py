@@ -25,10 +25,10 @@ MAX_CLIENTS: Final = 50_000
 MAX_QUEUE: Final = 1024 * 1024
 MAX_MESSAGE: Final = 1024 * 1024
 MAX_OPERATORS: Final = 64
-NATIVE_SCHEMES: Final = ("tcp", "unix", "unix+seqpacket")
-SCHEMES: Final = ("tcp", "udp", "unix", "unix+dgram", "unix+seqpacket", "fd")
+NATIVE_SCHEMES: Final = ("tcp", "tls", "unix", "unix+seqpacket")
+SCHEMES: Final = ("tcp", "tls", "udp", "unix", "unix+dgram", "unix+seqpacket", "fd")
 DATAGRAMS: Final = ("udp", "unix+dgram")
-_STREAMS_OF_BYTES: Final = ("tcp", "unix", "serial")
+_STREAMS_OF_BYTES: Final = ("tcp", "tls", "unix", "serial")
 CONTROL: Final = "control"
 _OWN: Final = ("access", "allow", "protocol", "message_rate", "byte_rate", "connect_rate")
 
@@ -262,6 +262,8 @@ def how_to_join(bound: Address, framing: str, ending: str, program: str = "jackf
     match bound.scheme:
         case "tcp":
             return shlex.join(["nc", *crlf, *_host_port(bound)])
+        case "tls":
+            return shlex.join(["openssl", "s_client", "-quiet", "-connect", _reachable(bound).endpoint])
         case "udp":
             return shlex.join(["nc", "-u", *crlf, *_host_port(bound)])
         case "unix" if bound.is_abstract:

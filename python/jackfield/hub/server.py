@@ -49,7 +49,7 @@ LOGGED_AT_MOST = 2000  # of joins, and of leaves, in LOGGED_EVERY seconds; a flo
 LOGGED_EVERY = 60.0
 REFUSALS_EVERY = 1.0  # seconds between two looks at how many the engine turned away
 KICK_PATIENCE = 10.0  # seconds that what is queued for a kicked client may take
-STREAMS = ("tcp", "unix", "unix+seqpacket")
+STREAMS = ("tcp", "tls", "unix", "unix+seqpacket")
 
 
 class Hub:

@@ -25,6 +25,7 @@ class Settings:
     recorded, as much of it as `log_keep` says; None is nowhere. `metrics` is where Prometheus finds the
     figures, `web` where the web console is served from the start. `audit` is the file of who did what; None
     keeps that in memory alone. `operators` are the listeners for operators of other machines.
+    `pin` is the fingerprint of the hub's own certificate, if it has one.
     """
 
     listeners: Sequence[ListenerPlan]
@@ -42,3 +43,4 @@ class Settings:
     web: Address | None = None
     audit: Path | None = None
     operators: Sequence[ListenerPlan] = ()
+    pin: str = ""

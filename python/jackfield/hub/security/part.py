@@ -44,7 +44,7 @@ class Security(Part):
         self.gate = Gate(self.tokens, self.addresses)
         self.when_revoked: list[Callable[[str], None]] = []
         """Called with the id of a token that was revoked: whoever came with it is to go."""
-        self.pin = ""
+        self.pin = hub.settings.pin
         """What clients are to know the hub's certificate by; empty while it has none of its own."""
         self.counts: dict[str, int] = {}
         """What was refused, by reason, since the hub began."""
@@ -191,6 +191,7 @@ class Security(Part):
         """What `status` shows."""
         return {
             "tokens": len(self.tokens),
+            "fingerprint": self.pin,
             "refused": dict(self.counts),
             "audit": None if self.audit_log.path is None else str(self.audit_log.path),
             "audit_problem": self.audit_log.problem,
