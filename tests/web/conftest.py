@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import Future
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 import support
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
-from scripted import NOW, Scripted
-
-import jackfield
-from jackfield.web.app import make_app
-from jackfield.web.logins import Logins
-from jackfield.web.server import Server, listen
-from jackfield.web.site import Site
+from scripted import NOW
+from stage import Background, Open, Stage
 
 FLAGS = [
     "--no-sandbox",
@@ -30,60 +21,6 @@ FLAGS = [
     "--font-render-hinting=none",
     "--hide-scrollbars",
 ]
-
-
-class Background:
-    """An event loop in a thread of its own, for what the browser talks to."""
-
-    def __init__(self) -> None:
-        self.loop: asyncio.AbstractEventLoop | None = None
-        self._ended: asyncio.Event | None = None
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: jackfield.run(self._main), daemon=True)
-        self._thread.start()
-        self._ready.wait(10)
-
-    async def _main(self) -> None:
-        self.loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
-        self._ready.set()
-        await self._ended.wait()
-
-    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        assert self.loop is not None
-        future: Future[Any] = asyncio.run_coroutine_threadsafe(work, self.loop)
-        return future.result(30)
-
-    def end(self) -> None:
-        assert self.loop is not None
-        assert self._ended is not None
-        self.loop.call_soon_threadsafe(self._ended.set)
-        self._thread.join(30)
-
-
-class Stage:
-    """A console that is served, with a scripted hub behind it."""
-
-    def __init__(self, background: Background) -> None:
-        self.background = background
-        self.door = Scripted()
-        self.logins = Logins()
-        self.run = background.run
-        self.run(self._open())
-
-    async def _open(self) -> None:
-        listening = listen("127.0.0.1", 0)
-        port = listening.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
-        self.site = Site(self.door, self.logins, port, secure=False, version="1.0.0")
-        self._server = Server(make_app(self.site), listening)
-        await self._server.start()
-
-    def link(self) -> str:
-        code = self.logins.link(self.site.clock(), name="pid:4242", role="admin")
-        return f"{self.url}/login#{code}"
-
-    def close(self) -> None:
-        self.run(self._server.stop())
 
 
 @pytest.fixture(scope="session")
@@ -107,9 +44,6 @@ def stage(background: Background) -> Iterator[Stage]:
     made = Stage(background)
     yield made
     made.close()
-
-
-Open = Callable[..., Page]
 
 
 @pytest.fixture

@@ -95,7 +95,7 @@ def test_every_operation_answers_as_it_is_described(run_here: Runner, directory:
             assert set(ENDPOINTS) - {op for op, _ in asked} == left_out
             assert await second.receive(5) == b"hello"
 
-    run_here(main)
+    run_here(main, limit=50.0)  # it is a lot that is asked for
 
 
 def test_claim_and_forget_answer_as_they_are_described(run_here: Runner, directory: Path) -> None:

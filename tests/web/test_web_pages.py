@@ -15,9 +15,9 @@ from pathlib import Path
 import axe_core_python
 import pytest
 import support
-from conftest import Open
 from PIL import Image, ImageChops
 from playwright.sync_api import Page
+from stage import Open
 
 FONTS = (
     "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",

@@ -6,9 +6,9 @@ import json
 import re
 from pathlib import Path
 
-from conftest import Open, Stage
 from playwright.sync_api import Page, expect
 from scripted import HOSTILE, many
+from stage import Open, Stage
 
 from jackfield.hub.protocol import decode_data
 
