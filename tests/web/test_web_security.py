@@ -271,6 +271,20 @@ def test_who_says_nothing_is_hung_up_on(run_here: Runner, monkeypatch: pytest.Mo
     run_here(main)
 
 
+def test_a_websocket_is_not_hung_up_on(run_here: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "FIRST_REQUEST", 0.2)
+
+    async def main() -> None:
+        async with console() as made, made.live() as live:
+            reader, writer = await asyncio.open_connection("127.0.0.1", int(made.url.rpartition(":")[2]))
+            with contextlib.suppress(ConnectionResetError):  # a later one that says nothing is given up
+                await asyncio.wait_for(reader.read(), 10)
+            writer.close()
+            assert (await reply(live, {"id": 1, "op": "hello"}))["ok"]["protocol"] == 1
+
+    run_here(main)
+
+
 @pytest.mark.parametrize(
     "garbage", [b"\x16\x03\x01\x02\x00\x01\x00", b"\0" * 4096, b"GET / HTTP/9.9\r\n\r\n", b"A" * 100_000]
 )

@@ -34,7 +34,10 @@ class _Impatient(H11Protocol):
         super().connection_lost(exc)
 
     def _give_up(self) -> None:
-        if self.cycle is None and self.transport is not None:
+        asked = (
+            self.cycle is not None or self.transport.get_protocol() is not self
+        )  # it is a WebSocket by now
+        if not asked:
             self.transport.abort()
 
 
