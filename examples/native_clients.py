@@ -11,7 +11,7 @@ import contextlib
 import sys
 
 import jackfield
-from jackfield import hub
+from jackfield.hub import connect, serve
 from jackfield.native import Peer, StreamChannel
 
 
@@ -25,7 +25,7 @@ async def shout(channel: StreamChannel) -> None:
 
 
 async def talk(address: str | jackfield.Address) -> None:
-    async with hub.connect(address, name="ada") as ada, hub.connect(address, name="bob") as bob:
+    async with connect(address, name="ada") as ada, connect(address, name="bob") as bob:
         async with bob.answering(answer), bob.serving(shout):
             print(await ada.request("bob", b"how are you?", timeout=5.0))
             async with await ada.open("bob") as channel:
@@ -40,7 +40,7 @@ async def main() -> None:
         if sys.argv[1:]:
             address = sys.argv[1]
         else:
-            served = await stack.enter_async_context(hub.serve("tcp://127.0.0.1:0?protocol=native"))
+            served = await stack.enter_async_context(serve("tcp://127.0.0.1:0?protocol=native"))
             address = served.listeners[0][0].address
         await asyncio.wait_for(talk(address), 20.0)
 
