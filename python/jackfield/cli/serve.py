@@ -287,6 +287,10 @@ def _handle_signals(hub: Hub) -> None:
 
 
 def _reload(hub: Hub) -> None:
+    """With clients over TLS certificates alone: their connections could not be handed over."""
+    if hub.renew_certificates():
+        return
+
     async def work() -> None:
         assert hub.reloader is not None
         with contextlib.suppress(RequestError):  # the log has it

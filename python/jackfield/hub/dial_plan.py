@@ -14,7 +14,7 @@ from .plan import Limits, ListenerPlan, PlanError, without
 from .roster import check_name
 from .text import TextError, line_ending
 
-SCHEMES: Final = ("tcp", "udp", "unix", "unix+dgram", "unix+seqpacket", "serial")
+SCHEMES: Final = ("tcp", "tls", "udp", "unix", "unix+dgram", "unix+seqpacket", "serial")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from .journal import Event
 
 FORMATS: Final = ("text", "json", "logfmt", "journald")
 
-_ERRORS: Final = frozenset({"fault", "not_saved", "reload_failed", "no_state"})
+_ERRORS: Final = frozenset({"fault", "certificates_not_reloaded", "not_saved", "reload_failed", "no_state"})
 _WARNINGS: Final = frozenset(
     {"accept_failed", "refused", "not_logged", "limited", "not_kept", "conflict", "operator_refused"}
     | {"operator_dropped", "script_failed", "script_dropped", "script_withheld", "not_identified"}

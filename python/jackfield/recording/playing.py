@@ -18,7 +18,7 @@ from .index import Message, Track
 from .records import Direction
 
 SECOND: Final = 1_000_000_000
-STREAMS: Final = ("tcp", "unix", "serial", "pair", "stdio")
+STREAMS: Final = ("tcp", "tls", "unix", "serial", "pair", "stdio")
 
 
 class Line(Protocol):
