@@ -67,6 +67,7 @@ QUIET = """() => {
 def settle(page: Page, selector: str) -> None:
     """Everything is there, and nothing changes by itself any more."""
     page.wait_for_selector(selector)
+    page.wait_for_selector(".state[data-state=live]")
     page.wait_for_function("() => document.fonts.status === 'loaded' && globalThis.jackfield.roster.ready")
     page.evaluate(QUIET)
     page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
