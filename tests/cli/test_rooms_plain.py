@@ -89,6 +89,15 @@ def test_two_chat_and_know_each_other(lobby: HubProcess, spawn: Spawn) -> None:
     assert alice.out.count(b"hello there") == 0, "nobody is told what it said itself"
 
 
+def test_one_that_says_nothing_hears_the_others(lobby: HubProcess, spawn: Spawn) -> None:
+    need("nc")
+    silent = spawn("nc", "127.0.0.1", str(lobby.port()))
+    silent.seen(rb"This is lobby")
+    alice = chatter(spawn, lobby, "alice")
+    alice.write(b"hello\n")
+    silent.seen(rb"\nalice: hello\n")
+
+
 def test_history_and_search(lobby: HubProcess, spawn: Spawn) -> None:
     alice = chatter(spawn, lobby, "alice")
     for number in range(15):

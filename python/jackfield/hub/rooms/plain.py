@@ -46,6 +46,7 @@ class Talker:
     seat: Seat | None = None
     numbers: dict[str, int] = field(default_factory=dict)  # of what it said last, by room
     greeted: bool = False
+    spoken: bool = False
     waiting: asyncio.TimerHandle | None = None  # for it to say what it is
     searching: bool = False
 
@@ -103,6 +104,7 @@ class Plain:
         talker = self._talkers.get(client.id)
         if talker is None:
             return
+        talker.spoken = True
         self._greet(talker)
         whole = not comes_in_pieces(talker.plan.framing, client.member.protocol)
         for line in talker.reader.feed(data, whole=whole):
@@ -415,9 +417,9 @@ class Plain:
                 self._queue(some, data)
 
     def _queue(self, talkers: Sequence[Talker], data: bytes) -> None:
-        members = [talker.member for talker in talkers]
+        members = [talker.member for talker in talkers if talker.spoken or not self._send_one(talker, data)]
         try:
-            if len(talkers) > 1 or not self._send_one(talkers[0], data):
+            if members:
                 self._hub.group.broadcast_nowait(data, to=members)
         except jackfield.FramingError as problem:  # the framing of a listener cannot carry it
             self._hub.log("room_not_carried", room=talkers[0].plan.room, reason=str(problem))
@@ -429,13 +431,13 @@ class Plain:
 
     @staticmethod
     def _send_one(talker: Talker, data: bytes) -> bool:
-        """Send to one talker; False where it has no room, which a broadcast counts.
+        """Send to one talker that has not spoken; False where it has no room, which a broadcast counts.
 
-        Broadcasts leave out who may still turn out to be a native client; what is sent to one decides that.
+        Broadcasts leave out who has said nothing on a listener for both kinds.
         """
         try:
             talker.member.send_nowait(data)
-        except jackfield.QueueFull:
+        except (jackfield.QueueFull, jackfield.FramingError):
             return False
         except (jackfield.ChannelClosed, jackfield.ChannelLost):
             return True
