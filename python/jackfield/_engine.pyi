@@ -638,6 +638,21 @@ class Recognised:
     def member(self) -> Member: ...
 
 @final
+class Published:
+    """What a native client has sent on one stream: frames of ``Group.receive_many(gather=True)``."""
+
+    __match_args__: tuple[str, str, str] = ...
+    @property
+    def member(self) -> Member: ...
+    @property
+    def stream(self) -> int:
+        """Its number."""
+
+    @property
+    def payloads(self) -> list[bytes]:
+        """Each of one DATA frame without flags, in the order in which they came; at least one."""
+
+@final
 class FellBehind:
     """A fan left a member out from a sequence on; it is skipped until ``Fan.add``."""
 
@@ -757,6 +772,12 @@ class Fan:
         Raises ``ValueError`` for more than 65,524 bytes.
         """
 
+    def send_many(self, payloads: list[bytes], *, source: int = 0, sequence: int | None = None) -> int:
+        """Send many, whose sequences follow each other from ``sequence`` on; gives the last one.
+
+        Raises ``ValueError`` when one of them has more than 65,524 bytes, and then sends none.
+        """
+
     def members(self) -> list[tuple[Member, int]]:
         """The members, each with its source."""
 
@@ -764,7 +785,7 @@ class Fan:
     def close(self) -> None:
         """End it; nothing is sent to the members about that."""
 
-_Event: TypeAlias = Joined | Message | Left | AcceptFailed | Recognised | FellBehind
+_Event: TypeAlias = Joined | Message | Left | AcceptFailed | Recognised | FellBehind | Published
 
 @disjoint_base
 class Group:
@@ -801,9 +822,13 @@ class Group:
         """The next event. A cancelled receive has taken nothing."""
 
     def receive_many(
-        self, max_events: int = 1024, timeout: float | None = None
+        self, max_events: int = 1024, timeout: float | None = None, *, gather: bool = False
     ) -> Coroutine[Any, Any, list[_Event]]:
-        """The events that are there, at least one and at most ``max_events``."""
+        """The events that are there, at least one and at most ``max_events``.
+
+        With ``gather`` DATA frames without flags, which native clients send to this side, come as
+        ``Published``: those of one member and stream that follow each other in one event.
+        """
 
     def broadcast(
         self, data: _Data, *, to: Iterable[Member | int] | None = None, when_full: str | None = None

@@ -21,13 +21,13 @@ from jackfield._explain import Explanation, explain
 from jackfield._facts import Statistics
 from jackfield._listen import Listener
 from jackfield._loop import current_reactor
-from jackfield._switch import FellBehind, Recognised, Switch
+from jackfield._switch import FellBehind, Published, Recognised, Switch
 from jackfield._transports import RawAddress
 from jackfield._when_full import WhenFull
 
 __all__ = ["AcceptFailed", "Detached", "Event", "Group", "Joined", "Left", "Member", "Message"]
 
-Event = Joined | Message | Left | AcceptFailed | Recognised | FellBehind
+Event = Joined | Message | Left | AcceptFailed | Recognised | FellBehind | Published
 
 
 @dataclass(frozen=True, slots=True)

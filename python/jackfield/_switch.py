@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from jackfield import _engine
-from jackfield._engine import FellBehind, Member, Recognised, Session
+from jackfield._engine import FellBehind, Member, Published, Recognised, Session
 from jackfield._when_full import WhenFull
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "FanStatistics",
     "FellBehind",
     "FrameKind",
+    "Published",
     "Recognised",
     "Session",
     "Switch",

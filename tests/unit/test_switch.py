@@ -195,6 +195,79 @@ def test_a_fan_sends_one_message_to_all() -> None:
     jackfield.run(main())
 
 
+def test_a_fan_sends_many_with_one_sequence_after_the_other() -> None:
+    async def main() -> None:
+        async with hall() as here:
+            fan = here.switch.fan(here.switch.next_stream())
+            channel, member = await here.native()
+            fan.add(member, 1)
+            assert fan.send_many([b"one", b"two"], source=9, sequence=41) == 42
+            assert fan.send_many([b"three"]) == 43
+            assert fan.send_many([]) == 43
+            with pytest.raises(ValueError, match="65,524"):
+                fan.send_many([b"fits", bytes(65_525)])
+            for source, sequence, body in ((9, 41, b"one"), (9, 42, b"two"), (0, 43, b"three")):
+                label = struct.pack(">IQ", source, sequence)
+                assert await receive(channel) == frame(fan.stream, FrameKind.DATA, label + body, flags=2)
+            assert fan.statistics().sent == 3
+            await channel.close()
+
+    jackfield.run(main())
+
+
+def test_data_frames_that_follow_each_other_are_gathered() -> None:
+    async def main() -> None:
+        async with hall() as here:
+            fan = here.switch.fan(here.switch.next_stream())
+            channel, member = await here.native()
+            fan.add(member, 1)
+            for body in (b"one", b"two"):
+                channel.send_nowait(frame(fan.stream, FrameKind.DATA, body))
+            channel.send_nowait(frame(fan.stream, FrameKind.DATA, b"in pieces", flags=1))
+            channel.send_nowait(frame(fan.stream, FrameKind.DATA, b"", flags=0))
+            channel.send_nowait(frame(0, FrameKind.CONTROL, b"{}"))
+            channel.send_nowait(frame(fan.stream, FrameKind.DATA, b"behind"))
+            told: list[tuple[int, bytes] | bytes] = []
+            most = 0
+            while not told or told[-1] != (fan.stream, b"behind"):
+                for event in await here.group.receive_many(timeout=20.0, gather=True):
+                    match event:
+                        case jackfield.Published(by, stream, payloads):
+                            assert by == member
+                            most = max(most, len(payloads))
+                            told += [(stream, payload) for payload in payloads]
+                        case jackfield.Message(by, data):
+                            assert by == member
+                            told.append(data)
+            assert told == [
+                (fan.stream, b"one"),
+                (fan.stream, b"two"),
+                frame(fan.stream, FrameKind.DATA, b"in pieces", flags=1),
+                (fan.stream, b""),
+                frame(0, FrameKind.CONTROL, b"{}"),
+                (fan.stream, b"behind"),
+            ]
+            assert 1 <= most <= 2
+            await channel.send(frame(fan.stream, FrameKind.DATA, b"alone"))
+            assert isinstance(await here.event(), jackfield.Message)
+            await channel.close()
+
+    jackfield.run(main())
+
+
+def test_what_looks_like_a_frame_of_a_plain_member_is_a_message() -> None:
+    async def main() -> None:
+        async with hall() as here:
+            channel, _ = await here.plain()
+            await channel.send(frame(1 << 31, FrameKind.DATA, b"text"))
+            (event,) = await here.group.receive_many(timeout=20.0, gather=True)
+            assert isinstance(event, jackfield.Message)
+            assert event.data == frame(1 << 31, FrameKind.DATA, b"text")
+            await channel.close()
+
+    jackfield.run(main())
+
+
 def test_it_works_under_another_loop() -> None:
     async def main() -> None:
         async with hall() as here:

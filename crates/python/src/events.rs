@@ -4,6 +4,7 @@ use crate::carry;
 use crate::channel::{self, LinkFacts};
 use crate::core::SharedCore;
 use crate::factory::{self, Facts};
+use crate::gathering::{self, Gathering, Published};
 use crate::operation::{Broadcast, GroupJob, Job, Operation, Target};
 use crate::pulse;
 use crate::raw::GilCell;
@@ -237,33 +238,59 @@ impl AcceptFailed {
 /// The group's next event, if one is there.
 pub fn next(py: Python<'_>, core: &SharedCore, group: usize) -> PyResult<Option<Py<PyAny>>> {
     core.reactor()?.settle_departed(group);
-    take(py, core, group)
+    match take(py, core, group, None)? {
+        Taken::Event(event) => Ok(Some(event)),
+        Taken::Nothing | Taken::Added => Ok(None),
+    }
 }
 
-fn take(py: Python<'_>, core: &SharedCore, group: usize) -> PyResult<Option<Py<PyAny>>> {
+/// What `take` found.
+enum Taken {
+    Nothing,
+    /// It belongs to the event before it.
+    Added,
+    Event(Py<PyAny>),
+}
+
+fn take(py: Python<'_>, core: &SharedCore, group: usize, gathering: Option<&mut Gathering>) -> PyResult<Taken> {
     let mut reactor = core.reactor()?;
     let (id, data) = match reactor.group_take(group) {
-        GroupTake::Nothing => return Ok(None),
-        GroupTake::Message(id, bytes) => (id, PyBytes::new(py, bytes).into_any().unbind()),
+        GroupTake::Nothing => return Ok(Taken::Nothing),
+        GroupTake::Message(id, bytes) => {
+            let Some(gathering) = gathering else {
+                let data = PyBytes::new(py, bytes).into_any().unbind();
+                drop(reactor);
+                return message(py, core, id, data);
+            };
+            if gathering.add(py, id, bytes)? {
+                return Ok(Taken::Added);
+            }
+            let data = PyBytes::new(py, bytes);
+            drop(reactor);
+            return match gathering.begin(py, core, id, data.as_bytes())? {
+                Some(event) => Ok(Taken::Event(event)),
+                None => message(py, core, id, data.into_any().unbind()),
+            };
+        }
         GroupTake::Body(id, body) => (id, body.finish(py)?),
         GroupTake::Joined(id) => {
             drop(reactor);
             let member = Py::new(py, Member::new(core, id))?;
-            return Ok(Some(Py::new(py, Joined { member })?.into_any()));
+            return Ok(Taken::Event(Py::new(py, Joined { member })?.into_any()));
         }
         GroupTake::Recognised(id) => {
             drop(reactor);
-            return switch::recognised(py, core, id).map(Some);
+            return switch::recognised(py, core, id).map(Taken::Event);
         }
         GroupTake::FellBehind(id, stream, sequence) => {
             drop(reactor);
-            return switch::fell_behind(py, core, id, (stream, sequence)).map(Some);
+            return switch::fell_behind(py, core, id, (stream, sequence)).map(Taken::Event);
         }
         GroupTake::AcceptFailed(id, error) => {
             drop(reactor);
             let facts = Facts::new("accept_failed").errno(error.0).of_link(&*core.reactor()?, id);
             let error = factory::error(py, facts).into_value(py).into_any();
-            return Ok(Some(Py::new(py, AcceptFailed { listener_id: id.0, error })?.into_any()));
+            return Ok(Taken::Event(Py::new(py, AcceptFailed { listener_id: id.0, error })?.into_any()));
         }
         GroupTake::Left(id, fault) => {
             let last = LinkFacts::of(&reactor, id);
@@ -284,28 +311,46 @@ fn take(py: Python<'_>, core: &SharedCore, group: usize) -> PyResult<Option<Py<P
             let error = error.map(|error| error.into_value(py).into_any());
             let left = Left { member: Py::new(py, member)?, reason, error };
             core.touched(py)?;
-            return Ok(Some(Py::new(py, left)?.into_any()));
+            return Ok(Taken::Event(Py::new(py, left)?.into_any()));
         }
     };
     drop(reactor);
+    message(py, core, id, data)
+}
+
+fn message(py: Python<'_>, core: &SharedCore, id: LinkId, data: Py<PyAny>) -> PyResult<Taken> {
     let member = Py::new(py, Member::new(core, id))?;
-    Ok(Some(Py::new(py, Message { member, data })?.into_any()))
+    Ok(Taken::Event(Py::new(py, Message { member, data })?.into_any()))
 }
 
 /// How long what is queued for a member that left may still be delivered.
 const LEAVE_SECONDS: f64 = 5.0;
 
-/// Up to `max` events that are there; `None` for none.
-pub fn take_many(py: Python<'_>, core: &SharedCore, group: usize, max: usize) -> PyResult<Option<Py<PyAny>>> {
+/// Up to `max` events that are there; `None` for none. With `gather` DATA frames may share one.
+pub fn take_many(
+    py: Python<'_>,
+    core: &SharedCore,
+    group: usize,
+    max: usize,
+    gather: bool,
+) -> PyResult<Option<Py<PyAny>>> {
     let list = PyList::empty(py);
+    let mut gathering = Gathering::default();
+    let mut added = 0;
     core.reactor()?.settle_departed(group);
-    while list.len() < max {
-        match take(py, core, group)? {
-            Some(event) => list.append(event)?,
-            None => break,
+    while list.len() < max && added < gathering::MOST {
+        match take(py, core, group, gather.then_some(&mut gathering))? {
+            Taken::Nothing => break,
+            Taken::Added => added += 1,
+            Taken::Event(event) => {
+                if !event.bind(py).is_instance_of::<Published>() {
+                    gathering.end();
+                }
+                list.append(event)?;
+            }
         }
     }
-    core.spend_many(list.len() / 4);
+    core.spend_many((list.len() + added) / 4);
     Ok((!list.is_empty()).then(|| list.into_any().unbind()))
 }
 
@@ -428,9 +473,15 @@ impl Group {
     }
 
     /// The events that are there, at least one and at most `max_events`.
-    #[pyo3(signature = (max_events=1024, timeout=None))]
-    fn receive_many(&self, py: Python<'_>, max_events: usize, timeout: Option<f64>) -> PyResult<Py<Operation>> {
-        self.operation(py, GroupJob::ReceiveMany(max_events.max(1)), timeout)
+    #[pyo3(signature = (max_events=1024, timeout=None, *, gather=false))]
+    fn receive_many(
+        &self,
+        py: Python<'_>,
+        max_events: usize,
+        timeout: Option<f64>,
+        gather: bool,
+    ) -> PyResult<Py<Operation>> {
+        self.operation(py, GroupJob::ReceiveMany(max_events.max(1), gather), timeout)
     }
 
     /// Queues a message for all members, or for those of `to`; gives for how many. Raises QueueFull when the policy is to

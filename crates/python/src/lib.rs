@@ -9,6 +9,7 @@ mod datagram;
 mod endpoint;
 mod events;
 mod factory;
+mod gathering;
 mod operation;
 mod pulse;
 mod raw;
@@ -40,6 +41,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<events::AcceptFailed>()?;
     module.add_class::<switch::Recognised>()?;
     module.add_class::<switch::FellBehind>()?;
+    module.add_class::<gathering::Published>()?;
     module.add_class::<switch::Switch>()?;
     module.add_class::<switch::Session>()?;
     module.add_class::<switch::Fan>()?;

@@ -301,6 +301,20 @@ impl Fan {
         self.done(py, None, sent)
     }
 
+    /// The same for many: their sequences follow each other. Gives the last one.
+    #[pyo3(signature = (payloads, *, source=0, sequence=None))]
+    fn send_many(
+        &self,
+        py: Python<'_>,
+        payloads: Vec<Bound<'_, PyBytes>>,
+        source: u32,
+        sequence: Option<u64>,
+    ) -> PyResult<u64> {
+        let bytes: Vec<&[u8]> = payloads.iter().map(|payload| payload.as_bytes()).collect();
+        let sent = self.core.reactor()?.fan_send_many(self.fan, &bytes, source, sequence);
+        self.done(py, None, sent)
+    }
+
     /// The members, each with its source.
     fn members(&self) -> PyResult<Vec<(Member, u32)>> {
         let members = self.core.reactor()?.fan_members(self.fan);

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jackfield
-from jackfield import AcceptFailed, Group, Joined, Left, Listener, Member, Message
+from jackfield import AcceptFailed, Group, Joined, Left, Listener, Member, Message, Published
 
 from .admission import Admission
 from .client import Client
@@ -254,7 +254,7 @@ class Hub:
 
     async def _consume(self) -> None:
         while True:
-            events = await self.group.receive_many(64)
+            events = await self.group.receive_many(64, gather=True)
             now = self.clock()
             # The engine has forgotten the number of a member whose end is in this batch, too.
             self._gone = {e.member.id: e.member.number for e in events if isinstance(e, Left)}
@@ -300,6 +300,9 @@ class Hub:
                 return
             if self.native is None or not self.native.received(event.member, event.data):
                 self._said(now, event.member, event.data)
+        elif isinstance(event, Published):
+            if self.native is not None and self.security.hears_all(now, event.member, event.payloads):
+                self.native.published(event)
         elif isinstance(event, Joined):
             self._came(now, event.member)
         elif isinstance(event, Left):

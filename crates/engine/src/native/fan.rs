@@ -271,6 +271,26 @@ impl<H: Host> Reactor<H> {
         Ok(sequence)
     }
 
+    /// The same for many, whose sequences follow each other; gives the last one. When one is too long none is sent.
+    pub fn fan_send_many(
+        &mut self,
+        fan: u32,
+        payloads: &[&[u8]],
+        source: u32,
+        sequence: Option<u64>,
+    ) -> Result<u64, SwitchError> {
+        if payloads.iter().any(|payload| payload.len() + LABEL > MAX_PAYLOAD) {
+            return Err(SwitchError::Refused("a payload is longer than 65,524 bytes"));
+        }
+        let mut last = self.native.fan(fan).ok_or(SwitchError::Gone)?.facts.sequence;
+        let mut next = sequence.unwrap_or(last + 1);
+        for payload in payloads {
+            last = self.fan_send(fan, payload, source, Some(next))?;
+            next = next.saturating_add(1);
+        }
+        Ok(last)
+    }
+
     fn fan_appended(&mut self, fan: u32, was_pending: bool) {
         let Some(state) = self.native.fan(fan) else { return };
         let waiting = state.on_streams.bytes.len().max(state.on_packets.bytes.len());

@@ -235,7 +235,7 @@ impl Operation {
         let core = &self.core;
         match job {
             GroupJob::Next if !core.reactor()?.has_group(group) => Err(PyStopAsyncIteration::new_err(())),
-            GroupJob::Receive | GroupJob::ReceiveMany(_) if !core.reactor()?.has_group(group) => {
+            GroupJob::Receive | GroupJob::ReceiveMany(..) if !core.reactor()?.has_group(group) => {
                 let facts = Facts::closed().text("message", "the group was closed or aborted");
                 Err(factory::error(py, facts))
             }
@@ -248,11 +248,11 @@ impl Operation {
                     None => Attempt::Wait,
                 })
             }
-            GroupJob::ReceiveMany(max) => {
+            GroupJob::ReceiveMany(max, gather) => {
                 if core.spend() {
                     return Ok(Attempt::Wait);
                 }
-                let found = events::take_many(py, core, group, *max)?;
+                let found = events::take_many(py, core, group, *max, *gather)?;
                 Ok(match found {
                     Some(list) => Attempt::Done(list),
                     None => Attempt::Wait,

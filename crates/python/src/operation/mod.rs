@@ -111,8 +111,8 @@ pub enum GroupJob {
     Next,
     /// The next event.
     Receive,
-    /// Up to so many events that are there, at least one.
-    ReceiveMany(usize),
+    /// Up to so many events that are there, at least one; DATA frames may share one if the flag says so.
+    ReceiveMany(usize, bool),
     /// Queue for all members, or for some, once none of the group is above its high-water mark.
     Broadcast(Rc<Broadcast>),
     /// Let the loop have a turn, then the number.

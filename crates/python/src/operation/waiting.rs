@@ -44,7 +44,7 @@ impl Operation {
             Target::Link(_, Job::SendMany(..) | Job::SendTo(_)) => self.core.spend(),
             Target::Link(_, Job::Until(until)) => until.position.is_none() && self.core.spend(),
             Target::Link(_, job) => job.receives() && self.core.spend(),
-            Target::Group(_, GroupJob::Next | GroupJob::Receive | GroupJob::ReceiveMany(_)) => self.core.spend(),
+            Target::Group(_, GroupJob::Next | GroupJob::Receive | GroupJob::ReceiveMany(..)) => self.core.spend(),
             Target::Group(..) => false,
         }
     }

@@ -10,12 +10,13 @@ import asyncio
 import contextlib
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import jackfield
-from jackfield import FellBehind, Member, Recognised, portable
-from jackfield.portable import CONTROL, OPEN, PEER_GONE, ProtocolError, decode, to_json
+from jackfield import FellBehind, Member, Published, Recognised, portable
+from jackfield.portable import CONTROL, DATA, OPEN, PEER_GONE, Frame, ProtocolError, decode, to_json
 
 from ..client import Client
 from ..journal import Field, Throttle
@@ -37,6 +38,9 @@ MOST_HELD: Final = 10_000  # sessions without a connection; the oldest goes firs
 LOOK_EVERY: Final = 0.25  # seconds between two looks for sessions whose time has come
 LAST_WORDS: Final = 2.0  # seconds that an error may take to a client that is let go
 FIRST_SHARED: Final = portable.ROOM_STREAMS  # streams that many clients have in common begin here
+
+Gathered = Callable[[NativeSession, list[bytes]], None]
+"""Called with the payloads of DATA frames, which came one after the other on a stream in common."""
 
 
 class Follower:
@@ -68,6 +72,7 @@ class Native(Part):
         self.mail = Mail(self)
         self.services: dict[str, streams.Service] = {talk.SERVICE: talk.opened}  # of the hub, by name
         self.shared: dict[int, Any] = {}  # handlers of streams that many clients have in common
+        self.gathered: dict[int, Gathered] = {}  # of those that take many DATA frames at once
         self._by_key: dict[str, NativeSession] = {}  # by session id, the held ones too
         self._by_identity: dict[str, list[NativeSession]] = {}  # with a connection; the newest last
         self._held: dict[NativeSession, None] = {}  # the one held longest first
@@ -152,22 +157,40 @@ class Native(Part):
                 self.greeting.speak(member.id)
             return False
         try:
-            frame = decode(data)
-            if session is None:
-                self.greeting.received(member, frame)
-            elif frame.kind == CONTROL:
-                control.receive(session, frame.payload)
-            elif frame.kind == OPEN:
-                streams.opened(self, session, frame.stream, frame.payload)
-            else:
-                handler = session.handler_of(frame.stream) or self.shared.get(frame.stream)
-                if handler is not None:
-                    handler(session, frame)
+            self._frame(member, session, decode(data))
         except ProtocolError as problem:
             self.refuse(member, Refused(problem.code, problem.message))
         except Refused as problem:
             self.refuse(member, problem)
         return True
+
+    def published(self, event: Published) -> None:
+        """A client has sent DATA frames one after the other on one stream."""
+        member, stream = event.member, event.stream
+        session, gathered = self.sessions.get(member.id), self.gathered.get(stream)
+        if session is not None and gathered is not None:
+            gathered(session, event.payloads)
+            return
+        for payload in event.payloads:
+            session = self.sessions.get(member.id)
+            if session is None and not self.greeting.holds(member.id):
+                return
+            try:
+                self._frame(member, session, Frame(stream, DATA, 0, payload))
+            except Refused as problem:
+                self.refuse(member, problem)
+
+    def _frame(self, member: Member, session: NativeSession | None, frame: Frame) -> None:
+        if session is None:
+            self.greeting.received(member, frame)
+        elif frame.kind == CONTROL:
+            control.receive(session, frame.payload)
+        elif frame.kind == OPEN:
+            streams.opened(self, session, frame.stream, frame.payload)
+        else:
+            handler = session.handler_of(frame.stream) or self.shared.get(frame.stream)
+            if handler is not None:
+                handler(session, frame)
 
     def left(self, member: Member, reason: str, *, for_good: bool = False) -> None:
         """A member's connection has ended."""

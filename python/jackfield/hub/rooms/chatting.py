@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import protocol
-from .room import VIEWS, Heard, News, Room, RoomError, Seat
+from .room import VIEWS, News, Room, RoomError, Seat
 from .rows import row, said_as
+from .said import Said, each_of
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -104,10 +105,10 @@ class Chatting:
             if reason:
                 chat.session.push(protocol.ok(chat.request, {"left": reason}))
 
-    def heard(self, room: Room, heard: Sequence[Heard]) -> None:
-        said = {"said": [[*row(each.message), each.source] for each in heard]}
+    def heard(self, room: Room, said: Sequence[Said]) -> None:
+        told = {"said": [[*row(each.message), each.source] for each in each_of(said)]}
         for chat in self._all(room):
-            chat.tell(said)
+            chat.tell(told)
 
     def stored(self, room: Room, seat: Seat, number: int, sequence: int, size: int) -> None:
         chat = self._chat(room, seat)

@@ -19,8 +19,9 @@ from jackfield.portable import CREDIT as CREDIT_FRAME
 from jackfield.portable import DATA, FRAME_COST, Frame, to_json
 
 from ..native.part import Follower
-from .room import CREDIT, FORBIDDEN, VIEWS, Heard, News, Room, RoomError, Seat
+from .room import CREDIT, FORBIDDEN, LONGEST_BODY, VIEWS, News, Room, RoomError, Seat
 from .rows import said_as
+from .said import Said
 
 if TYPE_CHECKING:
     from jackfield import Fan
@@ -70,6 +71,7 @@ class NativeMembers(Follower):
             self._telling.cancel()
         for stream in self._streams.values():
             self._native.shared.pop(stream, None)
+            self._native.gathered.pop(stream, None)
         for places in self._places.values():
             for place in places.values():
                 _places(place.session).pop(place.room.name, None)
@@ -101,6 +103,7 @@ class NativeMembers(Follower):
         if stream is None:
             stream = self._streams[room.name] = self._native.new_shared_stream()
             self._native.shared[stream] = lambda session, frame: self._frame(room, session, frame)
+            self._native.gathered[stream] = lambda session, payloads: self._frames(room, session, payloads)
             self._fans[room.name] = self._native.switch.fan(stream)
         return stream
 
@@ -127,7 +130,9 @@ class NativeMembers(Follower):
         self._push(session, {"type": "room_left", "room": room.name, "members": [_gone(seat, reason)]})
         if not inside:
             del self._places[room.name]
-            self._native.shared.pop(self._streams.pop(room.name), None)
+            stream = self._streams.pop(room.name)
+            self._native.shared.pop(stream, None)
+            self._native.gathered.pop(stream, None)
             self._fans.pop(room.name).close()
 
     def _session(self, seat: Seat) -> NativeSession | None:
@@ -161,6 +166,35 @@ class NativeMembers(Follower):
             self._rooms.leave(place.room, place.seat, reason)
 
     # ---------------------------------------------------------------- what they publish
+
+    def _frames(self, room: Room, session: NativeSession, payloads: list[bytes]) -> None:
+        """DATA frames that a member sent on the room's stream one after the other."""
+        place = _places(session).get(room.name)
+        if place is None:
+            return
+        size = sum(map(len, payloads)) + FRAME_COST * len(payloads)
+        said = self._said(room, place, payloads)
+        if said is not None and place.waiting + size <= CREDIT:
+            with contextlib.suppress(RoomError):  # then each is refused
+                self._rooms.publish_many(room, said)
+                place.waiting += size
+                if not room.durable:
+                    self._done(place, size)
+                return
+        for payload in payloads:
+            self._frame(room, session, Frame(self._streams.get(room.name, 0), DATA, 0, payload))
+
+    def _said(self, room: Room, place: Place, payloads: list[bytes]) -> Said | None:
+        """What was published, if nothing is wrong with it; None when each has to be looked at."""
+        if min(map(len, payloads)) < _NUMBER.size or max(map(len, payloads)) > _NUMBER.size + LONGEST_BODY:
+            return None
+        unpack, size = _NUMBER.unpack_from, _NUMBER.size
+        numbers = [unpack(payload)[0] for payload in payloads]
+        first, behind = numbers[0], numbers[0] + len(numbers)
+        if not 0 < first < behind <= 2**63 or numbers != list(range(first, behind)):
+            return None
+        bodies = [payload[size:] for payload in payloads]
+        return Said(room.name, place.seat, place.seat.name, self._rooms.hub.clock(), first, bodies, payloads)
 
     def _frame(self, room: Room, session: NativeSession, frame: Frame) -> None:
         """A frame that a member sent on the room's stream."""
@@ -207,12 +241,11 @@ class NativeMembers(Follower):
 
     # ---------------------------------------------------------------- as an outlet
 
-    def heard(self, room: Room, heard: Sequence[Heard]) -> None:
+    def heard(self, room: Room, said: Sequence[Said]) -> None:
         fan = self._fans.get(room.name)
         if fan is not None:
-            send, pack = fan.send, _NUMBER.pack
-            for source, message in heard:
-                send(pack(message.number) + message.body, source=source, sequence=message.sequence)
+            for one in said:
+                fan.send_many(one.as_payloads(), source=one.seat.source, sequence=one.sequence)
 
     def stored(self, room: Room, seat: Seat, number: int, sequence: int, size: int) -> None:
         place = self._places.get(room.name, {}).get(seat.source)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from .room import Heard, News, Room, RoomError, Seat
+from .room import News, Room, RoomError, Seat
+from .said import Said
 
 
 class Outlet(Protocol):
@@ -23,7 +24,7 @@ class Outlet(Protocol):
     def left(self, room: Room, seat: Seat, reason: str) -> None:
         """A member has lost its seat, whoever took it."""
 
-    def heard(self, room: Room, heard: Sequence[Heard]) -> None:
+    def heard(self, room: Room, said: Sequence[Said]) -> None:
         """These messages, in this order, are for all members of the room."""
 
     def stored(self, room: Room, seat: Seat, number: int, sequence: int, size: int) -> None:

@@ -21,7 +21,8 @@ from ..plan import DATAGRAMS, ListenerPlan, comes_in_pieces
 from ..roster import NameRefused
 from . import lines
 from .lines import Command, Line, LineReader, Pace, Say
-from .room import FORBIDDEN, NO_SUCH_ROOM, OVERLOADED, Heard, News, Room, RoomError, Seat, plain_may_enter
+from .room import FORBIDDEN, NO_SUCH_ROOM, OVERLOADED, News, Room, RoomError, Seat, plain_may_enter
+from .said import Said, each_of
 from .store import StoreError
 
 if TYPE_CHECKING:
@@ -348,10 +349,11 @@ class Plain:
             talker.room = talker.seat = None
             self._tell(talker, f"* You are not in {room.name} any more: {safe_text(reason)}.")
 
-    def heard(self, room: Room, heard: Sequence[Heard]) -> None:
+    def heard(self, room: Room, said: Sequence[Said]) -> None:
         inside = self._in.get(room.name)
         if not inside:
             return
+        heard = each_of(said)
         by_source = {each.source for each in heard}
         own = [source for source in by_source if source in inside]
         if not own:

@@ -32,7 +32,6 @@ from .room import (
     NO_SUCH_ROOM,
     OVERLOADED,
     RECENT,
-    Heard,
     News,
     Room,
     RoomError,
@@ -41,7 +40,8 @@ from .room import (
     check_room_name,
     check_topic,
 )
-from .store import Appended, BadQuery, Became, Cursor, Message, Page, Publication, Retention, StoreError
+from .said import Said, newest_of
+from .store import Appended, BadQuery, Became, Cursor, Message, Page, Retention, StoreError
 from .writer import Writer
 
 if TYPE_CHECKING:
@@ -313,68 +313,81 @@ class Rooms(Part):
     def publish(self, room: Room, seat: Seat, number: int, body: bytes) -> None:
         """Say something to a room; `number` is the sender's own sequence. Raises `RoomError`."""
         check_body(body)
-        if room.durable:
-            entry = Publication(room.name, seat.sender, number, self.hub.clock(), seat.name, body)
-            self.writer.add(entry, seat)
-            return
-        message = room.number(self.hub.clock(), seat.sender, seat.name, number, body)
-        self._pass_on(room, [Heard(seat.source, message)])
+        self.publish_many(room, Said(room.name, seat, seat.name, self.hub.clock(), number, [body]))
 
-    def _stored(
-        self, entries: Sequence[Publication], seats: Sequence[Seat], became: Sequence[Appended]
-    ) -> None:
+    def publish_many(self, room: Room, said: Said) -> None:
+        """Say all of it, or nothing. The bodies are checked before. Raises `RoomError`."""
+        if room.durable:
+            self.writer.add(said)
+            return
+        said.sequence = room.last + 1
+        self._pass_on(room, [said])
+
+    def _stored(self, group: Sequence[Said], became: Sequence[Appended]) -> None:
         """A group is on disk: tell who said it, then everyone."""
-        fresh: dict[str, list[Heard]] = {}
-        newest: dict[tuple[str, int], list[Any]] = {}  # of each member: seat, number, sequence, bytes
-        stored, again = Became.STORED, Became.AGAIN
-        for entry, seat, (sequence, what) in zip(entries, seats, became, strict=True):
-            room_name, sender, number, at, name, body = entry
-            if what is stored:
-                message = Message(sequence, at, sender, name, number, body)
-                found = fresh.get(room_name)
-                if found is None:
-                    found = fresh[room_name] = []
-                found.append(Heard(seat.source, message))
-            elif what is not again:
-                self._refuse(entry, seat, what)
-                continue
-            key = (room_name, seat.source)
-            told = newest.get(key)
-            if told is None:
-                newest[key] = [seat, number, sequence, len(body) + FRAME]
+        fresh: dict[str, list[Said]] = {}
+        newest: dict[tuple[str, int], tuple[Seat, int, int, int]] = {}  # seat, number, sequence, bytes
+        start = 0
+        for said in group:
+            results = became[start : start + len(said)]
+            start += len(said)
+            first, last = results[0], results[-1]
+            # Its numbers follow each other: behind one that is stored all are.
+            if first.became is Became.STORED and last.sequence - first.sequence == len(said) - 1:
+                said.sequence = first.sequence
+                stored, told = [said], [(said.last_number, last.sequence, said.size + FRAME * len(said))]
             else:
-                told[1], told[2], told[3] = number, sequence, told[3] + len(body) + FRAME
+                stored, told = self._apart(said, results)
+            fresh.setdefault(said.room, []).extend(stored)
+            for number, sequence, size in told:
+                key = (said.room, said.seat.source)
+                size += newest[key][3] if key in newest else 0
+                newest[key] = (said.seat, number, sequence, size)
         for (room_name, _), (seat, number, sequence, size) in newest.items():
             room = self.rooms.get(room_name)
             if room is not None and room.seats.get(seat.source) is seat:
                 self._safely(self.outlets[seat.kind].stored, room, seat, number, sequence, size)
         for room_name, heard in fresh.items():
             room = self.rooms.get(room_name)
-            if room is not None:
+            if room is not None and heard:
                 self._pass_on(room, heard)
 
-    def _refuse(self, entry: Publication, seat: Seat, what: Became) -> None:
-        room = self.rooms.get(entry.room)
-        if room is None or room.seats.get(seat.source) is not seat:
-            return
-        problem = RoomError(NO_SUCH_ROOM, f"there is no room {entry.room} any more")
-        if what is Became.GAP:
-            text = f"{entry.number} does not follow the last number that was stored of you"
-            problem = RoomError(GAP, text, "the answer to join says which one that is")
-        size = len(entry.body) + FRAME
-        self.outlets[seat.kind].not_stored(room, seat, entry.number, size, problem)
+    def _apart(
+        self, said: Said, results: Sequence[Appended]
+    ) -> tuple[list[Said], list[tuple[int, int, int]]]:
+        """Message by message: what is fresh, and of each that is stored its number, sequence and bytes."""
+        fresh, told = [], []
+        for at, (sequence, what) in enumerate(results):
+            one = said.part(at, sequence)
+            if what is Became.STORED:
+                fresh.append(one)
+            elif what is not Became.AGAIN:
+                self._refuse(one, what)
+                continue
+            told.append((one.number, sequence, one.size + FRAME))
+        return fresh, told
 
-    def _delayed(self, entries: Sequence[Publication], seats: Sequence[Seat], reason: str) -> None:
-        self.hub.log("room_not_stored", messages=len(entries), reason=reason)
-        for name, seat in {(entry.room, seat) for entry, seat in zip(entries, seats, strict=True)}:
+    def _refuse(self, one: Said, what: Became) -> None:
+        room, seat = self.rooms.get(one.room), one.seat
+        if room is None or room.seats.get(seat.source) is not one.seat:
+            return
+        problem = RoomError(NO_SUCH_ROOM, f"there is no room {one.room} any more")
+        if what is Became.GAP:
+            text = f"{one.number} does not follow the last number that was stored of you"
+            problem = RoomError(GAP, text, "the answer to join says which one that is")
+        self.outlets[seat.kind].not_stored(room, seat, one.number, one.size + FRAME, problem)
+
+    def _delayed(self, group: Sequence[Said], reason: str) -> None:
+        self.hub.log("room_not_stored", messages=sum(map(len, group)), reason=reason)
+        for name, seat in {(said.room, said.seat) for said in group}:
             room = self.rooms.get(name)
             if room is not None and room.seats.get(seat.source) is seat:
                 self.outlets[seat.kind].delayed(room, seat, reason)
 
-    def _pass_on(self, room: Room, heard: Sequence[Heard]) -> None:
-        room.remember(each.message for each in heard)
+    def _pass_on(self, room: Room, said: Sequence[Said]) -> None:
+        room.remember(newest_of(said))
         for outlet in self._outlets_of(room):
-            self._safely(outlet.heard, room, heard)
+            self._safely(outlet.heard, room, said)
 
     def _safely(self, tell: Callable[..., None], *facts: Any) -> None:
         """A fault of ours with one member keeps nothing from being stored, nor from the others."""

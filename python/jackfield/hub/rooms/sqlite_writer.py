@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -184,7 +184,11 @@ class Writer:
 
     # ---------------------------------------------------------------------------------------- messages
 
-    def append(self, batch: list[Row]) -> list[int]:
+    def append_columns(self, *columns: Row) -> list[int]:
+        """`append`, of what is in each column of the batch."""
+        return self.append(zip(*columns, strict=True))
+
+    def append(self, batch: Iterable[Row]) -> list[int]:
         """Room sequence * 4 + `Became`, for each message."""
         rooms, senders, new, results = self._rooms, self._senders, self._new, []
         for name, sender_name, number, at, shown, body in batch:

@@ -320,27 +320,42 @@ class Store(ABC):
 
 def check_publications(batch: Sequence[Publication]) -> None:
     """Raise `ValueError` for messages that no store takes."""
-    for each in batch:
-        check_name(each.room)
-        _check(each, each.at, each.at)
+    if not batch:
+        return
+    rooms, senders, numbers, times, names, bodies = zip(*batch, strict=True)
+    for name in {*rooms, *senders, *names}:
+        check_name(name)
+    for number in (min(numbers), max(numbers)):
+        _check_number(number)
+    _check_length(max(map(len, bodies)))
+    for at in set(times):
+        _check_time(at)
 
 
 def check_letters(batch: Sequence[Letter]) -> None:
     """Raise `ValueError` for letters that no store takes."""
     for each in batch:
-        check_name(each.to)
-        _check(each, each.at, each.expires)
+        for name in (each.to, each.sender, each.name):
+            check_name(name)
+        _check_number(each.number)
+        _check_length(len(each.body))
+        _check_time(each.at)
+        _check_time(each.expires)
 
 
-def _check(each: Publication | Letter, at: float, expires: float) -> None:
-    if not 1 <= each.number < 2**63:
-        raise ValueError(f"a message's number is counted from 1: {each.number}")
-    if len(each.body) > LONGEST_BODY:
-        raise ValueError(f"a message of {len(each.body)} bytes is too long: at most {LONGEST_BODY}")
-    if not (math.isfinite(at) and math.isfinite(expires)):
-        raise ValueError(f"a message's time is no number of seconds: {at}, {expires}")
-    check_name(each.sender)
-    check_name(each.name)
+def _check_number(number: int) -> None:
+    if not 1 <= number < 2**63:
+        raise ValueError(f"a message's number is counted from 1: {number}")
+
+
+def _check_length(length: int) -> None:
+    if length > LONGEST_BODY:
+        raise ValueError(f"a message of {length} bytes is too long: at most {LONGEST_BODY}")
+
+
+def _check_time(at: float) -> None:
+    if not math.isfinite(at):
+        raise ValueError(f"a message's time is no number of seconds: {at}")
 
 
 def check_name(name: str) -> None:

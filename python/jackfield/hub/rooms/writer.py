@@ -8,21 +8,23 @@ what waits is bounded by `MOST_WAITING`.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from .room import OVERLOADED, RoomError, Seat
-from .store import Appended, Became, Publication
+from .room import OVERLOADED, RoomError
+from .said import Said
+from .store import Appended, Became
 
 if TYPE_CHECKING:
     from .store import Store
 
 MOST_WAITING: Final = 64 * 1024 * 1024  # bytes
-MOST_IN_GROUP: Final = 10_000  # messages
+MOST_IN_GROUP: Final = 10_000  # messages, and what the last member said at once
 OVERHEAD: Final = 200  # bytes that a waiting message takes beside its body
 TRIED_EVERY: Final = 0.5  # seconds between two attempts after a failure
 
-Told = Callable[[Sequence[Publication], Sequence[Seat], Sequence[Appended]], None]
+Told = Callable[[Sequence[Said], Sequence[Appended]], None]
 
 
 class Writer:
@@ -37,14 +39,13 @@ class Writer:
         store: Store,
         *,
         stored: Told,
-        delayed: Callable[[Sequence[Publication], Sequence[Seat], str], None],
+        delayed: Callable[[Sequence[Said], str], None],
         open_again: Callable[[set[str]], Awaitable[None]],
     ) -> None:
         self._store = store
         self._stored, self._delayed, self._open_again = stored, delayed, open_again
-        self._entries: list[Publication] = []
-        self._seats: list[Seat] = []
-        self._bytes = 0
+        self._waiting: deque[Said] = deque()
+        self._bytes = 0  # of what waits and what is being written
         self._news = asyncio.Event()
         self._closing = False
         self.problem = ""  # why the store took nothing when it was last tried
@@ -52,13 +53,12 @@ class Writer:
         self.written = 0
         self._task = asyncio.create_task(self._work(), name="rooms writer")
 
-    def add(self, entry: Publication, seat: Seat) -> None:
-        """Have a message stored soon. Raises `RoomError` when too much waits."""
-        size = len(entry.body) + OVERHEAD
+    def add(self, said: Said) -> None:
+        """Have messages stored soon, all or, when too much waits, none: then it raises `RoomError`."""
+        size = said.size + OVERHEAD * len(said)
         if self._bytes + size > MOST_WAITING:
             raise RoomError(OVERLOADED, self.problem or "more is said than can be stored", "say it later")
-        self._entries.append(entry)
-        self._seats.append(seat)
+        self._waiting.append(said)
         self._bytes += size
         self._news.set()
 
@@ -71,19 +71,22 @@ class Writer:
     async def _work(self) -> None:
         while True:
             await self._news.wait()
-            if not self._entries:
+            if not self._waiting:
                 self._news.clear()
                 if self._closing:
                     return
                 continue
-            entries, self._entries = self._entries[:MOST_IN_GROUP], self._entries[MOST_IN_GROUP:]
-            seats, self._seats = self._seats[:MOST_IN_GROUP], self._seats[MOST_IN_GROUP:]
-            if not await self._write(entries, seats):
+            group, messages = [], 0
+            while self._waiting and messages < MOST_IN_GROUP:
+                group.append(self._waiting.popleft())
+                messages += len(group[-1])
+            if not await self._write(group):
                 return
             await asyncio.sleep(0)  # the next group gathers, and others have their turn
 
-    async def _write(self, entries: list[Publication], seats: list[Seat]) -> bool:
+    async def _write(self, group: list[Said]) -> bool:
         """Write a group, again and again until it is stored; whether to go on."""
+        entries = [each for said in group for each in said.publications()]
         told = False
         while True:
             try:
@@ -101,13 +104,13 @@ class Writer:
                 self.problem = str(problem) or type(problem).__name__
                 if not told:
                     told = True
-                    self._delayed(entries, seats, self.problem)
+                    self._delayed(group, self.problem)
                 if self._closing:
                     return False
                 await asyncio.sleep(TRIED_EVERY)
         self.problem = ""
         self.groups += 1
         self.written += len(entries)
-        self._bytes -= sum(len(entry.body) for entry in entries) + OVERHEAD * len(entries)
-        self._stored(entries, seats, became)
+        self._bytes -= sum(said.size for said in group) + OVERHEAD * len(entries)
+        self._stored(group, became)
         return True

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from ..journal import Field, Throttle
@@ -126,6 +126,12 @@ class Security(Part):
         if member.protocol not in DATAGRAMS:
             hub.kick(member.number, reset=True, by="the hub", why=f"disconnected for {reason}")
         return False
+
+    def hears_all(self, now: float, member: Member, messages: Sequence[bytes]) -> bool:
+        """The same for messages that came together: all are heard, or none."""
+        if member.id not in self._meters:
+            return self._hub.admission.holds(member.listener_id, member.id)
+        return all(self.hears(now, member, data) for data in messages)
 
     def went(self, now: float, client: Any, reason: str) -> None:
         self._meters.pop(client.member.id, None)
