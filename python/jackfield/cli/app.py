@@ -101,7 +101,7 @@ def _main(
     control: Control = None,
     token_file: Annotated[
         str | None,
-        typer.Option("--token-file", metavar="PATH", help="File with the token for --hub tls://..."),
+        typer.Option("--token-file", metavar="PATH", help="File with the token for a --hub that is tls:."),
     ] = None,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")

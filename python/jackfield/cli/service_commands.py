@@ -42,7 +42,7 @@ def backup(
     as_json: Json = False,
     control: Control = None,
 ) -> None:
-    """Keep in one file the hub's state, its durable rooms and its configuration.
+    """Keep state, rooms and configuration of the hub in one file.
 
     The state has names, tags, notes, rules and snippets. A running hub goes on meanwhile; without
     one the files at their usual places are taken. FILE is a tar archive that only its owner can
