@@ -1,8 +1,8 @@
 """What is said in durable rooms on its way to the store: in groups, one after the other.
 
-Owns what waits. While one group is being written the last one is told and the next one gathers, so that a
-busy hub writes few large groups and a quiet one writes each message at once. What a store cannot take now
-waits and is tried again; what waits is bounded by `MOST_WAITING`.
+Owns what waits. While one group is being written the next one gathers, so that a busy hub writes few large
+groups and a quiet one writes each message at once. What a store cannot take now waits and is tried again;
+what waits is bounded by `MOST_WAITING`.
 """
 
 from __future__ import annotations
@@ -69,52 +69,33 @@ class Writer:
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _work(self) -> None:
-        stored: tuple[list[Said], list[Appended]] | None = None  # on disk, and not told yet
         while True:
-            if stored is None:
-                await self._news.wait()
-            group = self._next_group()
-            writing = asyncio.create_task(self._write(group)) if group else None
-            # The next group is on its way before the last one is told: the disk need not wait for that.
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-            if stored is not None:
-                self._tell(*stored)
-                stored = None
-            if writing is None:
+            await self._news.wait()
+            if not self._waiting:
                 self._news.clear()
-                if self._waiting:
-                    self._news.set()
-                elif self._closing:
+                if self._closing:
                     return
                 continue
-            became = await writing
-            if became is None:
+            group, messages = [], 0
+            while self._waiting and messages < MOST_IN_GROUP:
+                group.append(self._waiting.popleft())
+                messages += len(group[-1])
+            if not await self._write(group):
                 return
-            stored = group, became
+            await asyncio.sleep(0)  # the next group gathers, and others have their turn
 
-    def _next_group(self) -> list[Said]:
-        group: list[Said] = []
-        messages = 0
-        while self._waiting and messages < MOST_IN_GROUP:
-            group.append(self._waiting.popleft())
-            messages += len(group[-1])
-        return group
-
-    def _tell(self, group: list[Said], became: list[Appended]) -> None:
-        self.groups += 1
-        self.written += len(became)
-        self._bytes -= sum(said.size for said in group) + OVERHEAD * len(became)
-        self._stored(group, became)
-
-    async def _write(self, group: list[Said]) -> list[Appended] | None:
-        """Write a group, again and again until it is stored; None when it was given up."""
+    async def _write(self, group: list[Said]) -> bool:
+        """Write a group, again and again until it is stored; whether to go on."""
         entries = [each for said in group for each in said.publications()]
         told = False
         while True:
             try:
                 became = await self._store.append(entries)
-                lost = _without_room(group, became)
+                lost = {
+                    entry.room
+                    for entry, each in zip(entries, became, strict=True)
+                    if each.became is Became.NO_ROOM
+                }
                 if lost:
                     await self._open_again(lost)
                     became = await self._store.append(entries)
@@ -125,18 +106,11 @@ class Writer:
                     told = True
                     self._delayed(group, self.problem)
                 if self._closing:
-                    return None
+                    return False
                 await asyncio.sleep(TRIED_EVERY)
         self.problem = ""
-        return became
-
-
-def _without_room(group: Sequence[Said], became: Sequence[Appended]) -> set[str]:
-    """The rooms that the store does not know."""
-    lost: set[str] = set()
-    at = 0
-    for said in group:
-        if became[at].became is Became.NO_ROOM:
-            lost.add(said.room)
-        at += len(said)
-    return lost
+        self.groups += 1
+        self.written += len(entries)
+        self._bytes -= sum(said.size for said in group) + OVERHEAD * len(entries)
+        self._stored(group, became)
+        return True
