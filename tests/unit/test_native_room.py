@@ -150,6 +150,37 @@ def test_a_slow_program_reads_the_rest_later(run_here: Runner, directory: Path) 
     run_here(main)
 
 
+class Hurried:
+    """A client whose hub says that there is more right behind its answer to `read`."""
+
+    name = "bob"
+
+    def __init__(self) -> None:
+        self.room: Room | None = None
+        self.asked: list[int] = []
+
+    async def control(self, kind: str, **arguments: Any) -> dict[str, Any]:
+        assert kind == "read"
+        self.asked.append(arguments["after"])
+        number = len(self.asked)
+        if number == 1:
+            assert self.room is not None
+            self.room._fell_behind({"room": "ops", "sequence": 2})
+        return {"messages": [[number, 0.0, "alice/1", "alice", number, f"{number}"]], "behind": False}
+
+
+def test_more_that_is_told_of_while_the_last_is_read_is_read_too(run_here: Runner) -> None:
+    async def main() -> None:
+        client = Hurried()
+        room = Room(client, "ops", after="now", create=None)  # type: ignore[arg-type]
+        client.room = room
+        room._fell_behind({"room": "ops", "sequence": 1})
+        assert await receive(room, 2) == said(1, 2)
+        assert client.asked == [0, 1]
+
+    run_here(main)
+
+
 def test_what_ends_a_membership(run_here: Runner, directory: Path) -> None:
     async def main() -> None:
         async with running_hub(directory) as hub, joined(hub, "alice") as alice:

@@ -55,9 +55,10 @@ fn polling_that_never_pays_is_given_up_and_deadlines_are_kept() {
     stepper.reactor.set_busy_poll(Some(20_000));
     let (id, mut peer) = stepper.stream(&config("line"));
     let mut waits = 0;
-    while stepper.reactor.busy_poll().is_some_and(|(statistics, _)| statistics.spins == waits) {
+    // On a busy machine a deadline may have passed before the wait begins: then there is nothing to poll for.
+    while stepper.reactor.busy_poll().is_some_and(|(_, is_paused)| !is_paused) {
         waits += 1;
-        assert!(waits < 1_000, "it never sleeps at once");
+        assert!(waits < 10_000, "it never pauses");
         let deadline = stepper.reactor.tick() + 200_000;
         stepper.reactor.want(id, want::RECEIVE);
         stepper.reactor.set_deadline(id, Side::Receive, deadline);
@@ -66,7 +67,7 @@ fn polling_that_never_pays_is_given_up_and_deadlines_are_kept() {
     }
     let (statistics, _) = stepper.reactor.busy_poll().expect("it is on");
     assert_eq!(statistics.hits, 0);
-    assert!(statistics.pauses > 0, "{statistics:?}");
+    assert!(statistics.pauses > 0 && statistics.spins <= waits, "{statistics:?}");
     // What comes is received while it pauses, too.
     peer.write_all(b"still here\n").expect("room");
     assert_eq!(stepper.receive(id), message("still here"));

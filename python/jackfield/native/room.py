@@ -87,6 +87,7 @@ class Room:
         self._ready: deque[RoomMessage] = deque()
         self._ahead: dict[int, RoomMessage] = {}  # what came while something before it is being read
         self._reading: asyncio.Task[None] | None = None
+        self._read_again = False  # the hub said that there is more after what is being read was asked for
         self._handed = 0  # the sequence that the program has
         self._told_seen = 0
         self._seen_timer: asyncio.TimerHandle | None = None
@@ -286,6 +287,7 @@ class Room:
                 self._changed.clear()
                 await self._changed.wait()
             self._take_ahead()
+            self._read_again = False
             answer = await self._client.control("read", room=self.name, after=self._next - 1, limit=PAGE)
             for row in answer["messages"]:
                 if row[0] >= self._next:
@@ -321,7 +323,7 @@ class Room:
             asyncio.get_running_loop().call_later(0.5, self._read_on)
         else:
             self._take_ahead()
-            if self._ahead:
+            if self._ahead or self._read_again:
                 self._read_on()
 
     # ---------------------------------------------------------------- publishing
@@ -476,6 +478,7 @@ class Room:
 
     def _fell_behind(self, event: dict[str, Any]) -> None:
         if self._is_here(event) and self.durable:
+            self._read_again = True
             self._read_on()
 
     def _was_refused(self, event: dict[str, Any]) -> None:
