@@ -30,8 +30,9 @@ def background() -> Iterator[Background]:
     made.end()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """One for a file: Playwright's loop holds this thread until it ends, and other files run their own."""
     program = support.peer_program("chromium")
     with sync_playwright() as playwright:
         made = playwright.chromium.launch(executable_path=program, args=FLAGS)
