@@ -27,7 +27,7 @@ COMMANDS = read_commands(app)
         ([], "--c", ["--control"]),
         (["--control", "/x"], "vers", ["version"]),
         (["--control"], "", []),
-        (["kick"], "--", ["--reset", "--json", "--control", "--help"]),
+        (["kick"], "--", ["--reset", "--json", "--control", "--hub", "--help"]),
         (["kick", "3"], "--re", ["--reset"]),
         (["attach", "3"], "--w", ["--wait"]),
         (["kick"], "", []),

@@ -103,6 +103,7 @@ CONTROLS: Final[dict[str, Right]] = {
     "watch": _TAKING_PART,
     "message": _TAKING_PART,
     "delivered": _TAKING_PART,
+    "bye": _TAKING_PART,
     "join": _TAKING_PART,
     "leave": _TAKING_PART,
     "topic": _TAKING_PART,
