@@ -353,7 +353,7 @@ impl<H: Host> Reactor<H> {
             if self.advance_member(id, role) {
                 self.tell_member(id);
             }
-            return None;
+            return self.sending_event(id);
         }
         let connects = link.want & want::CONNECT != 0;
         if connects || shakes {

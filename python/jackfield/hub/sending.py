@@ -240,6 +240,8 @@ async def begin(hub: Hub, ids: Sequence[int], ending: bytes | None, *, wait: flo
     """A send of a hub to these clients; `ending` None is that of each one's listener."""
     recipients = []
     for some in in_turns(ids):
+        if hub.native is not None:  # a plain client's queue is another than a native one's
+            await hub.native.greeting.settle(each.id for each in map(hub.member, some) if each is not None)
         for member in filter(None, map(hub.member, some)):
             plan = hub.plan_of(member)
             is_native = hub.native is not None and hub.native.takes(member.id)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 import jackfield
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 NAME_PATIENCE: Final = 1.0  # seconds that a newcomer waits for a name to become free
 SILENCE: Final = 0.2  # seconds in which nothing is said to one that may be native
+SETTLED_EVERY: Final = 0.02  # seconds between two looks whether newcomers are known to be plain
 LOOK_EVERY: Final = 0.25  # seconds between two looks at clocks, while there are any
 
 Said = tuple[bytes, str]  # bytes, and who says them
@@ -80,6 +82,12 @@ class Greeting:
         """Say nothing to a newcomer that may be a native client, for a moment."""
         self._kept[member.id] = member, []
         asyncio.get_running_loop().call_later(SILENCE, self.speak, member.id)
+
+    async def settle(self, member_ids: Iterable[int]) -> None:
+        """Wait, `SILENCE` seconds at most, until it is known which of these newcomers are plain."""
+        waiting = list(member_ids)
+        while waiting := [each for each in waiting if self.is_silent(each) and not self.holds(each)]:  # noqa: ASYNC110
+            await asyncio.sleep(SETTLED_EVERY)
 
     def keep(self, member_id: int, data: bytes, by: str) -> bool:
         """Say that later; whether there was room."""
