@@ -8,6 +8,7 @@ use crate::classes::Class;
 use crate::frame::FrameError;
 use crate::host::{Body, Host};
 use crate::link::{Fault, Kind, LinkId, flag};
+use crate::native::recognise::Role;
 use crate::native::{self, FellBehind};
 use crate::queue::{Burst, WhenFull};
 use crate::reactor::{Event, Reactor, due};
@@ -465,6 +466,13 @@ impl<H: Host> Reactor<H> {
         to: &[LinkId],
         policy: Option<WhenFull>,
     ) -> Result<usize, FrameError> {
+        // What is meant for a newcomer alone is as good as its silence: it gets what plain clients get.
+        for id in to {
+            if let Some(link) = self.get_mut(*id).filter(|link| link.role == Role::Unknown) {
+                link.role = Role::Silent;
+                self.enter_class(*id);
+            }
+        }
         self.distribute(group);
         let Some(Some(state)) = self.groups.get(group) else { return Ok(0) };
         let policy = policy.unwrap_or(state.when_full);
