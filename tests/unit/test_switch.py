@@ -255,6 +255,36 @@ def test_data_frames_that_follow_each_other_are_gathered() -> None:
     jackfield.run(main())
 
 
+def test_who_waits_to_send_to_a_newcomer_hears_that_time_is_up() -> None:
+    async def main() -> None:
+        async with hall() as here:
+            channel, member = await here.plain()
+
+            async def fill() -> None:
+                for _ in range(1000):
+                    await member.send(bytes(65_536), timeout=0.1)
+
+            with pytest.raises(jackfield.TimedOut):
+                await fill()
+            channel.abort()
+
+    jackfield.run(main())
+
+
+def test_a_broadcast_that_names_a_newcomer_reaches_it_and_counts_what_has_no_room() -> None:
+    async def main() -> None:
+        async with hall() as here:
+            channel, member = await here.plain()
+            assert here.group.broadcast_nowait(b"hello", to=[member]) == 1
+            assert await channel.receive(timeout=20.0) == b"hello"
+            while here.group.broadcast_nowait(bytes(65_536), to=[member]):
+                pass
+            assert here.group.statistics(member).dropped_messages == 1
+            channel.abort()
+
+    jackfield.run(main())
+
+
 def test_what_looks_like_a_frame_of_a_plain_member_is_a_message() -> None:
     async def main() -> None:
         async with hall() as here:

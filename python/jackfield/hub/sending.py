@@ -137,7 +137,7 @@ class Sending:
                     recipient.failure = FULL if recipient.member.is_connected else LEFT
                 return []
             if not self._wait:
-                if queue(self._group, recipient.member, chunks[0]):
+                if self._group.broadcast_nowait(chunks[0], to=[recipient.member]):
                     self._queued(recipient, chunks[0])
                 else:
                     recipient.failure = FULL if recipient.member.is_connected else LEFT
@@ -219,21 +219,7 @@ def say(hub: Hub, member: Member, data: bytes, by: str) -> bool:
     """Say something to one client; whether it is there and its queue had room. Raises `FramingError`."""
     if hub.native is not None and hub.native.takes(member.id):
         return hub.native.tell(member, data, by)
-    return queue(hub.group, member, data)
-
-
-def queue(group: Group, member: Member, data: bytes) -> bool:
-    """Queue bytes for one client; whether it is there and its queue had room. Raises `FramingError`."""
-    if group.broadcast_nowait(data, to=[member]):
-        return True
-    if not member.is_connected or group.switch.is_native(member) is not None:
-        return False
-    # Broadcasts leave out a newcomer that may yet be a native client; what is meant for it makes it plain.
-    try:
-        member.send_nowait(data)
-    except (jackfield.QueueFull, jackfield.ChannelClosed):
-        return False
-    return True
+    return bool(hub.group.broadcast_nowait(data, to=[member]))
 
 
 async def begin(hub: Hub, ids: Sequence[int], ending: bytes | None, *, wait: float, by: str) -> Sending:

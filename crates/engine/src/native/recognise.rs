@@ -1,8 +1,8 @@
 //! From a new connection to a native client or a plain one, by its first bytes.
 //!
-//! A native client speaks first: its magic. Until that is known, broadcasts leave the connection out, for at most
-//! [`SILENCE_NS`]: a client that has said nothing by then is treated as a plain one. Its magic is still understood as
-//! long as nothing was sent to it.
+//! A native client speaks first: its magic. Until that is known, broadcasts to all leave the connection out, for at most
+//! [`SILENCE_NS`]: a client that has said nothing by then is treated as a plain one, and so is one that a broadcast names.
+//! Its magic is still understood as long as nothing was sent to it.
 
 use super::frame::{MAGIC, MAX_FRAME, OPENING, Violation};
 use super::routes::Phase;
