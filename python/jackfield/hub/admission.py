@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from .plan import MAX_CLIENTS, MAX_OPERATORS
 
+OWN_DESCRIPTORS = (
+    32  # listeners, files, the process of the rooms' store, a few operators: in use without a client
+)
 RESERVED_DESCRIPTORS = 64 + MAX_OPERATORS  # at most, and at most a quarter; clients get the rest
 SMALL_LIMIT = 1024  # descriptors; fewer are worth a word at the start
 
@@ -24,7 +27,7 @@ class Admission:
 
     def limit_by_descriptors(self, limit: int) -> bool:
         """No more clients than descriptors are for; whether that is worth a word."""
-        room = max(1, limit - min(RESERVED_DESCRIPTORS, limit // 4))
+        room = max(1, limit - max(OWN_DESCRIPTORS, min(RESERVED_DESCRIPTORS, limit // 4)))
         self.max_clients = min(self._asked or MAX_CLIENTS, room)
         if self.max_clients == room:
             self._descriptors = limit
