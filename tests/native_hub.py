@@ -1,17 +1,18 @@
-"""A hub for native clients, within the test's own loop."""
+"""A hub with its control socket, within the test's own loop."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 from jackfield import hub
 from jackfield.hub import Hub
 
 
 @contextlib.asynccontextmanager
-async def running_hub(directory: Path, *addresses: str, state: Path | None = None) -> AsyncIterator[Hub]:
-    """A hub on these addresses; operators reach it in ``directory``."""
-    async with hub.serve(*addresses, control=directory / "hub.sock", state=state) as found:
+async def running_hub(directory: Path, *addresses: str, **more: Any) -> AsyncIterator[Hub]:
+    """A hub on these addresses; operators reach it in ``directory``. ``more`` is what ``hub.serve`` takes."""
+    async with hub.serve(*addresses, control=directory / "hub.sock", **more) as found:
         yield found

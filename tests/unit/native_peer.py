@@ -10,43 +10,25 @@ import contextlib
 import json
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
+import native_hub
+
 import jackfield
-from jackfield.hub.assembly import parts_of
 from jackfield.hub.native import Native
-from jackfield.hub.operators import Operators
-from jackfield.hub.plan import Limits, plan_listeners
-from jackfield.hub.server import Hub, Settings
+from jackfield.hub.server import Hub
 
 MAGIC = b"\x8fJACK\r\n\x1a"
 CONTROL, OPEN, DATA, END, RESET, CREDIT, ACK, PING, PONG = range(9)
 PATIENCE = 20.0
 
 
-@contextlib.asynccontextmanager
-async def running_hub(
-    directory: Path, *addresses: str, state: Path | None = None, limits: Limits | None = None
-) -> AsyncIterator[Hub]:
-    """A hub with its control socket, in this loop."""
+def running_hub(directory: Path, *addresses: str, **more: Any) -> contextlib.AbstractAsyncContextManager[Hub]:
+    """A hub with its control socket, in this loop; without addresses one for native clients alone."""
     texts = addresses or ("tcp://127.0.0.1:0?protocol=native",)
-    plans = plan_listeners([jackfield.Address.parse(text) for text in texts])
-    settings = Settings(plans, directory / "hub.sock", limits or Limits(), state=state)
-    hub = Hub(settings, parts=parts_of(settings))
-    operators = Operators(hub)
-    await operators.claim()
-    await hub.open()
-    await operators.open()
-    running = asyncio.create_task(hub.run())
-    try:
-        yield hub
-    finally:
-        hub.stop("test")
-        await running
-        await hub.close()
-        await operators.close()
+    return native_hub.running_hub(directory, *texts, **more)
 
 
 def native_of(hub: Hub) -> Native:

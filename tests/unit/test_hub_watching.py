@@ -3,41 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from native_hub import running_hub
 from support import eventually
 
 import jackfield
 from jackfield.hub import protocol
 from jackfield.hub.operator import Operator, control_address, operate
-from jackfield.hub.operators import Operators
-from jackfield.hub.plan import plan_listeners
-from jackfield.hub.server import Hub, Settings
 from jackfield.hub.watching import Watching
 
-
-@contextlib.asynccontextmanager
-async def running_hub(directory: Path) -> AsyncIterator[Hub]:
-    """A hub with its control socket, in this loop."""
-    plans = plan_listeners([jackfield.Address.parse("tcp://127.0.0.1:0")], framing="line")
-    hub = Hub(Settings(plans, directory / "hub.sock"))
-    operators = Operators(hub)
-    await operators.claim()
-    await hub.open()
-    await operators.open()
-    running = asyncio.create_task(hub.run())
-    try:
-        yield hub
-    finally:
-        hub.stop("test")
-        await running
-        await hub.close()
-        await operators.close()
+ADDRESS = "tcp://127.0.0.1:0?framing=line"
 
 
 class Watch:
@@ -68,7 +47,7 @@ class Watch:
 
 def test_a_watch_tells_who_comes_what_is_said_and_by_whom(tmp_path: Path) -> None:
     async def main() -> None:
-        async with running_hub(tmp_path) as hub, operate(hub.settings.control) as operator:
+        async with running_hub(tmp_path, ADDRESS) as hub, operate(hub.settings.control) as operator:
             assert hub.part(Watching) is None, "without an operator who watches nothing is looked at"
             async with jackfield.connect(hub.listeners[0][0].address, framing="line") as client:
                 await client.send(b"before")
@@ -101,7 +80,7 @@ def test_a_watch_tells_who_comes_what_is_said_and_by_whom(tmp_path: Path) -> Non
 
 def test_an_operator_that_does_not_read_is_told_less_and_stays(tmp_path: Path) -> None:
     async def main() -> None:
-        async with running_hub(tmp_path) as hub:
+        async with running_hub(tmp_path, ADDRESS) as hub:
             lazy = await jackfield.connect(control_address(hub.settings.control), framing=protocol.FRAMING)
             async with lazy, jackfield.connect(hub.listeners[0][0].address, framing="line") as client:
                 await lazy.send(protocol.request(1, "watch"))
@@ -127,7 +106,7 @@ def test_an_operator_that_does_not_read_is_told_less_and_stays(tmp_path: Path) -
 
 def test_what_an_operator_asks_wrongly_is_an_error(tmp_path: Path) -> None:
     async def main() -> None:
-        async with running_hub(tmp_path) as hub, operate(hub.settings.control) as operator:
+        async with running_hub(tmp_path, ADDRESS) as hub, operate(hub.settings.control) as operator:
             wrong: list[dict[str, Any]] = [
                 {"of": 99, "seen": []},
                 {"of": 1, "seen": [True]},
