@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 KIND: Final = "client"
 ALIVE_EVERY: Final = 30.0  # seconds between two notes that the hub lives
-LOGGED_AT_MOST: Final = 2000  # of what clients cause here, in LOGGED_EVERY seconds
-LOGGED_EVERY: Final = 60.0
 
 
 class Identities:
@@ -39,7 +37,7 @@ class Identities:
         self._beginnings = Beginnings()
         self._waking: asyncio.TimerHandle | None = None
         self._alive = 0.0
-        self._throttle = Throttle(burst=LOGGED_AT_MOST, period=LOGGED_EVERY)
+        self._throttle = Throttle.of_clients()
 
     # ---------------------------------------------------------------- lifetime
 

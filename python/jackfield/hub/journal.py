@@ -153,6 +153,11 @@ class Throttle:
         self._written = 0
         self._left_out = 0
 
+    @classmethod
+    def of_clients(cls) -> Throttle:
+        """For what clients cause by being there, such as joins: a crowd is logged, a flood counted."""
+        return cls(burst=2000, period=60.0)
+
     def allow(self, now: float) -> tuple[bool, int]:
         if now - self._since >= self._period:
             self._since = now

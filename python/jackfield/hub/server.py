@@ -45,8 +45,6 @@ if TYPE_CHECKING:
     from .session import Session
     from .successor import Succession
 
-LOGGED_AT_MOST = 2000  # of joins, and of leaves, in LOGGED_EVERY seconds; a flood is counted instead
-LOGGED_EVERY = 60.0
 REFUSALS_EVERY = 1.0  # seconds between two looks at how many the engine turned away
 KICK_PATIENCE = 10.0  # seconds that what is queued for a kicked client may take
 STREAMS = ("tcp", "tls", "unix", "unix+seqpacket")
@@ -85,7 +83,7 @@ class Hub:
         self.dialled: dict[int, ListenerPlan] = {}  # by member id: of connections that this side made
         self._gone: dict[int, int] = {}  # member id -> client id, of those whose end is in the batch at hand
         self._refusals = Throttle()
-        self._joins, self._leaves = (Throttle(burst=LOGGED_AT_MOST, period=LOGGED_EVERY) for _ in range(2))
+        self._joins, self._leaves = Throttle.of_clients(), Throttle.of_clients()
         self._not_saved: set[Path | None] = set()  # files that are not written, as the log knows it
         self._stopping = asyncio.Event()
         self._hurried = False
