@@ -18,7 +18,7 @@ from suite.build import build
 from suite.measurements import Measurement, all_measurements
 from suite.processes import ContenderFailed
 from suite.report import heading, table_lines, verdict_lines
-from suite.scenarios import Setting
+from suite.scenarios import Costed, Setting
 from suite.statistics import Row, Table
 from suite.targets import judge
 
@@ -86,8 +86,10 @@ class Progress:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
-def measure(measurement: Measurement, words: argparse.Namespace, table: Table, progress: Progress) -> None:
-    """All repeats of one measurement; `table` is filled as it goes, so a break keeps what is there."""
+def measure(
+    measurement: Measurement, words: argparse.Namespace, table: Table, cost: Table | None, progress: Progress
+) -> None:
+    """All repeats of one measurement; the tables are filled as it goes, so a break keeps what is there."""
     usage, started = machine.Usage.now(), time.monotonic()
     for repeat in range(words.repeats):
         order = table.rows[repeat % len(table.rows) :] + table.rows[: repeat % len(table.rows)]
@@ -97,11 +99,16 @@ def measure(measurement: Measurement, words: argparse.Namespace, table: Table, p
             progress.step(f"{measurement.name}  {repeat + 1}/{words.repeats}  {row.contender.name}")
             try:
                 figure = measurement.run(row.contender, measurement.setting)
-                row.by_repeat[repeat] = figure / measurement.divisor
             except ContenderFailed as error:
                 row.errors.append(str(error))
-        table.others = machine.Usage.now().others_since(usage)
-        table.seconds = time.monotonic() - started
+                continue
+            rate = figure.rate if isinstance(figure, Costed) else figure
+            row.by_repeat[repeat] = rate / measurement.divisor
+            if isinstance(figure, Costed) and cost and (beside := cost.row(row.contender.name)):
+                beside.by_repeat[repeat] = figure.per_cpu_second / measurement.divisor
+        for each in (table, cost) if cost else (table,):
+            each.others = machine.Usage.now().others_since(usage)
+            each.seconds = time.monotonic() - started
 
 
 def stop(_signal: int, _frame: FrameType | None) -> None:
@@ -136,10 +143,14 @@ def main() -> int:
             rows = [Row(each) for each in measurement.contenders if takes_part(each.name, words.contenders)]
             if not rows:
                 continue
-            tables.append(table := Table(measurement, rows))
-            measure(measurement, words, table, progress)
+            filled = [Table(measurement, rows)]
+            if measurement.by_cost:
+                filled.append(Table(measurement.by_cost, [Row(row.contender) for row in rows]))
+            tables += filled
+            measure(measurement, words, filled[0], filled[1] if filled[1:] else None, progress)
             progress.clear()
-            print("\n".join(table_lines(table)), flush=True)
+            for table in filled:
+                print("\n".join(table_lines(table)), flush=True)
             elapsed = time.monotonic() - started
             progress.done(f"({number} of {len(measurements)} measurements, {elapsed:.0f} s so far)")
     except KeyboardInterrupt:

@@ -6,6 +6,8 @@ missing=()
 for program in "${!packages[@]}"; do
     command -v "$program" >/dev/null || missing+=("${packages[$program]}")
 done
+# A benchmark compares with OpenSSL in C.
+[ -e /usr/include/openssl/ssl.h ] || missing+=(libssl-dev)
 # The pictures of the web console are drawn with these.
 [ -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ] || missing+=(fonts-dejavu-core)
 [ -e /usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc ] || missing+=(fonts-noto-cjk)

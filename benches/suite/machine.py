@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from suite.build import HERE, compiler
+from suite.build import BUILD, HERE, compiler
 
 PACKAGES = ("jackfield", "uvloop", "pyzmq", "picows", "aiofastnet")
 PRETOUCHED = 1 << 30  # bytes
@@ -58,6 +58,7 @@ def describe() -> dict[str, Any]:
         import zmq
 
         versions["libzmq"] = zmq.zmq_version()
+    versions["openssl"] = _first_line(str(BUILD / "tls"), "version").removeprefix("OpenSSL ")
     revision = _first_line("git", "-C", str(HERE), "describe", "--always", "--dirty")
     return {
         "processor": _processor(),

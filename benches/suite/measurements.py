@@ -8,6 +8,7 @@ from suite.contenders import Contender
 from suite.scenarios import (
     BULK,
     DATAGRAM,
+    Costed,
     Setting,
     accept,
     addressed,
@@ -30,6 +31,7 @@ from suite.scenarios import (
     stored_loop,
     stored_p99,
 )
+from suite.tls import C_TLS, JACKFIELD_TLS, Suite, TlsSetting, receive_sealed, send_sealed
 
 TRANSPORTS = {"tcp": "TCP", "unix": "Unix"}
 MEMORY_CONNECTIONS, QUICK_MEMORY_CONNECTIONS = 10_000, 2_000
@@ -44,15 +46,24 @@ class Measurement:
     title: str
     unit: str  # as printed
     divisor: float  # figures are divided by this to get the unit
-    run: Callable[[Contender, Setting], float]
+    run: Callable[[Contender, Setting], float | Costed]
     setting: Setting
     contenders: tuple[Contender, ...]
     lower_is_better: bool = False
     left_out: str = ""
+    costed: bool = False  # `run` gives a `Costed`
 
     @property
     def better(self) -> str:
         return "lower is better" if self.lower_is_better else "higher is better"
+
+    @property
+    def by_cost(self) -> "Measurement | None":
+        """The same runs by the processor time that they took: a table of its own, filled by the same runs."""
+        if not self.costed:
+            return None
+        title = f"{self.title}: per second of its processor time"
+        return replace(self, name=f"{self.name}-cpu", title=title, costed=False)
 
 
 def all_measurements(base: Setting, *, quick: bool = False) -> list[Measurement]:
@@ -64,6 +75,7 @@ def all_measurements(base: Setting, *, quick: bool = False) -> list[Measurement]
         _workers(base),
         *_one_way(base),
         *_bulk(base),
+        *_sealed(base),
         *_memory(base, QUICK_MEMORY_CONNECTIONS if quick else MEMORY_CONNECTIONS),
         *_accept(base),
         *_rooms(base),
@@ -199,6 +211,29 @@ def _bulk(base: Setting) -> Iterable[Measurement]:
             (who.C, who.JACKFIELD, *who.peers(transport), who.BUFFERED, who.UVLOOP_BUFFERED),
             left_out=_left_out(transport),
         )
+
+
+def _sealed(base: Setting) -> Iterable[Measurement]:
+    """TLS in bulk; the larger messages with both suites."""
+    variants: tuple[tuple[str, int, Suite], ...] = (
+        ("64k", 64 << 10, "AES_256_GCM_SHA384"),
+        ("1m", BULK, "AES_256_GCM_SHA384"),
+        ("1m-aes128", BULK, "AES_128_GCM_SHA256"),
+    )
+    for way, named, run in (("send", "sending", send_sealed), ("receive", "receiving", receive_sealed)):
+        for size_name, size, suite in variants:
+            size_words = f"{size >> 10} KiB" if size < BULK else "1 MiB"
+            yield Measurement(
+                f"tls-bulk-{way}-{size_name}",
+                f"TLS 1.3, {suite}, {named} {size_words} messages",
+                "GB/s",
+                1e9,
+                run,
+                TlsSetting(**{**vars(base), "transport": "tls", "size": size, "suite": suite}),
+                (C_TLS, JACKFIELD_TLS),
+                costed=True,
+                left_out="asyncio's TLS: it has no half-close, so it cannot tell its count behind the end",
+            )
 
 
 def _memory(base: Setting, connections: int) -> Iterable[Measurement]:

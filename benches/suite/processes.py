@@ -24,6 +24,7 @@ GLANCE_SECONDS = 0.25  # how often a waiting client's server is looked at
 LAST_WORDS = 400  # characters of stderr kept in an error
 
 _prctl = ctypes.CDLL(None).prctl
+_clock_of = ctypes.CDLL(None).clock_getcpuclockid
 
 
 class ContenderFailed(Exception):
@@ -108,6 +109,13 @@ class Program:
         self.errors.seek(0)
         words = self.errors.read().decode(errors="replace").strip()
         return f": {words[-LAST_WORDS:]}" if words else ""
+
+    def cpu_seconds(self) -> float:
+        """Processor time that it has taken so far, in user code and in the kernel."""
+        clock = ctypes.c_int()
+        if _clock_of(self.pid, ctypes.byref(clock)):
+            raise self.failure("has no processor clock")
+        return time.clock_gettime(clock.value)
 
     def end(self) -> None:
         if self.process.poll() is None:

@@ -43,6 +43,17 @@ class Setting:
     burst: int = 1
 
 
+@dataclass(frozen=True)
+class Costed:
+    """A rate, and the same amount for each second of processor time that the contender took for it.
+
+    The other end works as much as the contender, and whichever is slower sets the rate; the cost is its own.
+    """
+
+    rate: float
+    per_cpu_second: float
+
+
 @contextmanager
 def serving(contender: Contender, role: str, at: Setting) -> Iterator[tuple[Run, Program, list[str]]]:
     """The contender's server in `role`, on its core, at a fresh address."""

@@ -50,6 +50,12 @@ TARGETS = (
     _bar("bulk-tcp", "jackfield", 0.9, "c"),
     _bar("bulk-tcp-cubic", "jackfield", 0.9, "c"),
     _bar("bulk-unix", "jackfield", 0.9, "c"),
+    *(
+        _bar(f"tls-bulk-{way}-{size}{cost}", "jackfield", 0.9, "c")
+        for way in ("send", "receive")
+        for size in ("64k", "1m", "1m-aes128")
+        for cost in ("", "-cpu")
+    ),
     _bar("memory-tcp", "jackfield-group", 600.0, None, at_most=True),
     _bar("memory-tcp", "jackfield-hub", 600.0, None, at_most=True),
     _bar("memory-tcp", "jackfield", 0.6, "streams", at_most=True),
