@@ -988,7 +988,8 @@ class Place(NamedTuple):
             wanted = self.pin.rpartition(":")[2].replace("-", "").lower()
             if not hmac.compare_digest(seen, wanted):
                 found.close()
-                raise ssl.SSLError(f"the certificate of {self.host} is sha256:{seen}, and not the pinned one")
+                said = f"the certificate of {self.host} is sha256:{seen}, and not the pinned one"
+                raise ssl.SSLError(0, said)
         return found
 
 
@@ -1288,6 +1289,8 @@ class Client:
                 with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                     del out[: connection.send(out)]
             if not out and (failure is not None or self._is_closing):
+                with contextlib.suppress(AttributeError, OSError, ValueError):
+                    connection.unwrap()  # TLS has an end of its own; nobody waits for the hub's
                 return failure or ConnectionAbortedError("it was closed")
             selector.modify(connection, selectors.EVENT_READ | (selectors.EVENT_WRITE if out else 0))
             pending = getattr(connection, "pending", lambda: 0)()

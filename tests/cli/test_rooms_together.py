@@ -1,4 +1,7 @@
-"""Native clients and plain ones in one room: nobody misses anything, nor does who is killed and returns."""
+"""Native clients and plain ones in one room, over TCP, TLS and Unix sockets: nobody misses anything.
+
+Nor does who is killed and returns, and a hub that is killed has it all when it is back.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import sys
 from pathlib import Path
 
 from programs import HubProcess, Process, Spawn, StartHub, need, wait_for
+
+from jackfield.hub.security.certificate import fingerprint
 
 MEMBER = Path(__file__).with_name("room_member.py")
 
@@ -17,9 +22,9 @@ def native(spawn: Spawn, address: str, name: str, file: Path) -> Process:
     return program
 
 
-def plain(spawn: Spawn, *where: str) -> Process:
-    need("nc")
-    program = spawn("nc", *where)
+def plain(spawn: Spawn, *command: str) -> Process:
+    need(command[0])
+    program = spawn(*command)
     program.seen(rb"This is lobby")
     return program
 
@@ -36,6 +41,8 @@ def start(start_hub: StartHub, directory: Path) -> HubProcess:
         "tcp://127.0.0.1:0,room=lobby",
         f"unix://{directory}/native,protocol=native",
         f"unix://{directory}/plain,room=lobby",
+        "tls://127.0.0.1:0,protocol=native",
+        "tls://127.0.0.1:0,room=lobby",
         "--state",
         f"{directory}/hub.db",
         control=directory / "control" / "hub.sock",
@@ -47,10 +54,13 @@ def test_three_native_clients_and_two_nc_miss_nothing(
 ) -> None:
     hub = start(start_hub, directory)
     tcp, unix = f"tcp://127.0.0.1:{hub.port()}", f"unix://{directory}/native"
+    tls = f"tls://127.0.0.1:{hub.port(4)}?pin={fingerprint(directory / 'hub.cert.pem')}"
     files = {name: directory / name for name in ("ann", "ben", "cat")}
-    ann, ben = native(spawn, tcp, "ann", files["ann"]), native(spawn, tcp, "ben", files["ben"])
+    ann, ben = native(spawn, tcp, "ann", files["ann"]), native(spawn, tls, "ben", files["ben"])
     cat = native(spawn, unix, "cat", files["cat"])
-    first, second = plain(spawn, "127.0.0.1", str(hub.port(1))), plain(spawn, "-U", f"{directory}/plain")
+    first = plain(spawn, "nc", "127.0.0.1", str(hub.port(1)))
+    second = plain(spawn, "nc", "-U", f"{directory}/plain")
+    third = plain(spawn, "openssl", "s_client", "-quiet", "-connect", f"127.0.0.1:{hub.port(5)}")
     said: list[str] = []
 
     def say(program: Process, text: str) -> None:
@@ -67,14 +77,16 @@ def test_three_native_clients_and_two_nc_miss_nothing(
     first.seen(rb"ann: an old herring\n")
     second.seen(rb"hello from tcp\n")
     first.seen(rb"hello from unix\n")
+    say(third, "hello from tls")
+    second.seen(rb"hello from tls\n")
     say(cat, "hello over a native unix socket")
 
     ben.popen.send_signal(signal.SIGKILL)
     ben.wait()
     there.remove("ben")
     for number in range(50):
-        say((ann, cat, first, second)[number % 4], f"while ben is away {number}")
-    ben = native(spawn, tcp, "ben", files["ben"])
+        say((ann, cat, first, second, third)[number % 5], f"while ben is away {number}")
+    ben = native(spawn, tls, "ben", files["ben"])
     there.append("ben")
     say(ben, "ben is back")
     assert heard(files["ben"]) == said, "each once and in order"
@@ -91,7 +103,7 @@ def test_three_native_clients_and_two_nc_miss_nothing(
     )
     # Those on the Unix socket find the hub again by themselves, and go on.
     there = ["cat"]
-    third = plain(spawn, "-U", f"{directory}/plain")
-    say(third, "after the restart")
+    last = plain(spawn, "nc", "-U", f"{directory}/plain")
+    say(last, "after the restart")
     cat.write(b"cat goes on\n")
-    third.seen(rb"cat: cat goes on\n")
+    last.seen(rb"cat: cat goes on\n")

@@ -199,8 +199,8 @@ class Session:
             if self._failure is None:
                 self._failure = _as_lost(error, self.place.address)
         finally:
-            channel.abort()
-            if self._channel is channel:
+            if self._channel is channel:  # else ``close`` has it, and lets it end in order
+                channel.abort()
                 self._channel = None
             self._backlog.clear()
             machine.lost()
