@@ -10,6 +10,7 @@ import pytest
 from native_peer import CREDIT, DATA, Peer, native_of, running_hub
 from support import Runner, eventually
 
+from jackfield.hub.operator import operate
 from jackfield.hub.rooms.room import CREDIT as GRANTED
 from jackfield.hub.rooms.room import LONGEST_BODY
 from jackfield.hub.rooms.rooms import Rooms
@@ -298,6 +299,64 @@ def test_plain_and_native_members_hear_each_other(run_here: Runner, directory: P
             await plain.close()
             assert (await alice.peer.event("room_left"))["members"][0]["name"] == "tcp-2"
             await alice.peer.close()
+
+    run_here(main)
+
+
+async def changed(member: Member) -> list[tuple[str, str]]:
+    """Names and states of those of the next `room_changed`."""
+    event = await member.peer.event("room_changed")
+    return [(each["name"], each["state"]) for each in event["members"]]
+
+
+def test_a_new_name_is_told_to_the_room_and_to_who_watches(run_here: Runner, directory: Path) -> None:
+    async def main() -> None:
+        addresses = ("tcp://127.0.0.1:0?protocol=native", "tcp://127.0.0.1:0?room=lobby")
+        async with running_hub(directory, *addresses) as hub, operate(hub.settings.control) as operator:
+            alice = await member(hub, "alice", "lobby")
+            token = hub.security.tokens.create(hub.security.now(), name="bob", role="member")[1]
+            bob, other = [
+                await Member.enter(await Peer.join(hub, token=token, instance=instance), "lobby")
+                for instance in ("bob-1", "bob-2")
+            ]
+            plain = await Peer.connect(hub, listener=1)
+            assert b"This is lobby" in await plain.reader.readuntil(b"tcp-4\n")
+            await alice.peer.ask("watch", on=True)
+
+            await operator.request("rename", target="tcp-4", name="door")
+            assert await plain.reader.readline() == b"* You are door now.\n"
+            assert await changed(alice) == [("door", "here")]
+            told = await alice.peer.event("changed")
+            assert (told["client"]["id"], told["client"]["name"]) == ("4", "door")
+
+            # Every session of an identity has its name, and what is said from now on is said by it.
+            await operator.request("rename", target="bob", name="robert")
+            told_of = [*await changed(alice), *await changed(alice)]
+            assert told_of == [("robert", "here"), ("robert", "here")]
+            bob.publish(1, b"hello")
+            assert (await plain.reader.readuntil(b"hello\n")).endswith(b"\nrobert: hello\n")
+            members = (await alice.peer.ask("members", room="lobby"))["members"]
+            assert [each["name"] for each in members] == ["alice", "robert", "robert", "door"]
+            for each in (other.peer, plain, bob.peer, alice.peer):
+                await each.close()
+
+    run_here(main)
+
+
+def test_one_that_was_renamed_while_away_comes_back_with_its_new_name(
+    run_here: Runner, directory: Path
+) -> None:
+    async def main() -> None:
+        async with running_hub(directory) as hub, operate(hub.settings.control) as operator:
+            alice, bob = await member(hub, "alice"), await member(hub, "bob")
+            bob.peer.abort()
+            assert await changed(alice) == [("bob", "away")]
+            await operator.request("rename", target="bob", name="robert")
+            again = await bob.peer.back(hub, name="bob", instance="bob-1")
+            assert (await again.welcomed())["session"]["resumed"] is True
+            assert await changed(alice) == [("robert", "here")]
+            for peer in (again, alice.peer):
+                await peer.close()
 
     run_here(main)
 

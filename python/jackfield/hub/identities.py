@@ -143,6 +143,8 @@ class Identities:
         self.save(claimed.entry)
         if claimed.lost_by:
             self._log_lost(claimed.entry, claimed.lost_by, f"client {client_id} is newer")
+        if claimed.lost_by or name != before:
+            self._renamed(client_id, claimed.lost_by)
         if conflict := registry.conflict_of(client_id):
             reason = "another client is called so; see 'jackfield claim'"
             self._log("conflict", **facts, conflict=conflict, reason=reason)
@@ -189,8 +191,11 @@ class Identities:
 
     def suggest(self, entry: Entry, name: str) -> None:
         """Call somebody that, unless the name is taken or an operator gave another one."""
+        before = entry.name
         self.registry.suggest(entry, name)
         self.save(entry)
+        if entry.name != before:
+            self._renamed(entry.client_id)
 
     def part_with(self, now: float, client_id: int) -> None:
         """A client is not who it was taken for: what is known of that one is absent, or another's."""
@@ -301,7 +306,15 @@ class Identities:
         entry = self.registry.rename(client_id, protocol, name)
         if conflict and not entry.identity:
             self._beginnings.pass_over(client_id)  # it is told apart now, whatever it says
+        self._renamed(client_id)
         return before, self.save(entry)
+
+    def _renamed(self, *client_ids: int) -> None:
+        """Show the parts what clients are called now; ids of nobody are passed over."""
+        if not self._hub.parts.wants("renamed"):
+            return
+        for client in filter(None, map(self._hub.client, client_ids)):
+            self._hub.parts.show("renamed", self._hub.clock(), client)
 
     async def award(self, target: str) -> dict[str, Any]:
         """Give a client the name that it claims; who it was, and who lost it. Raises `NameRefused`."""
@@ -318,6 +331,7 @@ class Identities:
             self.save(awarded.other)
         if awarded.lost_by:
             self._log_lost(awarded.entry, awarded.lost_by, f"an operator gave it to client {client_id}")
+        self._renamed(client_id, awarded.lost_by)
         name = self.registry.name_of(client_id, member.protocol)
         return {"id": client_id, "name": name, "before": before, "from": awarded.lost_by, "lasting": lasting}
 

@@ -16,7 +16,7 @@ from .client import Client
 if TYPE_CHECKING:
     from .server import Hub
 
-SEEN: Final = ("came", "went", "heard", "told")
+SEEN: Final = ("came", "went", "heard", "told", "renamed")
 
 
 class Part:
@@ -63,6 +63,12 @@ class Part:
 
     def told(self, now: float, client: Client, data: bytes, by: str) -> None:
         """`data` was queued for a client; `by` is `pid:N` of an operator, or the part that sent it."""
+
+    def renamed(self, now: float, client: Client) -> None:
+        """A client may be called otherwise than before; `client.name` is its name now.
+
+        One that is known by its host is told of here before it `came`.
+        """
 
 
 P = TypeVar("P", bound=Part)

@@ -439,6 +439,13 @@ class Native(Part):
         if not self.greeting.holds(client.member.id):
             self.presence.changed(client.id, "came")
 
+    def renamed(self, now: float, client: Client) -> None:
+        session = self.sessions.get(client.member.id)
+        same = [] if session is None else self.of_identity(session.identity)
+        if not self.greeting.holds(client.member.id):
+            for client_id in {client.id, *(each.client_id for each in same)}:
+                self.presence.changed(client_id, "changed")
+
     def went(self, now: float, client: Client, reason: str) -> None:
         if client.member.id not in self.sessions:
             self.presence.changed(client.id, "went", {"id": str(client.id), "name": client.name})

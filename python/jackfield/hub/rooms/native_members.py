@@ -26,6 +26,7 @@ from .said import Said
 if TYPE_CHECKING:
     from jackfield import Fan
 
+    from ..client import Client
     from ..native import Native
     from ..native.session import NativeSession
     from .rooms import Rooms
@@ -159,7 +160,20 @@ class NativeMembers(Follower):
             if place.acknowledged[0]:
                 session.send(stream, DATA, _STORED.pack(*place.acknowledged))
             self._tell_behind(place, place.room.last)
-            self._rooms.changed(place.room, place.seat)
+            self._rooms.changed(place.room, place.seat, name=session.name)
+
+    def renamed(self, client: Client) -> None:
+        """A client may have another name, and with it every session of its identity.
+
+        One that is away has it once it is back.
+        """
+        session = self._native.session_of(client.id)
+        if session is None:
+            return
+        for each in self._native.of_identity(session.identity) or [session]:
+            for place in _places(each).values():
+                if place.seat.state == "here":
+                    self._rooms.rename(place.room, place.seat, each.name)
 
     def ended(self, session: NativeSession, reason: str) -> None:
         for place in list(_places(session).values()):

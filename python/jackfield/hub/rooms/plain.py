@@ -125,6 +125,14 @@ class Plain:
         self._leave(talker, reason)
         self._talkers.pop(client.id, None)
 
+    def renamed(self, client: Client) -> None:
+        """A client may have another name, by its own doing or an operator's."""
+        talker = self._talkers.get(client.id)
+        if talker is None or talker.room is None or talker.seat is None or talker.seat.name == client.name:
+            return
+        self._rooms.rename(talker.room, talker.seat, client.name)
+        self._tell(talker, f"* You are {client.name} now.")
+
     def _greet(self, talker: Talker) -> None:
         """Let a newcomer into its listener's room, once."""
         if talker.waiting is not None:
@@ -200,9 +208,8 @@ class Plain:
         except NameRefused as problem:
             raise RoomError(FORBIDDEN, str(problem)) from None
         self._hub.log("renamed", id=talker.id, name=name, before=before, lasting=lasting, by="itself")
-        if talker.room is not None and talker.seat is not None:
-            self._rooms.rename(talker.room, talker.seat, name)
-        self._tell(talker, f"* You are {name} now.")
+        if talker.room is None or name == before:
+            self._tell(talker, f"* You are {name} now.")
 
     def _do_who(self, talker: Talker, rest: str) -> None:
         self._tell(talker, lines.who(self._here(talker)))

@@ -127,7 +127,7 @@ class Rooms(Part):
                 self.rooms[name].lasting = False
         self.plain.resume(now, clients, given.get("plain", {}))
 
-    # ---------------------------------------------------------------- clients without a protocol
+    # ---------------------------------------------------------------- clients
 
     def came(self, now: float, client: Client) -> None:
         self.plain.came(now, client)
@@ -137,6 +137,11 @@ class Rooms(Part):
 
     def went(self, now: float, client: Client, reason: str) -> None:
         self.plain.went(now, client, reason)
+
+    def renamed(self, now: float, client: Client) -> None:
+        self.plain.renamed(client)
+        if "native" in self.outlets:
+            self.native.renamed(client)
 
     # ---------------------------------------------------------------- which rooms there are
 
@@ -275,14 +280,13 @@ class Rooms(Part):
 
     def rename(self, room: Room, seat: Seat, name: str) -> None:
         """Call a member something else. The name is checked before."""
-        before, seat.name = seat.name, name
-        if before != name:
-            self._news_of(room).change(seat, before)
-            self._tell_soon(room)
+        if seat.name != name:
+            self.changed(room, seat, name=name)
 
-    def changed(self, room: Room, seat: Seat) -> None:
-        """Something else about a member is different, such as its state."""
-        self._news_of(room).change(seat, seat.name)
+    def changed(self, room: Room, seat: Seat, *, name: str = "") -> None:
+        """Something about a member is different: its state, and perhaps its name."""
+        before, seat.name = seat.name, name or seat.name
+        self._news_of(room).change(seat, before)
         self._tell_soon(room)
 
     def member(self, room: Room, name: str) -> Seat:
