@@ -163,12 +163,9 @@ class Log:
         sizes = itertools.cycle((1, 2, 7, 40))
         count = 0
         for size in itertools.islice(sizes, 40):
-            rows = [
-                ("lobby", "ana/1", count + at, 1.0, "ana", b"pump %d" % (count + at))
-                for at in range(1, size + 1)
-            ]
+            bodies = [b"pump %d" % (count + at) for at in range(1, size + 1)]
             with writer.group():
-                writer.append(rows)
+                writer.append([("lobby", "ana/1", count + 1, 1.0, "ana", bodies)])
             count += size
             self.boundaries.append((wal.stat().st_size, count))
             if count % 3 == 0:
@@ -196,7 +193,7 @@ class Log:
                 (at, at, b"pump %d" % at) for at in range(1, last + 1)
             ]
             with writer.group():
-                assert writer.append([("lobby", "ana/1", last + 1, 1.0, "ana", b"more")]) == [(last + 1) * 4]
+                assert writer.append([("lobby", "ana/1", last + 1, 1.0, "ana", [b"more"])]) == [last + 1]
             while writer.index(1000):
                 pass
             found = writer.connection.execute("SELECT count(*) FROM words WHERE words MATCH 'pump OR more'")

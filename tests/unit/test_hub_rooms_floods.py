@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from native_peer import CREDIT, DATA, running_hub
-from support import Runner
+from support import Runner, eventually
 from test_hub_rooms_native import Member, member, rooms_of
 
+from jackfield.hub.rooms.memory_store import MemoryStore
 from jackfield.hub.rooms.room import RECENT, Seat
 from jackfield.hub.rooms.said import Said, each_of, newest_of
-from jackfield.hub.rooms.store import Publication
+from jackfield.hub.rooms.store import Appended, Publication, RunAppended, StoreError
+from jackfield.hub.rooms.writer import Writer
 
 COUNT = 300
 
@@ -106,7 +110,7 @@ def test_what_was_said_at_once_message_by_message() -> None:
     seat = Seat(3, "native", 1, "ana", "ana/1", 0.0)
     one = said(seat, 7, [b"a", b"bc"], 20)
     assert (len(one), one.size, one.last_number, one.last_sequence) == (2, 3, 8, 21)
-    assert one.publications() == [
+    assert one.run().publications() == [
         Publication("ops", "ana/1", 7, 5.0, "ana", b"a"),
         Publication("ops", "ana/1", 8, 5.0, "ana", b"bc"),
     ]
@@ -122,3 +126,51 @@ def test_a_room_remembers_the_newest_of_a_flood() -> None:
     first, second = said(seat, 1, [b"a"] * RECENT, 1), said(seat, RECENT + 1, [b"b"] * 5, RECENT + 1)
     found = newest_of([first, second])
     assert [each.sequence for each in found] == list(range(6, RECENT + 6))
+
+
+class FailingStore(MemoryStore):
+    """Notes what is asked of it, and fails at its second group, once."""
+
+    def __init__(self, notes: list[str], begun: Callable[[], None]) -> None:
+        super().__init__()
+        self.notes, self.calls, self.begun = notes, 0, begun
+
+    async def append(self, batch: Sequence[Publication]) -> list[Appended]:
+        self.calls += 1
+        self.notes.append(f"append {batch[0].number}")
+        if self.calls == 1:
+            self.begun()
+        for _ in range(5):  # turns of the loop that a disk takes at least
+            await asyncio.sleep(0)
+        if self.calls == 2:
+            raise StoreError("the disk is full")
+        return await super().append(batch)
+
+
+def test_the_next_group_is_on_its_way_before_the_last_is_told(run_here: Runner) -> None:
+    async def main() -> None:
+        notes: list[str] = []
+        store = FailingStore(notes, lambda: writer.add(said(seat, 2, [b"b"], 0)))
+        await store.open_room("ops", at=1.0)
+        seat = Seat(3, "native", 1, "ana", "ana/1", 0.0)
+
+        def stored(group: Sequence[Said], became: Sequence[RunAppended]) -> None:
+            assert [each.sequence for each in became] == [one.number for one in group]
+            notes.append(f"told {group[0].number}")
+
+        async def open_again(names: set[str]) -> None:
+            raise AssertionError(names)
+
+        def delayed(group: Sequence[Said], reason: str) -> None:
+            notes.append(f"delayed {group[0].number}")
+
+        writer = Writer(store, stored=stored, delayed=delayed, open_again=open_again)
+        writer.add(said(seat, 1, [b"a"], 0))
+        await eventually(lambda: "told 2" in notes)
+        assert notes == ["append 1", "append 2", "told 1", "delayed 2", "append 2", "told 2"]
+        writer.add(said(seat, 3, [b"c"], 0))
+        await writer.close()
+        assert notes[-2:] == ["append 3", "told 3"]
+        assert (writer.groups, writer.written) == (3, 3)
+
+    run_here(main)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from jackfield.hub.rooms import sqlite_store
-from jackfield.hub.rooms.sqlite_schema import MIGRATIONS
+from jackfield.hub.rooms.sqlite_schema import MIGRATIONS, SEQUENCES, prepare
 from jackfield.hub.rooms.sqlite_store import SqliteStore, beside
 from jackfield.hub.rooms.store import Appended, Became, Publication, StoreError, StoreUnavailable
 from jackfield.hub.state import State
@@ -212,6 +212,38 @@ def test_an_older_file_is_migrated(path: Path, monkeypatch: pytest.MonkeyPatch) 
     connection = sqlite3.connect(path)
     assert connection.execute("PRAGMA user_version").fetchone() == (len(newer),)
     connection.close()
+
+
+def test_a_file_of_version_1_answers_as_before(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.parent.mkdir()
+    with monkeypatch.context() as before:
+        before.setattr("jackfield.hub.rooms.sqlite_schema.MIGRATIONS", MIGRATIONS[:1])
+        prepare(path)
+    numbers = [(1, 1), (2, 1), (1, 2), (1, 3), (2, 2), (1, 4)]  # of sender and message, in their order
+    connection = sqlite3.connect(path)
+    connection.execute("INSERT INTO rooms VALUES (1, 'lobby', '', 1.0, 1, 6, 6, 0)")
+    connection.execute("INSERT INTO senders VALUES (1, 1, 'ana/1', 4), (2, 1, 'bo/1', 2)")
+    connection.executemany(
+        "INSERT INTO messages VALUES (?, ?, ?, 1.0, 'x', ?)",
+        [(SEQUENCES + at, *who, f"{at}") for at, who in enumerate(numbers, 1)],
+    )
+    connection.commit()
+    connection.close()
+
+    async def main() -> None:
+        async with opened(path) as store:
+            anas = await store.append([said(number, sender="ana/1") for number in range(1, 6)])
+            assert anas == [
+                *(Appended(sequence, Became.AGAIN) for sequence in (1, 3, 4, 6)),
+                Appended(7, Became.STORED),
+            ]
+            bos = await store.append([said(number, sender="bo/1") for number in (1, 2)])
+            assert bos == [Appended(2, Became.AGAIN), Appended(5, Became.AGAIN)]
+            page = await store.read("lobby")
+            assert [each.body for each in page.messages[:6]] == [b"%d" % at for at in range(1, 7)]
+            assert [each.sequence for each in page.messages] == list(range(1, 8))
+
+    asyncio.run(main())
 
 
 def test_a_place_that_cannot_be_had(tmp_path: Path) -> None:

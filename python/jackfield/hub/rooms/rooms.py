@@ -41,7 +41,7 @@ from .room import (
     check_topic,
 )
 from .said import Said, newest_of
-from .store import Appended, BadQuery, Became, Cursor, Message, Page, Retention, StoreError
+from .store import Appended, BadQuery, Became, Cursor, Message, Page, Retention, RunAppended, StoreError
 from .writer import Writer
 
 if TYPE_CHECKING:
@@ -327,21 +327,17 @@ class Rooms(Part):
         said.sequence = room.last + 1
         self._pass_on(room, [said])
 
-    def _stored(self, group: Sequence[Said], became: Sequence[Appended]) -> None:
+    def _stored(self, group: Sequence[Said], became: Sequence[RunAppended]) -> None:
         """A group is on disk: tell who said it, then everyone."""
         fresh: dict[str, list[Said]] = {}
         newest: dict[tuple[str, int], tuple[Seat, int, int, int]] = {}  # seat, number, sequence, bytes
-        start = 0
-        for said in group:
-            results = became[start : start + len(said)]
-            start += len(said)
-            first, last = results[0], results[-1]
-            # Its numbers follow each other: behind one that is stored all are.
-            if first.became is Became.STORED and last.sequence - first.sequence == len(said) - 1:
-                said.sequence = first.sequence
-                stored, told = [said], [(said.last_number, last.sequence, said.size + FRAME * len(said))]
+        for said, (sequence, each) in zip(group, became, strict=True):
+            if each is None:
+                said.sequence = sequence
+                size = said.size + FRAME * len(said)
+                stored, told = [said], [(said.last_number, said.last_sequence, size)]
             else:
-                stored, told = self._apart(said, results)
+                stored, told = self._apart(said, each)
             fresh.setdefault(said.room, []).extend(stored)
             for number, sequence, size in told:
                 key = (said.room, said.seat.source)

@@ -9,10 +9,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import repeat
 
 from .room import RECENT, Heard, Seat
-from .store import Message, Publication
+from .store import Message, Run
 
 _NUMBER = struct.Struct(">Q")
 
@@ -46,20 +45,9 @@ class Said:
     def last_sequence(self) -> int:
         return self.sequence + len(self.bodies) - 1
 
-    def publications(self) -> list[Publication]:
+    def run(self) -> Run:
         """What a store is given."""
-        numbers = range(self.number, self.number + len(self.bodies))
-        one = repeat
-        columns = zip(
-            one(self.room),
-            one(self.seat.sender),
-            numbers,
-            one(self.at),
-            one(self.name),
-            self.bodies,
-            strict=False,
-        )
-        return list(map(Publication._make, columns))
+        return Run(self.room, self.seat.sender, self.number, self.at, self.name, self.bodies)
 
     def messages(self, most: int | None = None) -> list[Message]:
         """The messages as a room has them, or only the last ones."""

@@ -51,6 +51,7 @@ class Calls:
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
+        self._chunk = memoryview(bytearray(CHUNK))  # one for all: a new one each time is slow to get
         self._buffer = bytearray()
         self._sending = threading.Lock()
         self.has_ended = False
@@ -62,10 +63,10 @@ class Calls:
         while not self.has_ended and size < LARGEST_GROUP:
             if not select.select([self._socket], [], [], 0 if found else timeout)[0]:
                 break
-            data = self._socket.recv(CHUNK)
-            self.has_ended = not data
-            self._buffer += data
-            size += len(data)
+            length = self._socket.recv_into(self._chunk)
+            self.has_ended = not length
+            self._buffer += self._chunk[:length]
+            size += length
             found += self._whole()
         return found
 

@@ -42,6 +42,20 @@ MIGRATIONS: Final = (
         "CREATE INDEX letters_expire ON letters (expires)",
         "CREATE VIRTUAL TABLE words USING fts5(body, content='', tokenize=\"unicode61 remove_diacritics 0\")",
     ),
+    (
+        # From `number` on, up to the sender's next run, key - number is the same. Instead of an index of all
+        # messages: who says many at once, or speaks alone, has few runs.
+        "CREATE TABLE runs (sender INTEGER NOT NULL, number INTEGER NOT NULL, key INTEGER NOT NULL,"
+        " PRIMARY KEY (sender, number)) STRICT, WITHOUT ROWID",
+        "INSERT INTO runs SELECT sender, number, key FROM (SELECT sender, number, key,"
+        " lag(key - number) OVER (PARTITION BY sender ORDER BY number) AS before FROM messages)"
+        " WHERE before IS NOT key - number",
+        "ALTER TABLE messages RENAME TO messages_1",
+        "CREATE TABLE messages (key INTEGER PRIMARY KEY, sender INTEGER NOT NULL, number INTEGER NOT NULL,"
+        " at REAL NOT NULL, name TEXT NOT NULL, body ANY NOT NULL) STRICT",
+        "INSERT INTO messages SELECT * FROM messages_1 ORDER BY key",
+        "DROP TABLE messages_1",
+    ),
 )
 
 

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import marshal
-import operator
 import os
 import socket
 import subprocess
@@ -41,6 +39,8 @@ from .store import (
     Results,
     Retention,
     RoomFacts,
+    Run,
+    RunAppended,
     Store,
     StoreClosed,
     StoreError,
@@ -48,6 +48,9 @@ from .store import (
     check_letters,
     check_name,
     check_publications,
+    check_runs,
+    each_appended,
+    runs_of,
 )
 
 MOST_UNANSWERED: Final = 64 * 1024 * 1024  # bytes of calls that wait for the disk
@@ -148,30 +151,40 @@ class SqliteStore(Store):
 
     async def append(self, batch: Sequence[Publication]) -> list[Appended]:
         check_publications(batch)
-        if not batch:
-            return []
-        columns = tuple(
-            zip(*batch, strict=True)
-        )  # in which `marshal` writes a value once that is in it often
-        rooms, *_, bodies = columns
-        call = self._begin("append_columns", columns, sum(map(len, bodies)) + 100 * len(bodies))
-        answer: list[int] = await call.done
-        self._appended += len(answer)
-        highest = self._told
-        if functools.reduce(operator.or_, answer) & 3 == Became.STORED:
-            stored = [Appended(code >> 2, Became.STORED) for code in answer]
-            highest.update(zip(rooms, [code >> 2 for code in answer], strict=True))
-            return stored
-        results = []
-        for each, code in zip(batch, answer, strict=True):
-            sequence, became = code >> 2, _BECAME[code & 3]
-            if became is Became.STORED:
-                highest[each.room] = sequence
-            elif became is Became.AGAIN and call.is_repeated and sequence > highest.get(each.room, 0):
-                became = Became.STORED  # by the process that ended before it could say so
-                highest[each.room] = sequence
-            results.append(Appended(sequence, became))
+        runs = runs_of(batch)
+        results: list[Appended] = []
+        for run, became in zip(runs, await self.append_runs(runs), strict=True):
+            results += each_appended(run, became)
         return results
+
+    async def append_runs(self, runs: Sequence[Run]) -> list[RunAppended]:
+        check_runs(runs)
+        if not runs:
+            return []
+        count = sum(len(run.bodies) for run in runs)
+        size = sum(sum(map(len, run.bodies)) for run in runs) + 50 * count + 200 * len(runs)
+        call = self._begin("append", ([tuple(run) for run in runs],), size)
+        answer: list[int | list[int]] = await call.done
+        self._appended += count
+        return [
+            self._became(run, found, is_repeated=call.is_repeated)
+            for run, found in zip(runs, answer, strict=True)
+        ]
+
+    def _became(self, run: Run, found: int | list[int], *, is_repeated: bool) -> RunAppended:
+        highest = self._told.get(run.room, 0)
+        if isinstance(found, int):
+            self._told[run.room] = max(highest, found + len(run.bodies) - 1)
+            return RunAppended(found, None)
+        results = []
+        for code in found:
+            sequence, became = code >> 2, _BECAME[code & 3]
+            if became is Became.AGAIN and is_repeated and sequence > highest:
+                became = Became.STORED  # by the process that ended before it could say so
+            if became is Became.STORED:
+                highest = self._told[run.room] = sequence
+            results.append(Appended(sequence, became))
+        return RunAppended(0, results)
 
     async def read(self, room: str, after: int = 0, *, limit: int = 100) -> Page:
         rows, first, last = await self._ask("read", room, _whole(after), _whole(limit))

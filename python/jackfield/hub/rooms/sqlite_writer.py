@@ -12,6 +12,7 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
+from itertools import chain, count, repeat
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,11 +45,12 @@ class _Room:
 
 
 class _Sender:
-    """A row of `senders`; `changed` until it is written."""
+    """A row of `senders`; `changed` until it is written. `shift` is key - number of its last run."""
 
-    def __init__(self, id: int, last: int) -> None:
+    def __init__(self, id: int, last: int, shift: int) -> None:
         self.id = id
         self.last = last
+        self.shift = shift
         self.changed = False
 
 
@@ -65,7 +67,8 @@ class Writer:
         self._durable = True
         self._rooms: dict[str, _Room] = {}
         self._senders: dict[tuple[int, str], _Sender] = {}
-        self._new: list[Row] = []  # messages that are not inserted yet
+        self._new: list[Iterable[Row]] = []  # messages that are not inserted yet
+        self._runs: list[Row] = []  # as are these
         self._changed: list[_Room | _Sender] = []
         self.letters = Letters(self.connection)
 
@@ -94,8 +97,11 @@ class Writer:
     def settle(self) -> None:
         """Let the file have what is only in memory."""
         if self._new:
-            self.connection.executemany("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?)", self._new)
-            self._new = []
+            new, self._new = chain.from_iterable(self._new), []
+            self.connection.executemany("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?)", new)
+        if self._runs:
+            runs, self._runs = self._runs, []
+            self.connection.executemany("INSERT INTO runs VALUES (?, ?, ?)", runs)
         if not self._changed:
             return
         rooms = [each for each in self._changed if isinstance(each, _Room)]
@@ -120,6 +126,7 @@ class Writer:
         self._rooms.clear()
         self._senders.clear()
         self._new.clear()
+        self._runs.clear()
         self._changed.clear()
         self.letters.forget()
 
@@ -174,6 +181,9 @@ class Writer:
         if self._delete(room, room.last + 1):
             return False
         self.settle()
+        self.connection.execute(
+            "DELETE FROM runs WHERE sender IN (SELECT id FROM senders WHERE room = ?)", (room.id,)
+        )
         self.connection.execute("DELETE FROM senders WHERE room = ?", (room.id,))
         self.connection.execute("DELETE FROM cursors WHERE room = ?", (room.id,))
         self.connection.execute("DELETE FROM rooms WHERE id = ?", (room.id,))
@@ -184,54 +194,66 @@ class Writer:
 
     # ---------------------------------------------------------------------------------------- messages
 
-    def append_columns(self, *columns: Row) -> list[int]:
-        """`append`, of what is in each column of the batch."""
-        return self.append(zip(*columns, strict=True))
+    def append(self, runs: Iterable[Row]) -> list[int | list[int]]:
+        """`Store.append_runs`: of each run the first sequence, or sequence * 4 + `Became` of each message."""
+        return [self._append(*run) for run in runs]
 
-    def append(self, batch: Iterable[Row]) -> list[int]:
-        """Room sequence * 4 + `Became`, for each message."""
-        rooms, senders, new, results = self._rooms, self._senders, self._new, []
-        for name, sender_name, number, at, shown, body in batch:
-            room = rooms.get(name) or self._find(name)
-            if room is None:
-                results.append(int(Became.NO_ROOM))
-                continue
-            sender = senders.get((room.id, sender_name)) or self._sender(room, sender_name)
-            if number != sender.last + 1:
-                results.append(self._not_next(sender, number))
-                new = self._new
-                continue
-            sender.last = number
-            room.last += 1
-            room.bytes += len(body)
-            text = text_of(body)
-            new.append((room.base + room.last, sender.id, number, at, shown, body if text is None else text))
-            results.append(room.last * 4)
-            if not sender.changed:
-                self._note(sender)
-            if not room.changed:
-                self._note(room)
+    def _append(
+        self, name: str, sender_name: str, number: int, at: float, shown: str, bodies: list[bytes]
+    ) -> int | list[int]:
+        room = self._rooms.get(name) or self._find(name)
+        if room is None:
+            return [int(Became.NO_ROOM)] * len(bodies)
+        sender = self._senders.get((room.id, sender_name)) or self._sender(room, sender_name)
+        if number == sender.last + 1:
+            return self._add(room, sender, at, shown, bodies)
+        if number > sender.last:
+            return [int(Became.GAP)] * len(bodies)
+        known = min(len(bodies), sender.last + 1 - number)
+        results = [self._where(room, sender, each) for each in range(number, number + known)]
+        if known < len(bodies):
+            first = self._add(room, sender, at, shown, bodies[known:])
+            results += [(first + behind) * 4 for behind in range(len(bodies) - known)]
         return results
+
+    def _add(self, room: _Room, sender: _Sender, at: float, shown: str, bodies: list[bytes]) -> int:
+        """Put messages behind the last one of a room and of a sender; the sequence of the first."""
+        first, number = room.last + 1, sender.last + 1
+        key = room.base + first
+        if key - number != sender.shift:
+            sender.shift = key - number
+            self._runs.append((sender.id, number, key))
+        one = repeat
+        kept = _kept(bodies)
+        self._new.append(zip(count(key), one(sender.id), count(number), one(at), one(shown), kept))
+        sender.last += len(bodies)
+        room.last += len(bodies)
+        room.bytes += sum(map(len, bodies))
+        self._note(sender)
+        self._note(room)
+        return first
 
     def _sender(self, room: _Room, name: str) -> _Sender:
         row = self.connection.execute(
-            "SELECT id, last FROM senders WHERE room = ? AND sender = ?", (room.id, name)
+            "SELECT s.id, s.last, ifnull(max(r.key - r.number), 0)"
+            " FROM senders AS s LEFT JOIN runs AS r ON r.sender = s.id WHERE s.room = ? AND s.sender = ?",
+            (room.id, name),
         ).fetchone()
-        if row is None:
+        if row[0] is None:
             done = self.connection.execute("INSERT INTO senders VALUES (NULL, ?, ?, 0)", (room.id, name))
-            row = (done.lastrowid, 0)
+            row = (done.lastrowid, 0, 0)
         sender = self._senders[room.id, name] = _Sender(*row)
         return sender
 
-    def _not_next(self, sender: _Sender, number: int) -> int:
-        if number > sender.last:
-            return int(Became.GAP)
+    def _where(self, room: _Room, sender: _Sender, number: int) -> int:
+        """Sequence * 4 + `AGAIN` of a message that was stored before; sequence 0 if it is not kept."""
         self.settle()
         row = self.connection.execute(
-            "SELECT key FROM messages WHERE sender = ? AND number = ?", (sender.id, number)
+            "SELECT key - number FROM runs WHERE sender = ? AND number <= ? ORDER BY number DESC LIMIT 1",
+            (sender.id, number),
         ).fetchone()
-        sequence: int = row[0] % SEQUENCES if row is not None else 0
-        return sequence * 4 + Became.AGAIN
+        sequence = 0 if row is None else row[0] + number - room.base
+        return (sequence if sequence >= room.first else 0) * 4 + Became.AGAIN
 
     def read(self, name: str, after: int, limit: int) -> tuple[list[Row], int, int]:
         room = self._room(name)
@@ -306,6 +328,14 @@ class Writer:
                 if isinstance(body, str) and key <= room.base + room.indexed
             ],
         )
+        gone = self.connection.execute(
+            "SELECT sender, max(number) + 1 FROM messages WHERE key >= ? AND key < ? GROUP BY sender", keys
+        ).fetchall()
+        self.connection.executemany(  # the run of its next message stays
+            "DELETE FROM runs WHERE sender = ?1 AND number <"
+            " (SELECT max(number) FROM runs WHERE sender = ?1 AND number <= ?2)",
+            gone,
+        )
         self.connection.execute("DELETE FROM messages WHERE key >= ? AND key < ?", keys)
         room.bytes -= sum(len(body if isinstance(body, bytes) else body.encode()) for _, body in rows)
         room.first = cut
@@ -358,3 +388,12 @@ class Writer:
                 if room is not None
             ],
         )
+
+
+def _kept(bodies: list[bytes]) -> Iterable[str | bytes]:
+    """Bodies as they are kept: text where they are that."""
+    whole = b"".join(bodies)
+    if whole.isascii() and b"\0" not in whole:
+        return [str(body, "ascii") for body in bodies]
+    texts = map(text_of, bodies)
+    return [body if text is None else text for body, text in zip(bodies, texts, strict=True)]

@@ -95,6 +95,31 @@ class Appended(NamedTuple):
         return self.became is Became.STORED
 
 
+class Run(NamedTuple):
+    """Messages of one sender for one room, said at once: their numbers follow each other."""
+
+    room: str
+    sender: str
+    number: int  # of the first
+    at: float
+    name: str
+    bodies: Sequence[bytes]
+
+    def publications(self) -> list[Publication]:
+        """The same, message by message."""
+        return [
+            Publication(self.room, self.sender, number, self.at, self.name, body)
+            for number, body in enumerate(self.bodies, self.number)
+        ]
+
+
+class RunAppended(NamedTuple):
+    """What became of a `Run`."""
+
+    sequence: int  # of the first, if all were stored by this call: then their sequences follow each other
+    each: list[Appended] | None  # message by message, if not
+
+
 class Message(NamedTuple):
     """A message of a room, as it is kept."""
 
@@ -240,6 +265,11 @@ class Store(ABC):
         batch is stored all the same, unless the store fails.
         """
 
+    async def append_runs(self, runs: Sequence[Run]) -> list[RunAppended]:
+        """`append`, of what many say at once: it costs less than message by message."""
+        results = iter(await self.append([each for run in runs for each in run.publications()]))
+        return [run_appended([next(results) for _ in run.bodies]) for run in runs]
+
     @abstractmethod
     async def read(self, room: str, after: int = 0, *, limit: int = 100) -> Page:
         """The messages behind a sequence, at most so many and not much more than `MOST_READ_BYTES`.
@@ -316,6 +346,49 @@ class Store(ABC):
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+
+def runs_of(batch: Sequence[Publication]) -> list[Run]:
+    """Messages as runs."""
+    runs: list[Run] = []
+    bodies: list[bytes] = []
+    following: tuple[object, ...] = ()
+    for room, sender, number, at, name, body in batch:
+        if following != (room, sender, number, at, name):
+            bodies = []
+            runs.append(Run(room, sender, number, at, name, bodies))
+        bodies.append(body)
+        following = (room, sender, number + 1, at, name)
+    return runs
+
+
+def each_appended(run: Run, became: RunAppended) -> list[Appended]:
+    """What became of each message of a run."""
+    if became.each is not None:
+        return became.each
+    return [
+        Appended(sequence, Became.STORED)
+        for sequence in range(became.sequence, became.sequence + len(run.bodies))
+    ]
+
+
+def run_appended(results: list[Appended]) -> RunAppended:
+    """The same, the other way round."""
+    first = results[0].sequence
+    if all(each.fresh for each in results) and results[-1].sequence - first == len(results) - 1:
+        return RunAppended(first, None)
+    return RunAppended(0, results)
+
+
+def check_runs(runs: Sequence[Run]) -> None:
+    """Raise `ValueError` for messages that no store takes."""
+    for name in {name for run in runs for name in (run.room, run.sender, run.name)}:
+        check_name(name)
+    for run in runs:
+        _check_time(run.at)
+        _check_number(run.number)
+        _check_number(run.number + len(run.bodies) - 1)
+        _check_length(max(map(len, run.bodies)))
 
 
 def check_publications(batch: Sequence[Publication]) -> None:

@@ -19,6 +19,8 @@ from .store import (
     NoSuchRoom,
     Publication,
     Retention,
+    Run,
+    RunAppended,
     Store,
     StoreClosed,
 )
@@ -151,6 +153,25 @@ async def a_gap_is_refused(opened: Open) -> None:
         results = await store.append([said("a", 1), said("c", 3), said("b", 2), said("c", 3)])
         assert became(results) == [(1, "STORED"), (0, "GAP"), (2, "STORED"), (3, "STORED")], results
         assert await bodies(store) == [b"a", b"b", b"c"]
+
+
+@check("What one says at once is stored message by message, in whatever part it was stored before.")
+async def runs_are_messages(opened: Open) -> None:
+    async with store_of(opened, "lobby") as store:
+        run = Run("lobby", "ana/1", 1, 1.0, "ana", [b"a", b"b"])
+        both = [run, Run("lobby", "bo/1", 1, 1.0, "bo", [b"x"])]
+        assert await store.append_runs(both) == [RunAppended(1, None), RunAppended(3, None)]
+        longer = run._replace(bodies=[b"a", b"b", b"c"])
+        again, behind, nowhere = await store.append_runs(
+            [longer, run._replace(number=5), run._replace(room="none")]
+        )
+        assert became(again.each or ()) == [(1, "AGAIN"), (2, "AGAIN"), (4, "STORED")], again
+        assert became(behind.each or ()) == [(0, "GAP"), (0, "GAP")], behind
+        assert became(nowhere.each or ()) == [(0, "NO_ROOM"), (0, "NO_ROOM")], nowhere
+        await store.retain("lobby", Retention(count=1), now=1.0)
+        (again,) = await store.append_runs([longer])
+        assert became(again.each or ()) == [(0, "AGAIN"), (0, "AGAIN"), (4, "AGAIN")], again
+        assert await bodies(store) == [b"c"]
 
 
 @check("Senders and rooms count apart, and a room that is not there takes nothing.")

@@ -1,8 +1,8 @@
 """What is said in durable rooms on its way to the store: in groups, one after the other.
 
-Owns what waits. While one group is being written the next one gathers, so that a busy hub writes few large
-groups and a quiet one writes each message at once. What a store cannot take now waits and is tried again;
-what waits is bounded by `MOST_WAITING`.
+Owns what waits. While one group is being written the last one is told and the next one gathers, so that a
+busy hub writes few large groups and a quiet one writes each message at once. What a store cannot take now
+waits and is tried again; what waits is bounded by `MOST_WAITING`.
 """
 
 from __future__ import annotations
@@ -14,17 +14,20 @@ from typing import TYPE_CHECKING, Final
 
 from .room import OVERLOADED, RoomError
 from .said import Said
-from .store import Appended, Became
+from .store import Became, RunAppended
 
 if TYPE_CHECKING:
     from .store import Store
 
 MOST_WAITING: Final = 64 * 1024 * 1024  # bytes
-MOST_IN_GROUP: Final = 10_000  # messages, and what the last member said at once
+MOST_IN_GROUP: Final = (
+    4_000  # messages, and what the last member said at once: more costs time, and saves none
+)
+MOST_BYTES_IN_GROUP: Final = 2 * 1024 * 1024  # likewise
 OVERHEAD: Final = 200  # bytes that a waiting message takes beside its body
 TRIED_EVERY: Final = 0.5  # seconds between two attempts after a failure
 
-Told = Callable[[Sequence[Said], Sequence[Appended]], None]
+Told = Callable[[Sequence[Said], Sequence[RunAppended]], None]
 
 
 class Writer:
@@ -69,36 +72,58 @@ class Writer:
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _work(self) -> None:
+        stored: tuple[list[Said], list[RunAppended]] | None = None  # on disk, and not told yet
         while True:
-            await self._news.wait()
-            if not self._waiting:
+            if stored is None:
+                await self._news.wait()
+            group = self._next_group()
+            writing = asyncio.create_task(self._write(group)) if group else None
+            # The next group is on its way before the last one is told: the disk need not wait for that.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            if stored is not None:
+                self._tell(*stored)
+                stored = None
+            if writing is None:
                 self._news.clear()
-                if self._closing:
+                if self._waiting:
+                    self._news.set()
+                elif self._closing:
                     return
                 continue
-            group, messages = [], 0
-            while self._waiting and messages < MOST_IN_GROUP:
-                group.append(self._waiting.popleft())
-                messages += len(group[-1])
-            if not await self._write(group):
+            became = await writing
+            if became is None:
                 return
-            await asyncio.sleep(0)  # the next group gathers, and others have their turn
+            stored = group, became
 
-    async def _write(self, group: list[Said]) -> bool:
-        """Write a group, again and again until it is stored; whether to go on."""
-        entries = [each for said in group for each in said.publications()]
+    def _next_group(self) -> list[Said]:
+        group: list[Said] = []
+        messages = size = 0
+        while self._waiting and messages < MOST_IN_GROUP and size < MOST_BYTES_IN_GROUP:
+            said = self._waiting.popleft()
+            group.append(said)
+            messages += len(said)
+            size += said.size
+        return group
+
+    def _tell(self, group: list[Said], became: list[RunAppended]) -> None:
+        self.groups += 1
+        count = sum(map(len, group))
+        self.written += count
+        self._bytes -= sum(said.size for said in group) + OVERHEAD * count
+        self._stored(group, became)
+
+    async def _write(self, group: list[Said]) -> list[RunAppended] | None:
+        """Write a group, again and again until it is stored; None when it was given up."""
+        runs = [said.run() for said in group]
         told = False
         while True:
             try:
-                became = await self._store.append(entries)
-                lost = {
-                    entry.room
-                    for entry, each in zip(entries, became, strict=True)
-                    if each.became is Became.NO_ROOM
-                }
+                became = await self._store.append_runs(runs)
+                lost = _without_room(group, became)
                 if lost:
                     await self._open_again(lost)
-                    became = await self._store.append(entries)
+                    became = await self._store.append_runs(runs)
                 break
             except Exception as problem:
                 self.problem = str(problem) or type(problem).__name__
@@ -106,11 +131,16 @@ class Writer:
                     told = True
                     self._delayed(group, self.problem)
                 if self._closing:
-                    return False
+                    return None
                 await asyncio.sleep(TRIED_EVERY)
         self.problem = ""
-        self.groups += 1
-        self.written += len(entries)
-        self._bytes -= sum(said.size for said in group) + OVERHEAD * len(entries)
-        self._stored(group, became)
-        return True
+        return became
+
+
+def _without_room(group: Sequence[Said], became: Sequence[RunAppended]) -> set[str]:
+    """The rooms that the store does not know."""
+    return {
+        said.room
+        for said, each in zip(group, became, strict=True)
+        if each.each and each.each[0].became is Became.NO_ROOM
+    }
