@@ -1,21 +1,28 @@
-"""Native clients that publish in a durable room as fast as they are acknowledged, and hear all of it.
+"""A hub whose loop is busy all the time, and native clients that publish in its durable room and hear it.
 
-`durable_room.py load ADDRESS`: speaks frames over plain sockets, so that the client is not what is measured.
-Each publisher has `WINDOW` messages that are not acknowledged; a warm-up, then `--seconds`. Prints
-acknowledged messages, the time within which 99 % of those looked at were, and how many were acknowledged
-together.
+`durable_room.py hub DIRECTORY`: the hub of `jackfield serve`, with its state in the directory, in a loop in
+which a callback of 0.2 ms is always ready beside. Prints its address.
+
+`durable_room.py load ADDRESS --hub PID`: speaks frames over plain sockets, so that the client is not what is
+measured. Each publisher has up to `WINDOW` messages that are not acknowledged; a warm-up, then `--seconds`.
+Prints acknowledged messages, the time within which 99 % of those looked at were, how many were acknowledged
+together, and how much of a core the hub's loop took meanwhile.
 """
 
 import argparse
+import asyncio
 import json
 import selectors
 import socket
 import struct
 import time
+from pathlib import Path
 from typing import Any
 
-from common import WARM_UP, connected
+from common import WARM_UP, connected, ready
 
+import jackfield
+from jackfield.hub import serve
 from jackfield.portable import ACK, CONTROL, CREDIT, DATA, MAGIC, SHARED, encode, framed, to_json
 
 PUBLISHERS = 4
@@ -23,6 +30,28 @@ WINDOW = 4000  # messages
 BATCH = 200  # messages of one write
 ACKNOWLEDGE = 100  # frames of the hub between two of our acknowledgements
 HEAD = struct.Struct(">IIBBH")  # of a frame in u32 framing: its length, stream, kind, flags, 0
+BURN = 200e-6  # seconds of one callback of the hub's loop
+
+
+def burn() -> None:
+    """Keep the loop busy for a while, and be called again in its next turn."""
+    until = time.perf_counter() + BURN
+    while time.perf_counter() < until:
+        pass
+    asyncio.get_running_loop().call_soon(burn)
+
+
+async def busy_hub(directory: Path) -> None:
+    """A hub until it is killed."""
+    async with serve("tcp://127.0.0.1:0?protocol=native", state=directory / "hub.db") as hub:
+        ready(f"tcp://127.0.0.1:{hub.listeners[0][0].address.port}")
+        burn()
+        await asyncio.Event().wait()
+
+
+def used(pid: int) -> float:
+    """Seconds of processor time of a process's main thread, which is the one of the loop."""
+    return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
 class Publisher:
@@ -115,7 +144,8 @@ class Publisher:
             self.socket.sendall(framed(encode(0, ACK, self._received.to_bytes(8, "big"))))
 
 
-def main(words: argparse.Namespace) -> None:
+def load(words: argparse.Namespace) -> None:
+    """Publish, hear and print."""
     publishers = [Publisher(words.address, f"p{number}", b"x" * words.size) for number in range(PUBLISHERS)]
     with selectors.DefaultSelector() as selector:
         for each in publishers:
@@ -123,12 +153,14 @@ def main(words: argparse.Namespace) -> None:
         start = time.perf_counter() + WARM_UP
         is_warm = False
         count = groups = 0
+        busy = 0.0
         while (now := time.perf_counter()) < start + words.seconds:
             if not is_warm and now >= start:
                 is_warm = True
                 start = now
                 count = sum(each.acknowledged for each in publishers)
                 groups = sum(each.groups for each in publishers)
+                busy = used(words.hub)
                 for each in publishers:
                     each.waits.clear()
             for each in publishers:
@@ -136,6 +168,7 @@ def main(words: argparse.Namespace) -> None:
             for key, _ in selector.select(0.1):
                 key.data.receive()
     seconds = time.perf_counter() - start
+    busy = used(words.hub) - busy
     count = sum(each.acknowledged for each in publishers) - count
     groups = sum(each.groups for each in publishers) - groups
     waits = sorted(wait for each in publishers for wait in each.waits)
@@ -144,14 +177,20 @@ def main(words: argparse.Namespace) -> None:
         "seconds": seconds,
         "p99": waits[int(len(waits) * 0.99)] if waits else 0.0,
         "group": count / max(1, groups) * PUBLISHERS,
+        "loop": busy / seconds,
     }
     print(json.dumps(figures), flush=True)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("role", choices=["load"])
-    parser.add_argument("address")
+    parser.add_argument("role", choices=["hub", "load"])
+    parser.add_argument("address", help="of the hub, for a load; a directory, for a hub")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=1.0)
-    main(parser.parse_args())
+    parser.add_argument("--hub", type=int, help="the hub's process, for a load")
+    parsed = parser.parse_args()
+    if parsed.role == "hub":
+        jackfield.run(lambda: busy_hub(Path(parsed.address)))
+    else:
+        load(parsed)

@@ -17,6 +17,7 @@ from suite.scenarios import (
     datagrams_out,
     durable_room,
     durable_room_group,
+    durable_room_loop,
     durable_room_p99,
     memory,
     receive,
@@ -349,7 +350,7 @@ def _store(base: Setting) -> Iterable[Measurement]:
     )
     yield Measurement("store-loop", f"{title}: callbacks of the loop", "per s", 1, stored_loop, at, ways)
     yield Measurement("store-group", f"{title}: on disk together", "messages", 1, stored_group, at, ways)
-    hub, title = (who.DURABLE_LOAD,), "Durable room of a hub, 64 B, 4 native members publish and hear"
+    hub, title = (who.DURABLE_LOAD,), "Durable room, 64 B, 4 native members publish and hear, the loop busy"
     yield Measurement("durable-room", f"{title}: acknowledged", "k/s", 1e3, durable_room, at, hub)
     yield Measurement(
         "durable-room-p99",
@@ -363,4 +364,13 @@ def _store(base: Setting) -> Iterable[Measurement]:
     )
     yield Measurement(
         "durable-room-group", f"{title}: acknowledged together", "messages", 1, durable_room_group, at, hub
+    )
+    yield Measurement(
+        "durable-room-loop",
+        f"{title}: the loop's thread took",
+        "% of a core",
+        0.01,
+        durable_room_loop,
+        at,
+        hub,
     )

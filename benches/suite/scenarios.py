@@ -6,7 +6,6 @@ measurement. The server (or for a round trip both ends) is the contender, the lo
 
 import os
 import re
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -230,12 +229,17 @@ def durable_room_group(contender: Contender, at: Setting) -> float:
     return _durable_room(contender, at)["group"]
 
 
+def durable_room_loop(contender: Contender, at: Setting) -> float:
+    """How much of a core the hub's loop took meanwhile."""
+    return _durable_room(contender, at)["loop"]
+
+
 def _durable_room(contender: Contender, at: Setting) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="jfbench-") as directory, Run() as run:
-        hub = [str(Path(sys.executable).parent / "jackfield"), "serve", "tcp://127.0.0.1:0?protocol=native"]
-        hub += ["--control", f"{directory}/control", "--state", f"{directory}/hub.db"]
+        hub = contender.command("hub", directory, at.size, at.seconds)
         server = run.start(hub, at.server_core, at.load_core)  # the process that writes is on the other core
-        words = contender.command("load", f"tcp://127.0.0.1:{listening_port(server)}", at.size, at.seconds)
+        [address] = server.addresses()
+        words = [*contender.command("load", address, at.size, at.seconds), "--hub", str(server.pid)]
         return run.measure(server, words, at.load_core, at.seconds + STORE_SLACK)
 
 
