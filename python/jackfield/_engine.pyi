@@ -13,6 +13,7 @@ from typing_extensions import disjoint_base
 
 from jackfield._address import Address
 from jackfield._endpoint import Datagram
+from jackfield._tls import TlsFacts
 
 __all__ = [
     "AcceptFailed",
@@ -96,9 +97,12 @@ class _Buffer(Protocol):
 _Data: TypeAlias = bytes | bytearray | memoryview | _Buffer
 
 def install_factories(
-    errors: Callable[[str, dict[str, Any]], BaseException], addresses: Callable[[str, _RawAddress], Address]
+    errors: Callable[[str, dict[str, Any]], BaseException],
+    addresses: Callable[[str, _RawAddress], Address],
+    tls: Callable[[dict[str, Any]], TlsFacts | None],
 ) -> None:
-    """Say who makes errors (``kind, facts -> exception``) and addresses (``protocol, raw -> Address``)."""
+    """Say who makes errors (``kind, facts -> exception``), addresses (``protocol, raw -> Address``) and what
+    two ends agreed on (``facts -> TlsFacts``)."""
 
 def check_framing(text: str) -> str:
     """The canonical text of a framing. Raises ValueError with message and position."""
@@ -560,6 +564,10 @@ class Member:
     @property
     def credentials(self) -> tuple[int, int, int] | None:
         """Process, user and group ids of a Unix peer, else None."""
+
+    @property
+    def tls(self) -> TlsFacts | None:
+        """What the two ends agreed on, and the member's certificate; None without TLS and once it left."""
 
     @property
     def listener_id(self) -> int:

@@ -23,12 +23,13 @@ from typing import Any, TypeVar
 from jackfield import _engine
 from jackfield._busy_poll import BusyPollStatistics, read_busy_poll
 from jackfield._errors import from_engine
+from jackfield._tls import facts_of
 from jackfield._transports import as_address
 
 T = TypeVar("T")
 
-# What the engine raises and names are the library's own errors and addresses.
-_engine.install_factories(from_engine, as_address)
+# What the engine raises, names and tells of TLS are the library's own errors, addresses and facts.
+_engine.install_factories(from_engine, as_address, facts_of)
 
 raise_open_files = _engine.raise_open_files
 

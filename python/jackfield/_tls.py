@@ -13,6 +13,8 @@ class Certificate:
 
     subject: str
     """Whom it is for, as a distinguished name: ``CN=hub.example``."""
+    common_name: str
+    """The name in its subject; empty without one, and where there are several."""
     issuer: str
     """Who signed it."""
     names: tuple[str, ...]
@@ -41,7 +43,7 @@ class TlsFacts:
     """The same in DER form."""
 
 
-def facts_of(found: Mapping[str, Any] | None) -> TlsFacts | None:
+def facts_of(found: Mapping[str, Any] | None, /) -> TlsFacts | None:
     """The engine's facts as a value."""
     if found is None:
         return None

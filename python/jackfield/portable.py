@@ -929,7 +929,10 @@ class Refused(ConnectionError):
 
 
 class Place(NamedTuple):
-    """Where a hub is: ``tcp://host:port``, ``tls://host:port?pin=sha256:HEX&invitation=jf_...``, ``unix:///path``."""
+    """Where a hub is: ``tcp://host:port``, ``tls://host:port?pin=sha256:HEX&invitation=jf_...``, ``unix:///path``.
+
+    ``ca=FILE`` has the authorities to trust, ``cert=FILE&key=FILE`` a certificate to show.
+    """
 
     scheme: str
     host: str
@@ -937,6 +940,9 @@ class Place(NamedTuple):
     path: str
     pin: str | None
     token: str | None
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> Place:
@@ -954,7 +960,8 @@ class Place(NamedTuple):
             return cls("unix", "", 0, "\0" + path[1:] if path.startswith("@") else path, pin, token)
         if url.scheme not in ("tcp", "tls") or port is None:
             raise ValueError(wrong)
-        return cls(url.scheme, url.hostname or "127.0.0.1", port, "", pin, token)
+        files = (options.get(name) for name in ("ca", "cert", "key"))
+        return cls(url.scheme, url.hostname or "127.0.0.1", port, "", pin, token, *files)
 
     def open(self, timeout: float) -> Any:
         """A connected socket. Raises ``OSError``."""
@@ -978,7 +985,9 @@ class Place(NamedTuple):
             raise
 
     def _encrypted(self, plain: socket.socket) -> Any:
-        context = ssl.create_default_context()
+        context = ssl.create_default_context(cafile=self.ca)
+        if self.cert is not None:
+            context.load_cert_chain(self.cert, self.key)
         if self.pin is not None:
             # The pin says which certificate it has to be, and so more than its name and issuer.
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE

@@ -28,7 +28,7 @@ def plan(text: str) -> ListenerPlan:
         ("tls://:7000", "token"),
         ("tls://0.0.0.0:7000", "token"),
         ("tls://:7000?access=plain", "plain"),
-        ("tls://:7000?access=certificate", "certificate"),
+        ("tls://:7000?access=certificate&ca=ca.pem", "certificate"),
         ("tcp://:7000?access=plain", "plain"),
         ("udp://192.168.1.5:7000?access=plain", "plain"),
         ("tcp://127.0.0.1:7000?access=token", "token"),
@@ -58,6 +58,9 @@ def test_what_others_reach_without_tls_must_say_so(address: str) -> None:
     [
         ("tcp://127.0.0.1:1?access=open", "access=open means nothing: it is plain, token or certificate"),
         ("tcp://127.0.0.1:1?access=certificate", "needs tls://"),
+        ("tls://127.0.0.1:1?access=certificate", "needs ca=FILE"),
+        ("tls://127.0.0.1:1?access=certificate&ca=ca.pem&verify=optional", "needs ca=FILE"),
+        ("tls://127.0.0.1:1?access=certificate&ca=ca.pem&verify=none", "needs ca=FILE"),
         ("udp://127.0.0.1:1?access=token", "datagrams have none"),
         ("tcp://:1?access=token", "could read tokens"),
         ("unix:///run/a?allow=10.0.0.0/8", "networks"),

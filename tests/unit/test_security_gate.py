@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import jackfield
 from jackfield import Address
 from jackfield.hub.plan import ListenerPlan, plan_listeners
 from jackfield.hub.security.gate import Admitted, Certificate, Gate, Refused
@@ -113,30 +114,33 @@ def test_a_name_that_is_none_is_refused(world: World, name: object) -> None:
 
 
 def test_certificates(world: World) -> None:
-    at = plan("tls://127.0.0.1:7000?access=certificate") if "tls" in _schemes() else None
-    if at is None:
-        at = ListenerPlan(OPEN.address, "none", "lf", access=_certificate())
+    at = plan("tls://127.0.0.1:7000?access=certificate&ca=ca.pem")
     assert world.refused(at).code == "forbidden"
     assert world.refused(at, certificate=Certificate(())).code == "forbidden"
     ann = Certificate(("ann",))
     assert world.admit(at, certificate=ann) == Admitted(identity="ann", name="ann")
+    assert world.admit(at, certificate=ann, name="boss") == Admitted(identity="ann", name="ann")
     _, other = world.tokens.create(1.0, name="ben", role="admin")
     assert world.refused(at, certificate=ann, token=other).code == "forbidden"
     _, more = world.tokens.create(1.0, role="operator")
     admitted = world.admit(at, certificate=ann, token=more)
     assert (admitted.identity, admitted.role) == ("ann", "operator")
+    assert world.admit(OPEN, certificate=ann, name="ben") == Admitted(identity="ann", name="ann")
+    assert world.refused(TOKEN, certificate=ann).code == "bad_token"
 
 
-def _schemes() -> tuple[str, ...]:
-    from jackfield.hub.plan import SCHEMES
+def test_names_of_certificates() -> None:
+    def names(*listed: str, common_name: str = "") -> tuple[str, ...]:
+        peer = jackfield.Certificate("", common_name, "", listed, "sha256:00", 0.0, 1.0)
+        found = Certificate.of(jackfield.TlsFacts("TLSv1.3", "", None, peer, b""))
+        assert found is not None
+        return found.names
 
-    return SCHEMES
-
-
-def _certificate() -> Any:
-    from jackfield.hub.security.access import Access
-
-    return Access("certificate")
+    assert names("Pump-7.example", common_name="Ann") == ("pump-7.example", "Ann")
+    assert names("127.0.0.1", "localhost", "*.example", "all", "tls-3", "::1") == ()
+    assert names(common_name="Ann\x1b[31m, CN=boss") == names(common_name="Jackfield hub") == ()
+    assert Certificate.of(None) is None
+    assert Certificate.of(jackfield.TlsFacts("TLSv1.3", "", None, None, None)) is None
 
 
 def test_wrong_tokens_make_an_address_wait_and_nobody_else(world: World) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 import stat
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,52 @@ def test_what_was_agreed_on(run: Runner, directory: Path) -> None:
             assert open_.tls is None
 
     run(main)
+
+
+def test_a_member_of_a_group_shows_its_certificate(run: Runner) -> None:
+    async def main() -> None:
+        async with server(ca=certificates().connecting["ca"]) as listener, jackfield.Group() as group:
+            listener.into(group)
+            channel = await client(listener.address, **certificates().identity)
+            joined = await group.receive(5.0)
+            facts = joined.member.tls
+            assert facts.version == "TLSv1.3"
+            assert (facts.peer.names, facts.peer.common_name) == (("client.example",), "client.example")
+            assert facts.peer.fingerprint == certificates().client.fingerprint
+            channel.abort()
+            left = await group.receive(5.0)
+            assert left.member.tls is None
+        async with jackfield.Group() as group:
+            one, two = jackfield.pair()
+            group.add(two)
+            assert (await group.receive(5.0)).member.tls is None
+            one.abort()
+
+    run(main)
+
+
+def test_newcomers_that_say_nothing_make_room_for_others(run_here: Runner) -> None:
+    """Of 1,100 connections without a word the oldest go, and whoever shakes hands gets in."""
+
+    async def main() -> None:
+        async with server(handshake_timeout=None) as listener, jackfield.Group() as group:
+            listener.into(group)
+            coming, silent = asyncio.create_task(group.receive(60.0)), []
+            for _ in range(1_100):
+                silent.append(socket.create_connection(("127.0.0.1", listener.address.port)))
+                await asyncio.sleep(0)
+            await eventually(lambda: listener.statistics().handshakes_failed == 76)
+            channel = await client(listener.address)
+            assert isinstance(await coming, jackfield.Joined)
+            assert listener.statistics().clients == 1_024
+            assert "too many others came" in str(listener.failed_handshakes()[0])
+            for each in silent[:77]:
+                assert each.recv(1) == b""
+            channel.abort()
+            for each in silent:
+                each.close()
+
+    run_here(main)
 
 
 def test_both_ends_show_certificates(run_here: Runner) -> None:

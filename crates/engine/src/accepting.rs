@@ -97,7 +97,7 @@ impl<H: Host> Reactor<H> {
     pub(crate) fn greet(&mut self, id: LinkId) {
         for _ in 0..GREETED {
             let Some(link) = self.get(id) else { return };
-            let waiting = link.listener.as_ref().map_or(0, |part| part.handshaking + part.newcomers.len());
+            let waiting = link.listener.as_ref().map_or(0, |part| part.unfinished + part.newcomers.len());
             if waiting >= GREETED || !link.has(flag::READABLE) || link.fault.is_some() {
                 return;
             }

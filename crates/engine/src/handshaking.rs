@@ -2,7 +2,9 @@
 //!
 //! A client's link is told as connected once the handshake is done. A listener's newcomers wait apart until then, so that
 //! who does not finish costs neither a task nor a place in a group; how they failed is kept for the owner
-//! ([`Reactor::take_failed_handshake`]). All of them have a deadline.
+//! ([`Reactor::take_failed_handshake`]). All of them have a deadline, and there are [`MOST`] at a time of each listener: a
+//! newcomer beyond that takes the place of who has had the longest time. So who only connects, however often, takes
+//! descriptors and memory within a bound, and whoever shakes hands at once gets in.
 
 use crate::host::Host;
 use crate::link::{Fault, Link, LinkId, flag};
@@ -17,6 +19,8 @@ use std::os::fd::AsFd;
 
 /// How many failed handshakes are kept until the owner asks.
 const KEPT: usize = 64;
+/// Handshakes of one listener that are under way at a time.
+const MOST: usize = 1024;
 /// Bytes that a handshake may ask the socket for at a time.
 const FLIGHT: usize = 17 * 1024;
 
@@ -43,13 +47,39 @@ impl<H: Host> Reactor<H> {
     pub(crate) fn shake_hands(&mut self, id: LinkId) {
         let Some(link) = self.get(id) else { return };
         let (limit, parent) = (link.config.tls.as_ref().map_or(0, |terms| terms.handshake_ns), link.parent);
-        if let Some(part) = self.get_mut(parent).and_then(|link| link.listener.as_mut()) {
-            part.handshaking += 1;
-        }
         if limit > 0 {
             self.set_deadline(id, Side::Life, self.now + limit);
         }
         self.notify(id);
+        if let Some(part) = self.get_mut(parent).and_then(|link| link.listener.as_mut()) {
+            part.unfinished += 1;
+            part.handshaking.push_back(id);
+            if part.unfinished > MOST || part.handshaking.len() > 2 * MOST {
+                self.thin_out(parent);
+            }
+        }
+    }
+
+    /// Forgets the handshakes of a listener that are over, and ends the oldest one if there are too many still.
+    fn thin_out(&mut self, listener: LinkId) {
+        let Some(part) = self.get_mut(listener).and_then(|link| link.listener.as_mut()) else { return };
+        let mut begun = std::mem::take(&mut part.handshaking);
+        while begun.front().is_some_and(|id| !self.is_shaking_hands(*id)) {
+            begun.pop_front();
+        }
+        if begun.len() > 2 * MOST {
+            begun.retain(|id| self.is_shaking_hands(*id));
+        }
+        let Some(part) = self.get_mut(listener).and_then(|link| link.listener.as_mut()) else { return };
+        let oldest = if part.unfinished > MOST { begun.pop_front() } else { None };
+        part.handshaking = begun;
+        if let Some(oldest) = oldest {
+            self.end_handshake(oldest, "too many others came before it was done");
+        }
+    }
+
+    fn is_shaking_hands(&self, id: LinkId) -> bool {
+        self.get(id).is_some_and(|link| link.has(flag::HANDSHAKING))
     }
 
     /// Moves a handshake on; whether it is over, for better or worse. Newcomers go to their listener then.
@@ -92,9 +122,13 @@ impl<H: Host> Reactor<H> {
 
     /// A newcomer's time for its handshake is over.
     pub(crate) fn handshake_expired(&mut self, id: LinkId) {
+        let heard = self.get(id).and_then(|link| link.tls.as_deref()).is_some_and(Session::has_heard);
+        self.end_handshake(id, if heard { "it stopped in the middle" } else { "it said nothing of TLS" });
+    }
+
+    fn end_handshake(&mut self, id: LinkId, said: &str) {
         let Some(link) = self.get_mut(id) else { return };
         if let Some(session) = &mut link.tls {
-            let said = if session.has_heard() { "it stopped in the middle" } else { "it said nothing of TLS" };
             session.fail("handshake_timeout", said);
             session.note_beginning();
         }
@@ -108,7 +142,7 @@ impl<H: Host> Reactor<H> {
 
     fn handshake_over(&mut self, parent: LinkId) {
         if let Some(part) = self.get_mut(parent).and_then(|link| link.listener.as_mut()) {
-            part.handshaking = part.handshaking.saturating_sub(1);
+            part.unfinished = part.unfinished.saturating_sub(1);
         }
     }
 

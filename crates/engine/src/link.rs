@@ -266,8 +266,10 @@ pub(crate) struct ListenerPart {
     pub newcomers: VecDeque<LinkId>,
     /// Datagram peers whose sends the full socket buffer holds up.
     pub blocked: Vec<LinkId>,
-    /// Handshakes of newcomers that are under way.
-    pub handshaking: usize,
+    /// Newcomers whose handshakes began, the oldest first; of some it is over.
+    pub handshaking: VecDeque<LinkId>,
+    /// How many of these handshakes are not over.
+    pub unfinished: usize,
     /// Handshakes that failed: how many, and those that the owner has not asked for.
     pub handshakes_failed: u64,
     pub failed: VecDeque<FailedHandshake>,

@@ -9,6 +9,7 @@ use crate::operation::{Broadcast, GroupJob, Job, Operation, Target};
 use crate::pulse;
 use crate::raw::GilCell;
 use crate::switch;
+use crate::tls;
 use jackfield_engine::LinkId;
 use jackfield_engine::group::GroupTake;
 use pyo3::exceptions::PyRuntimeError;
@@ -82,6 +83,16 @@ impl Member {
     #[getter]
     fn credentials(&self, py: Python<'_>) -> PyResult<Option<(i32, u32, u32)>> {
         self.with_facts(py, |facts| facts.credentials.map(|who| (who.pid, who.uid, who.gid)))
+    }
+
+    /// What the two ends agreed on, and the member's certificate; None without TLS, and once it has left.
+    #[getter]
+    fn tls(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        if self.last.borrow().is_some() {
+            return Ok(None);
+        }
+        let facts = tls::session_facts(py, self.core.reactor()?.tls(self.id))?;
+        factory::tls(py, facts)
     }
 
     /// Names the listener that accepted it; 0 if none did.

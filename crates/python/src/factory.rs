@@ -15,15 +15,18 @@ use std::net::IpAddr;
 
 static ERRORS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static ADDRESSES: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static TLS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static CANCELLED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static COPY_CONTEXT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
-/// Says who makes errors (`kind, facts -> exception`) and addresses (`protocol, raw -> Address`).
+/// Says who makes errors (`kind, facts -> exception`), addresses (`protocol, raw -> Address`) and what two ends agreed on
+/// (`facts -> TlsFacts`).
 #[pyfunction]
-pub fn install_factories(py: Python<'_>, errors: Py<PyAny>, addresses: Py<PyAny>) -> PyResult<()> {
+pub fn install_factories(py: Python<'_>, errors: Py<PyAny>, addresses: Py<PyAny>, tls: Py<PyAny>) -> PyResult<()> {
     // A second import of the library keeps the first one's.
     let _ = ERRORS.set(py, errors);
     let _ = ADDRESSES.set(py, addresses);
+    let _ = TLS.set(py, tls);
     Ok(())
 }
 
@@ -304,6 +307,15 @@ pub fn address(py: Python<'_>, protocol: &str, address: &SocketAddress) -> PyRes
     match ADDRESSES.get(py) {
         Some(make) => make.call1(py, (protocol, raw)),
         None => Ok(raw.unbind()),
+    }
+}
+
+/// What two ends of a TLS connection agreed on, as the library's object.
+pub fn tls<'py>(py: Python<'py>, facts: Option<Bound<'py, PyDict>>) -> PyResult<Option<Py<PyAny>>> {
+    let Some(facts) = facts else { return Ok(None) };
+    match TLS.get(py) {
+        Some(make) => make.call1(py, (facts,)).map(Some),
+        None => Ok(Some(facts.into_any().unbind())),
     }
 }
 

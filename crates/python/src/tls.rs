@@ -81,6 +81,7 @@ pub fn failure_facts<'py>(py: Python<'py>, failure: &Failure) -> PyResult<Bound<
 fn certificate_facts<'py>(py: Python<'py>, found: &CertificateFacts) -> PyResult<Bound<'py, PyDict>> {
     let facts = PyDict::new(py);
     facts.set_item("subject", &found.subject)?;
+    facts.set_item("common_name", &found.common_name)?;
     facts.set_item("issuer", &found.issuer)?;
     facts.set_item("names", &found.names)?;
     facts.set_item("fingerprint", &found.fingerprint)?;

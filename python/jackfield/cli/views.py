@@ -160,7 +160,7 @@ def status_lines(status: dict[str, Any], *, now: float) -> list[str]:
         f"limits: {queue} queued per client, {message} per message",
         *_health_lines(status),
         f"state: {_state_text(status)}",
-        *_security_lines(status.get("security", {})),
+        *_security_lines(status.get("security", {}), status.get("handshake_causes", {})),
         "listening on:",
     ]
     for listener in status["listeners"]:
@@ -171,8 +171,14 @@ def status_lines(status: dict[str, Any], *, now: float) -> list[str]:
             + (f" from {listener['allow']}" if listener.get("allow") else "")
             + (f", {counted(listener['clients'])}" if "clients" in listener else "")
             + (f", refused {listener['refused']}" if listener.get("refused") else "")
+            + _handshakes(listener)
         )
     return lines
+
+
+def _handshakes(listener: dict[str, Any]) -> str:
+    failed = listener.get("handshakes_failed")
+    return f", {failed} failed handshake{'s' if failed > 1 else ''}" if failed else ""
 
 
 def _health_lines(status: dict[str, Any]) -> list[str]:
@@ -195,7 +201,7 @@ def _health_lines(status: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _security_lines(security: dict[str, Any]) -> list[str]:
+def _security_lines(security: dict[str, Any], causes: dict[str, int]) -> list[str]:
     """Who was not let in, and where it is written down."""
     lines = []
     if security.get("fingerprint"):
@@ -203,6 +209,9 @@ def _security_lines(security: dict[str, Any]) -> list[str]:
     if security.get("refused"):
         refused = ", ".join(f"{count} {safe_text(reason)}" for reason, count in security["refused"].items())
         lines.append(f"refused at the gate: {refused}")
+    if causes:
+        failed = ", ".join(f"{count} {safe_text(cause)}" for cause, count in causes.items())
+        lines.append(f"TLS handshakes that failed: {failed}")
     if security.get("audit"):
         problem = security["audit_problem"]
         lines.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .autoreply import Autoreply
 from .dialling import Dialling
+from .handshakes import Handshakes
 from .health import Health
 from .log_directory import LogDirectory
 from .metrics_server import Metrics
@@ -26,4 +27,4 @@ def parts_of(settings: Settings) -> list[Part]:
         parts.append(Metrics(settings.metrics))
     if settings.operators:
         parts.append(RemoteOperators(settings.operators))
-    return [Health(), Storage(), Native(), *parts, Rooms(), Dialling(settings.dials)]
+    return [Health(), Handshakes(), Storage(), Native(), *parts, Rooms(), Dialling(settings.dials)]

@@ -136,6 +136,9 @@ async def measure(hub: Hub, health: Health) -> list[Metric]:
     used, limit = descriptors()
     clients = Metric("jackfield_clients", "gauge", "Clients that are connected.")
     refused = Metric("jackfield_listener_refused_total", "counter", "Newcomers that the engine turned away.")
+    shaken = Metric(
+        "jackfield_listener_handshakes_failed_total", "counter", "TLS handshakes of newcomers that failed."
+    )
     dropped = Metric(
         "jackfield_listener_dropped_datagrams_total", "counter", "Datagrams that the kernel had no room for."
     )
@@ -144,6 +147,8 @@ async def measure(hub: Hub, health: Health) -> list[Metric]:
         found = listener.statistics()
         clients.add(found.clients, listener=address)
         refused.add(found.refused, listener=address)
+        if listener.protocol == "tls":
+            shaken.add(found.handshakes_failed, listener=address)
         dropped.add(found.dropped_by_kernel, listener=address)
 
     def counter(name: str, meaning: str, value: float) -> Metric:
@@ -161,6 +166,7 @@ async def measure(hub: Hub, health: Health) -> list[Metric]:
         counter("clients_joined", "Clients that have come.", hub.joined),
         counter("clients_refused", "Newcomers that were refused.", hub.refused + hub.turned_away()),
         refused,
+        shaken,
         dropped,
         counter("received_bytes", "Bytes from clients.", totals.bytes_in),
         counter("sent_bytes", "Bytes to clients.", totals.bytes_out),

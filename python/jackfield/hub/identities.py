@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jackfield import Member
 
 from .identify import Beginnings, identity_of
-from .identity import Claimed, Entry, Registry
+from .identity import PROVEN, Claimed, Entry, Registry
 from .journal import Field, Throttle
 from .plan import comes_in_pieces
 from .roster import peer_text, timestamp
@@ -90,6 +90,16 @@ class Identities:
         elif plan.identify.by_host and member.peer is not None and member.peer.host:
             host = member.peer.host.removeprefix("::ffff:")
             self.recognise(now, client_id, member, f"host:{host}")
+
+        if plan.native == "off":
+            self.shown(member)
+
+    def shown(self, member: Member) -> None:
+        """A plain client may have shown a certificate, which says who it is."""
+        name, client_id, now = self._hub.security.name_shown(member), member.number, self._hub.clock()
+        if name and client_id:
+            self.part_with(now, client_id)
+            self.recognise(now, client_id, member, f"{PROVEN}{name}")
 
     def heard(self, now: float, client_id: int, member: Member, data: bytes) -> None:
         """A client said something, which may tell who it is."""

@@ -19,6 +19,7 @@ from .roster import NameRefused, check_name, check_tag, default_name, means_host
 KNOWN_AT_MOST: Final = (
     50_000  # identities; the one that is absent longest, and that nobody named or tagged, goes
 )
+PROVEN: Final = "native:"  # what begins an identity that a token or a certificate has proven
 MOST_TAGS: Final = 32  # of one client
 LONGEST_NOTE: Final = 1000  # characters
 

@@ -21,7 +21,7 @@ from .roster import timestamp
 _PLAIN: Final = re.compile(r"[^\s\"=\\]+")
 
 _BY_CLIENTS: Final = frozenset(
-    {"joined", "left", "refused", "message", "accept_failed", "not_logged"}
+    {"joined", "left", "refused", "message", "accept_failed", "handshake_failed", "not_logged"}
     | {"identified", "not_identified", "conflict", "dial_failed", "fault"}
     | {"autoreply_dropped", "autoreply_limited", "autoreply_withheld"}
     | {"script_dropped", "script_failed", "script_says", "script_slow", "script_withheld"}

@@ -15,6 +15,7 @@ FORMATS: Final = ("text", "json", "logfmt", "journald")
 _ERRORS: Final = frozenset({"fault", "certificates_not_reloaded", "not_saved", "reload_failed", "no_state"})
 _WARNINGS: Final = frozenset(
     {"accept_failed", "refused", "not_logged", "limited", "not_kept", "conflict", "operator_refused"}
+    | {"handshake_failed"}
     | {"operator_dropped", "script_failed", "script_dropped", "script_withheld", "not_identified"}
 )
 _NUMBERS: Final = {"error": 3, "warning": 4, "info": 6, "debug": 7}  # sd-daemon(3)

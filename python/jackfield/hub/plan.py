@@ -16,7 +16,7 @@ from jackfield import Address, JackfieldError, Options
 
 from .identify import NO_RULE, Rule, parse_rule
 from .rooms.room import RoomError, check_room_name
-from .security.access import OPEN, Access, Unconsented, access_of, is_local
+from .security.access import OPEN, TOKEN, Access, Unconsented, access_of, is_local
 from .security.access import check_bound as check_access
 from .security.limits import REMOTE, UNLIMITED, Rates, parse_rate
 from .text import LINE_ENDINGS, TextError, line_ending
@@ -173,17 +173,18 @@ def _plan(address: Address, framing: str, ending: str, identify: Rule) -> Listen
 def _native(address: Address, access: Access) -> Native:
     """What `protocol=` says of native clients, in the engine's words. Only they can show a token.
 
-    Without it a listener of streams takes both kinds, and one that asks for a token native ones alone.
+    Without it a listener of streams takes both kinds, and one that asks for a token native ones alone. A
+    certificate is shown to TLS, which plain clients have as well.
     """
     both = "auto" if address.scheme in NATIVE_SCHEMES else "plain"
-    chosen = address.option("protocol") or (both if access.is_open else "native")
+    chosen = address.option("protocol") or ("native" if access.mode == TOKEN else both)
     words: dict[str, Native] = {"plain": "off", "auto": "auto", "native": "only"}
     if chosen not in words:
         raise PlanError(
             f"{address}: protocol={chosen} means nothing",
             "write protocol=auto, protocol=plain, protocol=native or protocol=control",
         )
-    if chosen != "native" and not access.is_open:
+    if chosen != "native" and access.mode == TOKEN:
         raise PlanError(f"{address}: plain clients cannot show what access={access.mode} asks for")
     if words[chosen] != "off" and address.scheme not in NATIVE_SCHEMES:
         raise PlanError(

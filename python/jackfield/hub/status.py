@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from .handshakes import Handshakes
 from .health import Health, descriptors, resident_bytes
 from .roster import timestamp, version
 from .security.access import networks_text
@@ -17,7 +18,9 @@ def status(hub: Hub) -> dict[str, Any]:
     """What operators are told of the hub."""
     state, limits = hub.state, hub.settings.limits
     used, most = descriptors()
-    health = hub.part(Health)
+    health, handshakes = hub.part(Health), hub.part(Handshakes)
+    if handshakes is not None:
+        handshakes.look()
     return {
         "pid": os.getpid(),
         "version": version(),
@@ -25,6 +28,8 @@ def status(hub: Hub) -> dict[str, Any]:
         "clients": len(hub),
         "joined": hub.joined,
         "refused": hub.refused + hub.turned_away(),
+        "handshakes_failed": 0 if handshakes is None else handshakes.failed(),
+        "handshake_causes": {} if handshakes is None else dict(handshakes.causes),
         "max_clients": hub.admission.max_clients,
         "queue_limit": limits.queue,
         "message_limit": limits.max_message,
@@ -48,6 +53,7 @@ def status(hub: Hub) -> dict[str, Any]:
                 "allow": networks_text(plan.access.allow),
                 "clients": listener.statistics().clients,
                 "refused": listener.statistics().refused,
+                "handshakes_failed": listener.statistics().handshakes_failed,
                 "dropped_by_kernel": listener.statistics().dropped_by_kernel,
             }
             for listener, plan in hub.listeners

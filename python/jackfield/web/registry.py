@@ -83,6 +83,7 @@ _STATUS: Final = record(
         "clients": whole(),
         "joined": whole(),
         "refused": whole(),
+        "handshakes_failed": whole("TLS handshakes of newcomers."),
         "max_clients": whole(),
         "memory": whole("Bytes."),
         "rates": {"type": "object", "description": "Per second: bytes and messages, in and out."},

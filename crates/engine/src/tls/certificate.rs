@@ -12,6 +12,8 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 pub struct CertificateFacts {
     /// Whom it is for, as a distinguished name.
     pub subject: String,
+    /// The name in its subject; empty without one, and where there are several.
+    pub common_name: String,
     /// Who signed it.
     pub issuer: String,
     /// The host names and addresses that it is for.
@@ -37,6 +39,7 @@ impl CertificateFacts {
         };
         CertificateFacts {
             subject: certificate.subject().to_string(),
+            common_name: common_name(&certificate).unwrap_or_default(),
             issuer: certificate.issuer().to_string(),
             names,
             fingerprint,
@@ -44,6 +47,12 @@ impl CertificateFacts {
             not_after: certificate.validity().not_after.timestamp(),
         }
     }
+}
+
+fn common_name(certificate: &X509Certificate<'_>) -> Option<String> {
+    let mut names = certificate.subject().iter_common_name();
+    let name = names.next()?.as_str().ok()?;
+    names.next().is_none().then(|| name.to_owned())
 }
 
 fn name_of(name: &GeneralName<'_>) -> Option<String> {

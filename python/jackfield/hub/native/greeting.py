@@ -19,6 +19,7 @@ from jackfield import Member
 from jackfield.portable import CONTROL, Frame
 
 from ..roster import peer_text
+from ..security.gate import Certificate
 from ..security.gate import Refused as NotAdmitted
 from . import handshake
 from .handshake import Hello, Refused, Who
@@ -102,6 +103,7 @@ class Greeting:
         if member_id in self._due or member_id not in self._kept:
             return
         member, said = self._kept.pop(member_id)
+        self._native.hub.identities.shown(member)
         with contextlib.suppress(jackfield.JackfieldError):
             for data, _ in said:
                 member.send_nowait(data)
@@ -123,7 +125,11 @@ class Greeting:
         try:
             await hub.gate.wait()  # a reload under way ends first
             admitted = await hub.security.admit(
-                hub.plan_of(member), host, hello.body, where=peer_text(member)
+                hub.plan_of(member),
+                host,
+                hello.body,
+                where=peer_text(member),
+                certificate=Certificate.of(member.tls),
             )
             who, token = Who.of(admitted), admitted.new_token or ""
             session = self._earlier(hello, who)

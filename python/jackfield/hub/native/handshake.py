@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from jackfield.portable import from_json
 
+from ..identity import PROVEN
 from ..roster import NameRefused, check_name, means_host
 from ..security.gate import Admitted
 from ..security.roles import MEMBER
@@ -24,9 +25,8 @@ MOST_SERVICES: Final = 64
 LONGEST_WORD: Final = 64  # characters of an instance, of a service, of a session's id
 LONGEST_AGENT: Final = 120
 LONGEST_KEY: Final = 128  # characters of a session's key, of a token
-SAID: Final = "said:"  # what begins an identity that a client merely claims,
-PROVEN: Final = "native:"  # one that was proven, and
-TOKEN: Final = "token:"  # that of a token without a name
+SAID: Final = "said:"  # what begins an identity that a client merely claims, and
+TOKEN: Final = "token:"  # that of a token without a name; see `identity.PROVEN` as well
 
 
 class Refused(Exception):

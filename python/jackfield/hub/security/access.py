@@ -101,6 +101,10 @@ def access_of(address: Address, *, control: bool = False) -> Access:
         raise ValueError("allow= is about networks, which this transport has not")
     if mode == CERTIFICATE and not secure:
         raise ValueError("access=certificate needs tls://, where clients can show one")
+    if mode == CERTIFICATE and not _asks_for_certificates(address):
+        raise ValueError(
+            "access=certificate needs ca=FILE, the authority that signed its clients' certificates"
+        )
     if mode == TOKEN and address.scheme in DATAGRAMS:
         raise ValueError("access=token needs a connection, and datagrams have none")
     if control and mode == PLAIN:
@@ -117,6 +121,12 @@ def access_of(address: Address, *, control: bool = False) -> Access:
         raise unconsented(address)
     networks = None if allow is None else tuple(map(ipaddress.ip_network, allow))
     return Access(mode, networks, chosen=address.option("access") is not None)
+
+
+def _asks_for_certificates(address: Address) -> bool:
+    """Whether TLS lets in only who has a certificate that it has verified."""
+    whose = address.option("ca") is not None or address.option("pin") is not None
+    return whose and (address.option("verify") or "full") == "full"
 
 
 def check_bound(bound: Address, planned: Address, access: Access) -> None:

@@ -14,8 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ..roster import NameRefused, check_name
-from .access import CERTIFICATE, PLAIN
+from jackfield import TlsFacts
+
+from ..roster import NameRefused, check_name, means_host
+from .access import CERTIFICATE, PLAIN, TOKEN
 from .limits import Addresses
 from .roles import MEMBER, includes
 from .tokens import EXPIRED, INVITATION, UNKNOWN, USED, VALID, Token, TokenRefused, Tokens
@@ -39,10 +41,24 @@ _ASK: Final = "ask whoever runs the hub for an invitation (jackfield invite)"
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What a client's certificate says, once TLS has verified it: its names, and the SHA-256 of it as hex."""
+    """What a client's certificate says, once TLS has verified it.
+
+    `names` are those that a client can have: the host names that it is for, and behind them the common name
+    of its subject. The first one is who the client is.
+    """
 
     names: tuple[str, ...]
     fingerprint: str = ""
+
+    @classmethod
+    def of(cls, tls: TlsFacts | None) -> Certificate | None:
+        """What a connection has shown; None without a certificate. A listener has asked for none it does not
+        verify (`ca=`, `pin=`)."""
+        shown = None if tls is None else tls.peer
+        if shown is None:
+            return None
+        names = [name.lower() for name in shown.names] + [shown.common_name]
+        return cls(tuple(name for name in names if _can_be_called(name)), shown.fingerprint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +148,10 @@ class Gate:
         return admitted
 
     def _without_token(self, plan: ListenerPlan, name: str, certificate: Certificate | None) -> Admitted:
+        if certificate is not None and certificate.names and plan.access.mode != TOKEN:
+            return Admitted(identity=certificate.names[0], name=certificate.names[0])
         if plan.access.mode == PLAIN:
             return Admitted(name=name)
-        if plan.access.mode == CERTIFICATE and certificate is not None:
-            return Admitted(identity=certificate.names[0], name=name or certificate.names[0])
         raise Refused(BAD_TOKEN, "this listener asks for a token", _ASK, reason="no token")
 
     def _with_token(
@@ -192,6 +208,14 @@ class Gate:
         """Who was admitted could not be kept on disk: an invitation is as good as before."""
         if admitted.redeemed is not None:
             self._tokens.take_back(*admitted.redeemed)
+
+
+def _can_be_called(name: str) -> bool:
+    try:
+        check_name(name)
+    except NameRefused:
+        return False
+    return not means_host(name)
 
 
 def _where(plan: ListenerPlan) -> str:

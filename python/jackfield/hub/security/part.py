@@ -17,7 +17,7 @@ from ..journal import Field, Throttle
 from ..part import Part
 from ..roster import peer_text, timestamp
 from ..state_file import StateError
-from .access import DATAGRAMS
+from .access import CERTIFICATE, DATAGRAMS
 from .audit import AuditLog, journal_of
 from .gate import OVERLOADED, Admitted, Certificate, Gate, Refused
 from .limits import Addresses, Meter
@@ -25,11 +25,12 @@ from .roles import MEMBER
 from .tokens import Clock, Token, Tokens
 
 if TYPE_CHECKING:
-    from jackfield import Member
+    from jackfield import Listener, Member
 
     from ..plan import ListenerPlan
     from ..server import Hub
 
+NAMELESS: Final = "its certificate has no name that a client can have"
 OF_THE_NETWORK: Final = "its address is not among those of allow="
 
 
@@ -44,6 +45,8 @@ class Security(Part):
         self.gate = Gate(self.tokens, self.addresses)
         self.when_revoked: list[Callable[[str], None]] = []
         """Called with the id of a token that was revoked: whoever came with it is to go."""
+        self.listeners: list[tuple[Listener, ListenerPlan]] = []
+        """Those that operators come to."""
         self.pin = hub.settings.pin
         """What clients are to know the hub's certificate by; empty while it has none of its own."""
         self.counts: dict[str, int] = {}
@@ -87,9 +90,16 @@ class Security(Part):
         host = member.peer.host if member.peer.port is not None else None
         if reason := self.refusal_at(now, host, plan):
             return reason
+        if plan.access.mode == CERTIFICATE and not self.name_shown(member):
+            return self._refused(NAMELESS)
         if plan.rates.messages or plan.rates.bytes:
             self._meters[member.id] = Meter(plan.rates, now)
         return ""
+
+    def name_shown(self, member: Member) -> str:
+        """Who a client is by its certificate, which TLS has verified; empty without one."""
+        shown = Certificate.of(member.tls)
+        return shown.names[0] if shown is not None and shown.names else ""
 
     def refusal_at(self, now: float, host: str | None, plan: ListenerPlan) -> str:
         """Why somebody at that host may not come to that listener at all; empty when it may."""

@@ -24,7 +24,7 @@ from ..plan import MAX_OPERATORS, ListenerPlan
 from ..protocol import FORBIDDEN, RELOADED, RequestError
 from ..roster import endpoint_text
 from ..session import Session
-from .gate import HELLO_WITHIN, Admitted, Refused
+from .gate import HELLO_WITHIN, Admitted, Certificate, Refused
 from .roles import OPERATOR
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class RemoteOperators(Part):
         except BaseException:
             await self.close()
             raise
+        hub.security.listeners = self.listeners
         self._accepting = [asyncio.create_task(self._accept(*each)) for each in self.listeners]
 
     async def close(self) -> None:
@@ -160,7 +161,12 @@ class RemoteOperators(Part):
         }
         try:
             admitted = await self._hub.security.admit(
-                plan, _host(channel), said, where=endpoint_text(channel.peer), least=OPERATOR
+                plan,
+                _host(channel),
+                said,
+                where=endpoint_text(channel.peer),
+                certificate=Certificate.of(channel.tls),
+                least=OPERATOR,
             )
         except Refused as problem:
             raise RequestError(problem.code, problem.message, hint=problem.hint) from None
