@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,29 @@ class Hurried:
             assert self.room is not None
             self.room._fell_behind({"room": "ops", "sequence": 2})
         return {"messages": [[number, 0.0, "alice/1", "alice", number, f"{number}"]], "behind": False}
+
+
+class Prompt(Hurried):
+    """A client that hears a message right after the answer to `read` with the one before."""
+
+    async def control(self, kind: str, **arguments: Any) -> dict[str, Any]:
+        assert self.room is not None
+        heard = struct.pack(">IQQ", 1, 2, 2) + b"2"
+        asyncio.get_running_loop().call_soon(self.room._said, heard)
+        return {"messages": [[1, 0.0, "alice/1", "alice", 1, "1"]], "behind": False}
+
+
+def test_what_is_heard_as_reading_ends_is_handed_out(run_here: Runner) -> None:
+    async def main() -> None:
+        client = Prompt()
+        room = Room(client, "ops", after="now", create=None)  # type: ignore[arg-type]
+        client.room = room
+        receiving = asyncio.create_task(receive(room, 2))
+        await asyncio.sleep(0)  # it waits
+        room._read_on()
+        assert await asyncio.wait_for(receiving, 10) == said(1, 2)
+
+    run_here(main)
 
 
 def test_more_that_is_told_of_while_the_last_is_read_is_read_too(run_here: Runner) -> None:

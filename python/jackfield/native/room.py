@@ -323,6 +323,7 @@ class Room:
             asyncio.get_running_loop().call_later(0.5, self._read_on)
         else:
             self._take_ahead()
+            self._changed.set()
             if self._ahead or self._read_again:
                 self._read_on()
 
