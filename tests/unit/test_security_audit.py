@@ -159,6 +159,8 @@ def test_no_secret_is_in_a_target() -> None:
     assert target_of({"target": "dev*"}) == "dev*"
     assert target_of({"of": 3}) == "3"
     assert target_of({"data": "eA=="}) == ""
+    assert target_of({"room": "ops", "topic": "not told"}) == "ops"
+    assert target_of({"room": "ops", "name": "mallory"}) == "ops mallory"
     assert target_of({"target": ["x"], "name": True}) == ""
     assert len(target_of({"target": "x" * 10_000})) == 200
     for text in (

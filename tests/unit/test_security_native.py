@@ -12,6 +12,7 @@ from native_peer import Peer, running_hub
 
 import jackfield
 from jackfield.hub.operator import operate
+from jackfield.hub.protocol import RequestError
 from jackfield.hub.security.tokens import make_secret
 from jackfield.hub.server import Hub
 
@@ -87,6 +88,32 @@ def test_of_a_crowd_with_one_invitation_one_gets_in(directory: Path) -> None:
                 "used_token",
                 "rate_limited",
             }
+
+    jackfield.run(main)
+
+
+def test_what_moderators_do_is_in_the_audit_log(directory: Path) -> None:
+    async def main() -> None:
+        async with running_hub(directory) as hub, operate(hub.settings.control) as operator:
+            mallory = await Peer.join(hub, name="mallory")
+            await operator.request("room_create", room="ops", topic="secret plans")
+            await mallory.ask("join", room="ops")
+            await operator.request("room_kick", room="ops", name="mallory")
+            assert (await mallory.event("room_left"))["members"][0]["reason"].startswith("put out by pid:")
+            with pytest.raises(RequestError, match="nobody in ops"):
+                await operator.request("room_kick", room="ops", name="mallory")
+            await operator.request("room_delete", room="ops")
+            await operator.request("kick", target="mallory")
+            told = [(each["what"], each["target"], each["outcome"].split(":")[0]) for each in audit_of(hub)]
+            assert told == [
+                ("room_create", "ops", "done"),
+                ("room_kick", "ops mallory", "done"),
+                ("room_kick", "ops mallory", "not done"),
+                ("room_delete", "ops", "done"),
+                ("kick", "mallory", "done"),
+            ]
+            assert all(each["who"].startswith("pid:") for each in audit_of(hub))
+            assert "secret plans" not in json.dumps(audit_of(hub))
 
     jackfield.run(main)
 

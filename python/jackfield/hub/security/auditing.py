@@ -15,12 +15,13 @@ LONGEST: Final = 200  # characters of a target
 
 
 def target_of(arguments: Mapping[str, Any]) -> str:
-    """Whom or what a request is about, as it was given."""
-    for name in TARGETS:
-        value = arguments.get(name)
-        if isinstance(value, (str, int)) and not isinstance(value, bool):
-            return without_secrets(str(value))[:LONGEST]
-    return ""
+    """Whom or what a request is about, as it was given: the room first, where it is about one."""
+    given = [arguments.get("room"), next(filter(_is_word, map(arguments.get, TARGETS)), None)]
+    return without_secrets(" ".join(str(value) for value in given if _is_word(value)))[:LONGEST]
+
+
+def _is_word(value: Any) -> bool:
+    return isinstance(value, (str, int)) and not isinstance(value, bool)
 
 
 def without_secrets(text: str) -> str:
