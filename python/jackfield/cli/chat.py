@@ -1,7 +1,8 @@
-"""`jackfield chat ROOM`: an operator takes part in a room, at a terminal or by pipes.
+"""`jackfield chat ROOM`: take part in a room, at a terminal or by pipes.
 
-Owns the conversation: what the hub tells of the room as lines, and typed lines as requests. How a terminal
-shows them is in `chat_terminal.py`. Everything that others said is shown as safe text.
+Owns the conversation: what the hub tells of the room as lines, and typed lines as what is done. Whether an
+operator talks (`chat_operator.py`) or a native client (`chat_member.py`) is the `Place`'s affair, and how a
+terminal shows it that of `chat_terminal.py`. Everything that others said is shown as safe text.
 """
 
 from __future__ import annotations
@@ -12,16 +13,15 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from ..hub.display import safe_text
 from ..hub.operator import Operator
-from ..hub.protocol import REFUSED, RequestError
 from ..hub.rooms import lines
 from ..hub.rooms.rows import message_of
 from ..hub.roster import NameRefused, check_name
-from . import failures
 from .failures import Failure
+from .loop import run
 from .operate import with_hub
 from .streams import Input
 
@@ -34,15 +34,59 @@ class Quit(Exception):
     """`/quit`, or the end of what is typed."""
 
 
+class Place(Protocol):
+    """Somebody's place in a room. What is asked for raises `RequestError` where the hub refuses it."""
+
+    room: str
+    name: str
+
+    @property
+    def source(self) -> int:
+        """The seat, as events name it."""
+
+    async def next(self) -> dict[str, Any]:
+        """The next event, as `room_chat` tells it; `ended` with a reason is the last."""
+
+    async def say(self, body: bytes) -> int:
+        """Say something; its number, which the event `stored` tells again."""
+
+    async def private(self, to: str, text: str) -> str:
+        """Say something to one member alone; who that is."""
+
+    async def topic(self, new: str | None) -> str:
+        """The topic, after changing it unless `new` is None."""
+
+    async def who(self) -> tuple[int, list[str]]:
+        """How many are in the room, and the names of the first of them."""
+
+    async def last(self, count: int) -> list[list[Any]]:
+        """The rows of the last messages."""
+
+    async def search(self, text: str) -> list[list[Any]]:
+        """The rows of messages with these words, newest first."""
+
+    async def note_seen(self, sequence: int) -> None:
+        """Let the hub know that everything up to there was shown."""
+
+
 def chat(
-    room: str, *, name: str | None, last: int | None, follow: bool, as_json: bool, control: str | None
+    room: str,
+    *,
+    name: str | None,
+    last: int | None,
+    follow: bool,
+    as_json: bool,
+    control: str | None,
+    address: str | None,
+    token: str | None,
 ) -> None:
     interactive = sys.stdin.isatty() and sys.stdout.isatty() and not as_json
     if last is None:
         last = ON_TERMINAL if interactive else 0
+    names = [name] if name else _names()
 
-    async def work(operator: Operator) -> None:
-        chatting = await Chatting.begin(operator, room, name, last=last)
+    async def talk(place: Place, first: dict[str, Any]) -> None:
+        chatting = Chatting(place, first)
         if interactive:
             from .chat_terminal import on_terminal
 
@@ -50,61 +94,50 @@ def chat(
         else:
             await _in_pipe(chatting, follow=follow, as_json=as_json)
 
-    with_hub(control, work)
+    async def as_operator(operator: Operator) -> None:
+        from .chat_operator import OperatorPlace
+
+        await talk(*await OperatorPlace.enter(operator, room, names, last=last))
+
+    async def as_client(address: str) -> None:
+        from .chat_member import entered
+
+        async with entered(address, room, names, token=token, last=last) as (place, first):
+            await talk(place, first)
+
+    if address is None:
+        with_hub(control, as_operator)
+    else:
+        run(lambda: as_client(address))
 
 
 class Chatting:
-    """One operator's place in one room."""
+    """The conversation at one place; `first` is the event that it began with."""
 
-    def __init__(self, operator: Operator, request: int, replies: asyncio.Queue[Any], name: str) -> None:
-        self._operator = operator
-        self._replies = replies
-        self.request = request
-        self.name = name
-        self.room = ""
-        self.durable = True
-        self.source = 0
-        self.members: dict[int, str] = {}
-        self.history: list[list[Any]] = []
-        self.seen = 0  # the sequence that this operator had when it was here last
+    def __init__(self, place: Place, first: dict[str, Any]) -> None:
+        self.place = place
+        self.room, self.name = place.room, place.name
+        self.durable: bool = first["room"]["durable"]
+        self.history: list[list[Any]] = first["history"]
+        self.members: dict[int, str] = {each["source"]: each["name"] for each in first["members"]}
+        self.seen: int = first.get("seen", 0)  # the sequence that was shown when this one was here last
+        self.newest: int = first["room"]["last"]
         self.said = 0  # the number of the last message that was said
         self.stored = 0
-        self.newest = 0
         self.left: str | None = None
         self.changed = asyncio.Event()
 
-    @classmethod
-    async def begin(cls, operator: Operator, room: str, name: str | None, *, last: int) -> Chatting:
-        """Come in, under the name or one like it where none was given. Raises `RequestError`."""
-        for wanted in [name] if name else _names():
-            request, replies = await operator.start("room_chat", room=room, name=wanted, last=last)
-            chatting = cls(operator, request, replies, wanted)
-            try:
-                await chatting.receive()
-                return chatting
-            except RequestError as problem:
-                if name or problem.code != REFUSED or "somebody" not in problem.message:
-                    raise
-        raise Failure("your user name is taken in that room", "choose another --name", code=failures.USAGE)
-
     async def receive(self) -> dict[str, Any] | None:
-        """The next event; None once this operator is not in the room any more."""
-        reply = await self._operator.reply(self._replies)
-        if "ok" in reply:
-            self.left = str(reply["ok"].get("left", ""))
+        """The next event; None once this one is not in the room any more."""
+        event = await self.place.next()
+        if "ended" in event:
+            self.left = str(event["ended"])
             self.changed.set()
             return None
-        event: dict[str, Any] = reply["event"]
         self._note(event)
         return event
 
     def _note(self, event: dict[str, Any]) -> None:
-        if "source" in event:
-            self.room, self.durable = event["room"]["room"], event["room"]["durable"]
-            self.source, self.history = event["source"], event["history"]
-            self.seen = event.get("seen", 0)
-            self.members = {each["source"]: each["name"] for each in event["members"]}
-            self.newest = event["room"]["last"]
         for each in (*event.get("came", ()), *event.get("changed", ())):
             self.members[each["source"]] = each["name"]
         for each in event.get("left", ()) if isinstance(event.get("left"), list) else ():
@@ -131,23 +164,20 @@ class Chatting:
                 raise Quit
             case "msg" if " " in rest:
                 to, _, text = rest.partition(" ")
-                done = await self._operator.request("room_private", of=self.request, to=to, text=text.strip())
-                return [f"* You said that to {safe_text(done['to'])} alone."]
+                told = await self.place.private(to, text.strip())
+                return [f"* You said that to {safe_text(told)} alone."]
             case "topic":
-                done = await self._operator.request("room_topic", room=self.room, topic=rest or None)
-                return [] if rest else [f"* Topic: {safe_text(done['topic']) or 'none'}"]
+                topic = await self.place.topic(rest or None)
+                return [] if rest else [f"* Topic: {safe_text(topic) or 'none'}"]
             case "who":
-                found = await self._operator.request("room_members", room=self.room)
-                names = sorted({each["name"] for each in found["members"]}, key=str.casefold)
-                return [f"* {found['count']} here: {', '.join(map(safe_text, names))}"]
+                many, found = await self.place.who()
+                names = sorted({*found}, key=str.casefold)
+                return [f"* {many} here: {', '.join(map(safe_text, names))}"]
             case "history":
                 count = min(max(1, int(rest) if rest.isdecimal() and len(rest) < 5 else 20), 1000)
-                return self.past(
-                    (await self._operator.request("room_read", room=self.room, last=count))["messages"]
-                )
+                return self.past(await self.place.last(count))
             case "search" if rest:
-                found = await self._operator.request("room_search", text=rest, room=self.room, limit=20)
-                shown = self.past([each[1:] for each in reversed(found["messages"])])
+                shown = self.past((await self.place.search(rest))[::-1])
                 return shown or ["* Nothing like that was said here."]
             case "help":
                 known = [command.removeprefix("/") for command in COMMANDS]
@@ -159,14 +189,11 @@ class Chatting:
 
     async def say(self, body: bytes) -> None:
         """Say something to the room. Raises `RequestError`."""
-        from ..hub.protocol import encode_data
-
-        done = await self._operator.request("room_say", of=self.request, data=encode_data(body))
-        self.said = done["number"]
+        self.said = await self.place.say(body)
 
     async def note_seen(self) -> None:
         """Let the hub know that everything up to now was shown."""
-        await self._operator.request("room_seen", of=self.request, sequence=self.newest)
+        await self.place.note_seen(self.newest)
 
     # ---------------------------------------------------------------- what is shown
 
@@ -180,7 +207,7 @@ class Chatting:
         """An event as lines; of messages, those of others."""
         now = time.time()
         for *row, source in event.get("said", ()):
-            if source != self.source:
+            if source != self.place.source:
                 message = message_of(row)
                 yield from (lines.past(message, now) if stamps else lines.said(message)).split("\n")
         if "private" in event:
@@ -197,7 +224,7 @@ class Chatting:
                 yield f"* {safe_text(each['before'])} is now {safe_text(each['name'])}"
         for what, did in (("came", "came"), ("left", "left")):
             found = event.get(what)
-            others = [each for each in found or () if each["source"] != self.source]
+            others = [each for each in found or () if each["source"] != self.place.source]
             if len(others) > lines.NAMED_AT_ONCE:
                 yield f"* {len(others)} {did}"
             else:

@@ -26,12 +26,25 @@ def chat(
         bool, typer.Option("--json", help="Print each event as a JSON object on a line.")
     ] = False,
     control: Control = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--join", metavar="ADDRESS", help="As a native client of the hub there; an invitation will do."
+        ),
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option("--token", metavar="TOKEN", envvar="JACKFIELD_TOKEN", help="What admits with --join."),
+    ] = None,
 ) -> None:
     """Chat in a room of the hub.
 
     Each line is said to everyone. Tab completes names and commands, the arrows bring back what you
     said; a mark stands before what is new since you were here last. Ctrl-D leaves.
     /msg NAME TEXT, /who, /topic, /history, /search and more: see /help.
+
+    An operator of the hub chats by its control socket. Everyone else comes with --join and the hub's
+    address or an invitation, as a native client that may take part and nothing more.
 
     With a pipe as input each line is said, and what others say is printed; it ends once everything
     that was said is on the hub's disk.
@@ -42,9 +55,12 @@ def chat(
       jackfield chat ops --name desk
       echo 'backup done' | jackfield chat ops
       jackfield chat ops --follow < /dev/null | grep alarm
+      jackfield chat lobby --join tcp://127.0.0.1:7000 --name ann
+      jackfield chat ops --join 'tls://hub.example:7443?pin=sha256:5f...&invitation=jf_...'
     """
     from .chat import chat as command
 
     command(
-        room, name=name, last=last, follow=follow, as_json=as_json, control=chosen_control(context, control)
-    )
+        room, name=name, last=last, follow=follow, as_json=as_json, address=address, token=token,
+        control=chosen_control(context, control),
+    )  # fmt: skip

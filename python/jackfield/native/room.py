@@ -102,6 +102,11 @@ class Room:
         self._ended = False
         self._undo: list[Any] = []
 
+    @property
+    def source(self) -> int:
+        """This member's seat, as `RoomMessage.source` names it; another one after a session that was lost."""
+        return self._source
+
     # ---------------------------------------------------------------- coming and going
 
     def __await__(self) -> Generator[Any, None, Self]:
