@@ -74,6 +74,7 @@ if TYPE_CHECKING:
         Left as Left,
         Member as Member,
         Message as Message,
+        Relayed as Relayed,
     )
     from jackfield._keepalive import Keepalive as Keepalive
     from jackfield._listen import (
@@ -137,7 +138,7 @@ _HOMES = {
     "_explain": "Explanation",
     "_facts": "Credentials Statistics",
     "_framing": "Framing",
-    "_group": "AcceptFailed Detached Event Group Joined Left Member Message",
+    "_group": "AcceptFailed Detached Event Group Joined Left Member Message Relayed",
     "_keepalive": "Keepalive",
     "_listen": "Listener ListenerStatistics listen",
     "_loop": "EventLoop new_event_loop raise_open_files run",

@@ -11,9 +11,10 @@ import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from jackfield import _engine
+from jackfield._address import Address
 from jackfield._channel import Channel
 from jackfield._engine import AcceptFailed, Joined, Left, Member, Message
 from jackfield._errors import AdoptFailed, AlreadyWaiting, ChannelClosed, JackfieldError
@@ -22,10 +23,10 @@ from jackfield._facts import Statistics
 from jackfield._listen import Listener
 from jackfield._loop import current_reactor
 from jackfield._switch import FellBehind, Published, Recognised, Switch
-from jackfield._transports import RawAddress
+from jackfield._transports import RawAddress, literal_address
 from jackfield._when_full import WhenFull
 
-__all__ = ["AcceptFailed", "Detached", "Event", "Group", "Joined", "Left", "Member", "Message"]
+__all__ = ["AcceptFailed", "Detached", "Event", "Group", "Joined", "Left", "Member", "Message", "Relayed"]
 
 Event = Joined | Message | Left | AcceptFailed | Recognised | FellBehind | Published
 
@@ -57,6 +58,27 @@ class Detached:
     something last came and left, in nanoseconds of this machine's CLOCK_MONOTONIC (0: never)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Relayed:
+    """A connection that is served elsewhere in this process, such as a WebSocket; see ``Group.add``."""
+
+    protocol: Literal["ws", "wss"]
+    peer: Address
+    """Its far end, by IP address and port."""
+    local: Address
+    """Our end of it."""
+    listener: int = 0
+    """What it came through: any number below 2^32, which no listener has."""
+
+    def _raw(self) -> tuple[str, RawAddress, RawAddress, int]:
+        return self.protocol, _ip(self.peer), _ip(self.local), self.listener
+
+
+def _ip(address: Address) -> RawAddress:
+    found = literal_address(address.host or "", address.port or 0)
+    return None if found is None else found[1]
+
+
 class Group(_engine.Group):
     """Many channels as one: one stream of events from all of them, one broadcast to all of them.
 
@@ -80,13 +102,23 @@ class Group(_engine.Group):
         """Connects native members with each other; see ``listener.into(group, native=...)``."""
         return Switch(self)
 
-    def add(self, channel: Channel) -> Member:
+    def add(
+        self,
+        channel: Channel,
+        *,
+        native: Literal["off", "auto", "only"] = "off",
+        relayed: Relayed | None = None,
+    ) -> Member:
         """Take a channel into the group. The channel object is spent: the group has the connection now.
+
+        ``native`` says whether it may speak the Jackfield protocol, as ``listener.into`` does. ``relayed`` is
+        for one end of a pair over which a connection is passed on that the engine does not serve: the
+        member's facts are those of that connection.
 
         Raises ``ChannelClosed`` for a closed or spent channel, ``AlreadyWaiting`` when a task waits on it,
         RuntimeError when it belongs to another event loop.
         """
-        if not self._join_channel(channel):
+        if not self._join_channel(channel, native, None if relayed is None else relayed._raw()):
             if channel.closed:
                 raise ChannelClosed(f"{channel!r} is closed and cannot join the group")
             raise AlreadyWaiting(

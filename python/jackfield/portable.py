@@ -32,7 +32,7 @@ import threading
 import time
 import urllib.parse
 from collections import deque
-from typing import Any, Callable, Iterator, NamedTuple, Sequence  # noqa: UP035 - this file runs on Python 3.8
+from typing import Any, Callable, Iterator, NamedTuple, Sequence, Union  # noqa: UP035 - this file runs on Python 3.8
 
 __all__ = [  # noqa: RUF022 - as sorted() has them
     "ACK", "ACK_BYTES", "ACK_DELAY", "ACK_FRAMES", "Accepted", "Acknowledged", "CANCELLED", "CONTROL",
@@ -41,8 +41,9 @@ __all__ = [  # noqa: RUF022 - as sorted() has them
     "Letter", "Line", "MAGIC", "MAX_CREDIT", "MAX_MESSAGE", "MAX_PAYLOAD", "MAX_STREAMS", "MORE",
     "NO_SUCH_PEER", "NO_SUCH_SERVICE", "OPEN", "OVERLOADED", "Opened", "PASSING", "PEER_GONE", "PING", "PONG",
     "Place", "Ponged", "ProtocolError", "REFUSED", "RESET", "RESETS", "RETAINED", "ROOM_STREAMS", "Refused",
-    "Room", "SHARED", "STREAM_STATE", "Stream", "TIMEOUT", "TOO_MANY_STREAMS", "VERSION", "WasReset",
-    "Welcomed", "connect", "decode", "encode", "framed", "from_json", "harmless", "main", "to_json",
+    "Room", "SHARED", "STREAM_STATE", "SUBPROTOCOL", "Stream", "TIMEOUT", "TOO_MANY_STREAMS", "VERSION",
+    "WasReset", "WebSocket", "Welcomed", "connect", "decode", "encode", "framed", "from_json", "harmless",
+    "main", "to_json",
 ]  # fmt: skip
 
 VERSION = 1
@@ -58,6 +59,8 @@ MAX_PAYLOAD = 65_536
 HEADER = struct.Struct(">IBBH")
 MAX_MESSAGE = HEADER.size + MAX_PAYLOAD
 """Bytes of the longest message on the wire: what a transport's framing has to allow."""
+SUBPROTOCOL = "jackfield.1"
+"""What a WebSocket calls the protocol."""
 FRAME_COST = 16
 """What a DATA frame costs beside its payload, in credit."""
 MAX_CREDIT = 2**31 - 1
@@ -149,10 +152,24 @@ def decode(message: bytes) -> Frame:
 
 
 class Deframer:
-    """Cuts a stream into messages: each behind its length, u32 big-endian."""
+    """Cuts a stream into messages: each behind its length, u32 big-endian. It is used as a `WebSocket` is."""
+
+    is_open = True
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+
+    def take(self) -> bytes:
+        """What is to be sent before anything else: nothing."""
+        return b""
+
+    def framed(self, message: bytes) -> bytes:
+        """A message as it goes over the stream."""
+        return framed(message)
+
+    def closing(self) -> bytes:
+        """The last that goes over the stream: nothing."""
+        return b""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """The messages that are whole now. Raises ``ProtocolError`` (``too_big``)."""
@@ -174,6 +191,137 @@ class Deframer:
 def framed(message: bytes) -> bytes:
     """A message as it goes over a stream."""
     return len(message).to_bytes(4, "big") + message
+
+
+class WebSocket:
+    """The client's end of a WebSocket (RFC 6455) that carries messages: bytes in, messages out, and back.
+
+    Feed it what comes; what it has to say by itself - first the request that opens it - is in ``take``.
+    Messages can be framed once it ``is_open``. Without I/O.
+    """
+
+    def __init__(self, host: str, path: str = "/") -> None:
+        key = base64.b64encode(secrets.token_bytes(16)).decode()
+        digest = hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()
+        self._expected = base64.b64encode(digest).decode(), SUBPROTOCOL
+        request = (
+            f"GET {path} HTTP/1.1",
+            f"Host: {host}",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            f"Sec-WebSocket-Key: {key}",
+            "Sec-WebSocket-Version: 13",
+            f"Sec-WebSocket-Protocol: {SUBPROTOCOL}",
+        )
+        self._out = bytearray(("\r\n".join(request) + "\r\n\r\n").encode())
+        self._buffer = bytearray()
+        self._message: bytearray | None = None  # of which fragments have come
+        self.is_open = False
+
+    def take(self) -> bytes:
+        """What is to be sent before anything else: the request, answers to pings."""
+        out, self._out = bytes(self._out), bytearray()
+        return out
+
+    def framed(self, message: bytes) -> bytes:
+        """A message as it goes over the connection."""
+        return self._frame(2, message)
+
+    def closing(self) -> bytes:
+        """The last that goes over the connection."""
+        return self._frame(8, (1000).to_bytes(2, "big"))
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The messages that are whole now.
+
+        Raises ``Refused`` for an answer that opens no WebSocket, ``ConnectionError`` when it is closed, and
+        ``ProtocolError`` for what is none.
+        """
+        self._buffer += data
+        if not self.is_open and not self._opened():
+            return
+        while True:
+            frame = self._next()
+            if frame is None:
+                return
+            message = self._heard(*frame)
+            if message is not None:
+                yield message
+
+    def _opened(self) -> bool:
+        """Whether the answer to the request is there, and good."""
+        end = self._buffer.find(b"\r\n\r\n")
+        if end < 0:
+            if len(self._buffer) > 16_384 or b"HTTP/1.1 "[: len(self._buffer)] != self._buffer[:9]:
+                raise Refused("bad_magic", "this is no web server, or none that speaks HTTP/1.1")
+            return False
+        status, *lines = self._buffer[:end].decode("latin-1").split("\r\n")
+        fields = {}
+        for line in lines:
+            name, _, value = line.partition(":")
+            fields[name.strip().lower()] = value.strip()
+        if not status.startswith("HTTP/1.1 101 "):
+            code = "overloaded" if status.split()[1:2] in (["503"], ["429"]) else "forbidden"
+            raise Refused(
+                code, f"the web server answers {status[9:80]!r}", "look at the address and its path"
+            )
+        if (fields.get("sec-websocket-accept"), fields.get("sec-websocket-protocol")) != self._expected:
+            raise Refused("unsupported_version", f"the web server opens no WebSocket for {SUBPROTOCOL}")
+        del self._buffer[: end + 4]
+        self.is_open = True
+        return True
+
+    def _next(self) -> tuple[int, bool, bytes] | None:
+        """Opcode, whether it is the last fragment, and payload of the next frame; None until it is whole."""
+        buffer = self._buffer
+        if len(buffer) < 2:
+            return None
+        opcode, final, size, start = buffer[0] & 15, buffer[0] & 128 != 0, buffer[1], 2
+        is_wrong = buffer[0] & 0x70 or size & 128 or opcode not in (0, 1, 2, 8, 9, 10)
+        if is_wrong or (opcode > 7 and (size > 125 or not final)):
+            raise ProtocolError("bad_frame", "this is no frame of a WebSocket's server")
+        if size >= 126:
+            start = 4 if size == 126 else 10
+            if len(buffer) < start:
+                return None
+            size = int.from_bytes(buffer[2:start], "big")
+        if size + len(self._message or b"") > MAX_MESSAGE:
+            raise ProtocolError("too_big", f"a message of {size} bytes or more is longer than {MAX_MESSAGE}")
+        if len(buffer) < start + size:
+            return None
+        payload = bytes(buffer[start : start + size])
+        del buffer[: start + size]
+        return opcode, final, payload
+
+    def _heard(self, opcode: int, final: bool, payload: bytes) -> bytes | None:
+        """The message that a frame completes, if it does."""
+        if opcode == 8:
+            code = int.from_bytes(payload[:2], "big") or 1005
+            raise ConnectionResetError(f"the hub has closed the WebSocket (code {code})")
+        if opcode == 9:
+            self._out += self._frame(10, payload)
+        if opcode > 7:
+            return None
+        if opcode == 1 or (opcode == 0) != (self._message is not None):
+            raise ProtocolError("bad_frame", "a message that is not binary, or a fragment out of place")
+        whole = (self._message or bytearray()) + payload
+        self._message = None if final else whole
+        return bytes(whole) if final else None
+
+    @staticmethod
+    def _frame(opcode: int, payload: bytes) -> bytes:
+        size = len(payload)
+        mask = secrets.token_bytes(4)
+        head = bytes((0x80 | opcode, 0x80 | (127 if size > 0xFFFF else 126 if size > 125 else size)))
+        if size > 125:
+            head += size.to_bytes(8 if size > 0xFFFF else 2, "big")
+        pad = (mask * (size // 4 + 1))[:size]
+        masked = int.from_bytes(payload, "little") ^ int.from_bytes(pad, "little")
+        return head + mask + masked.to_bytes(size, "little")
+
+
+Wire = Union[Deframer, WebSocket]  # noqa: UP007 - this file runs on Python 3.8
+"""How messages go over a connection."""
 
 
 def to_json(value: dict[str, Any]) -> bytes:
@@ -925,11 +1073,12 @@ class Refused(ConnectionError):
 
     def __init__(self, code: str, message: str, hint: str | None = None) -> None:
         super().__init__(harmless(f"{message} ({code}); {hint}" if hint else f"{message} ({code})"))
-        self.code = code
+        self.code, self.message, self.hint = code, message, hint
 
 
 class Place(NamedTuple):
-    """Where a hub is: ``tcp://host:port``, ``tls://host:port?pin=sha256:HEX&invitation=jf_...``, ``unix:///path``.
+    """Where a hub is: ``tcp://host:port``, ``tls://host:port?pin=sha256:HEX&invitation=jf_...``, ``unix:///path``,
+    ``ws://host:port/native``, ``wss://host:port/native?jf.pin=sha256:HEX``.
 
     ``ca=FILE`` has the authorities to trust, ``cert=FILE&key=FILE`` a certificate to show.
     """
@@ -947,21 +1096,33 @@ class Place(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Place:
         """Read an address, or an invitation. Raises ``ValueError``."""
-        wrong = f"{text!r} is not the address of a hub; write tcp://host:port, tls:// or unix:///path"
+        wrong = f"{text!r} is not the address of a hub; write tcp://host:port, tls://, unix:///path or ws://"
         try:
             url = urllib.parse.urlsplit(text if "://" in text else f"tcp://{text}")
             port = url.port
         except ValueError:
             raise ValueError(wrong) from None
         options = dict(urllib.parse.parse_qsl(url.query))
+        if url.scheme in ("ws", "wss"):  # the query is the server's, but for what begins with jf.
+            query = [part for part in url.query.split("&") if part and not part.startswith("jf.")]
+            path = (url.path if url.path.strip("/") else "/native") + ("?" + "&".join(query) if query else "")
+            options = {name[3:]: value for name, value in options.items() if name.startswith("jf.")}
+            port = port or (443 if url.scheme == "wss" else 80)
+        else:
+            path = ""
         pin, token = options.get("pin"), options.get("invitation") or options.get("token")
         if url.scheme == "unix" and (url.path or url.netloc):
             path = urllib.parse.unquote(url.netloc + url.path)
             return cls("unix", "", 0, "\0" + path[1:] if path.startswith("@") else path, pin, token)
-        if url.scheme not in ("tcp", "tls") or port is None:
+        if url.scheme not in ("tcp", "tls", "ws", "wss") or port is None:
             raise ValueError(wrong)
         files = (options.get(name) for name in ("ca", "cert", "key"))
-        return cls(url.scheme, url.hostname or "127.0.0.1", port, "", pin, token, *files)
+        return cls(url.scheme, url.hostname or "127.0.0.1", port, path, pin, token, *files)
+
+    def wire(self) -> Wire:
+        """How messages go over a connection to there."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return WebSocket(f"{host}:{self.port}", self.path) if self.scheme in ("ws", "wss") else Deframer()
 
     def open(self, timeout: float) -> Any:
         """A connected socket. Raises ``OSError``."""
@@ -976,7 +1137,7 @@ class Place(NamedTuple):
             return plain
         plain = socket.create_connection((self.host, self.port), timeout)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self.scheme == "tcp":
+        if self.scheme in ("tcp", "ws"):
             return plain
         try:
             return self._encrypted(plain)
@@ -1278,7 +1439,7 @@ class Client:
             with self._changed:
                 self._machine.start(time.monotonic())
             try:
-                return self._pump(connection, selector, Deframer())
+                return self._pump(connection, selector, self._place.wire())
             except (OSError, ProtocolError) as error:
                 return error
             finally:
@@ -1286,19 +1447,21 @@ class Client:
                     self._machine.lost()
                     self._changed.notify_all()
 
-    def _pump(self, connection: Any, selector: selectors.BaseSelector, deframer: Deframer) -> Exception:
+    def _pump(self, connection: Any, selector: selectors.BaseSelector, wire: Wire) -> Exception:
         out = bytearray()
         failure: Exception | None = None
         while True:
             with self._changed:
-                for message in self._machine.take():
-                    out += framed(message)
+                out += wire.take()
+                for message in self._machine.take() if wire.is_open else ():
+                    out += wire.framed(message)
                 deadline = self._machine.deadline
             if out:
                 with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                     del out[: connection.send(out)]
             if not out and (failure is not None or self._is_closing):
                 with contextlib.suppress(AttributeError, OSError, ValueError):
+                    connection.send(wire.closing())
                     connection.unwrap()  # TLS has an end of its own; nobody waits for the hub's
                 return failure or ConnectionAbortedError("it was closed")
             selector.modify(connection, selectors.EVENT_READ | (selectors.EVENT_WRITE if out else 0))
@@ -1312,12 +1475,12 @@ class Client:
                 if self._machine.is_silent:
                     return ConnectionResetError(f"the hub has said nothing for {SILENT_AFTER:g} s")
                 if connection in ready or pending:
-                    events += self._receive(connection, deframer)
+                    events += self._receive(connection, wire)
                 for event in events:
                     failure = self._hear(event) or failure
                 self._changed.notify_all()
 
-    def _receive(self, connection: Any, deframer: Deframer) -> list[Any]:
+    def _receive(self, connection: Any, wire: Wire) -> list[Any]:
         try:
             data = connection.recv(65_536)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -1325,7 +1488,7 @@ class Client:
         if not data:
             raise ConnectionResetError("the hub has ended the connection")
         events = []
-        for message in deframer.feed(data):
+        for message in wire.feed(data):
             events += self._machine.receive(message, time.monotonic())
         return events
 
@@ -1676,7 +1839,9 @@ def _parser() -> Any:
     for command, help_ in helps.items():
         each = commands.add_parser(command, help=help_, description=help_)
         each.add_argument(
-            "address", metavar="ADDRESS", help="tcp://host:port, tls://..., unix:///path, or an invitation"
+            "address",
+            metavar="ADDRESS",
+            help="tcp://host:port, tls://..., ws://..., unix:///path, or an invitation",
         )
         if command in ("message", "request"):
             each.add_argument("peer", metavar="CLIENT")

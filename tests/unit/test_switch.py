@@ -298,6 +298,39 @@ def test_what_looks_like_a_frame_of_a_plain_member_is_a_message() -> None:
     jackfield.run(main())
 
 
+def test_a_channel_that_is_added_may_be_native_and_carry_another_connection() -> None:
+    async def main() -> None:
+        async with hall() as here:
+            relayed = jackfield.Relayed(
+                "wss", jackfield.Address("wss", "::1", 4711), jackfield.Address("wss", "127.0.0.1", 443), 7
+            )
+            ends = [jackfield.pair(framing="u32") for _ in range(3)]
+            outer = here.group.add(ends[0][0], native="only", relayed=relayed)
+            plain, auto = here.group.add(ends[1][0]), here.group.add(ends[2][0], native="auto")
+            assert (outer.protocol, outer.listener_id, outer.credentials) == ("wss", 7, None)
+            assert (str(outer.peer), str(outer.local)) == ("wss://[::1]:4711", "wss://127.0.0.1:443")
+            assert (plain.protocol, auto.protocol) == ("unix", "unix")
+            for _ in ends:
+                assert isinstance(await here.event(), jackfield.Joined)
+            for (_, channel), member in ((ends[0], outer), (ends[2], auto)):
+                await channel.send(MAGIC)
+                event = await here.event()
+                assert isinstance(event, jackfield.Recognised)
+                assert event.member == member
+            await ends[1][1].send(MAGIC)
+            event = await here.event()
+            assert isinstance(event, jackfield.Message)
+            assert (event.member, event.data) == (plain, MAGIC)
+            ends[0][1].abort()
+            event = await here.event()
+            assert isinstance(event, jackfield.Left)
+            assert event.member.peer == outer.peer
+            for _, channel in ends[1:]:
+                channel.abort()
+
+    jackfield.run(main())
+
+
 def test_it_works_under_another_loop() -> None:
     async def main() -> None:
         async with hall() as here:

@@ -47,6 +47,9 @@ impl<H: Host> Reactor<H> {
     /// The address of our end.
     pub fn local(&self, id: LinkId) -> Option<SocketAddress> {
         let link = self.get(id)?;
+        if let Some(relayed) = &link.relayed {
+            return Some(relayed.local.clone());
+        }
         if link.kind == Kind::File {
             return Some(link.peer.clone());
         }
@@ -57,7 +60,7 @@ impl<H: Host> Reactor<H> {
     /// Process and user of a Unix peer.
     pub fn credentials(&self, id: LinkId) -> Option<Credentials> {
         let link = self.get(id)?;
-        if !matches!(link.kind, Kind::UnixStream | Kind::Seqpacket) {
+        if !matches!(link.kind, Kind::UnixStream | Kind::Seqpacket) || link.relayed.is_some() {
             return None;
         }
         socket::credentials(link.fd.as_ref()?.as_fd())

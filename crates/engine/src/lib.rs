@@ -13,6 +13,7 @@
 //! | `receive`, `transmit`, `lifecycle`, `handover`, `carry`, `supervise`, `reached`, `revive`, `explain`, [`group`] | the reactor's rules, one concern a file |
 //! | `datagrams`, `departures`, `segments` | datagrams in batches: in, out, and runs of them |
 //! | `files` | links over files: serial lines |
+//! | `relayed` | links that carry a connection which is served elsewhere |
 //! | [`native`] | native clients: recognised, counted, and switched from stream to stream |
 //! | `pacing` | messages that silence divides |
 //! | [`tls`] | TLS of one connection; pure |
@@ -52,6 +53,7 @@ pub mod queue;
 mod reached;
 pub mod reactor;
 mod receive;
+mod relayed;
 mod revive;
 mod sealing;
 mod segments;
@@ -78,6 +80,7 @@ pub use queue::WhenFull;
 pub use reached::Passed;
 pub use reactor::{Event, Reactor, Side};
 pub use receive::Take;
+pub use relayed::Relayed;
 pub use revive::Outage;
 pub use supervise::{Loss, Silence, Stall};
 pub use transmit::{Payload, Queued, SendError};

@@ -14,6 +14,7 @@ use crate::native::frame::Violation;
 use crate::native::recognise::Role;
 use crate::pacing::Pacing;
 use crate::queue::{OutQueue, WhenFull};
+use crate::relayed::Relayed;
 use crate::revive::Lasting;
 use crate::supervise::{Silence, Watch};
 use crate::sys::address::SocketAddress;
@@ -319,6 +320,8 @@ pub(crate) struct Link<H: Host> {
     pub tls: Option<Box<Session>>,
     /// Only links that descriptors came to.
     pub beside: Option<Box<Beside>>,
+    /// Only links that carry a connection which is served elsewhere.
+    pub relayed: Option<Box<Relayed>>,
     /// Wall-clock nanoseconds.
     pub since: u64,
     /// The longest datagram that the kernel may divide a run into; 0: it divides none.
@@ -360,6 +363,7 @@ impl<H: Host> Link<H> {
             restore: None,
             tls: None,
             beside: None,
+            relayed: None,
             since: crate::sys::realtime_ns(),
             segment_limit: 0,
             deadlines: [0; 6],

@@ -2,7 +2,7 @@
 
 use crate::carry;
 use crate::channel::{self, LinkFacts};
-use crate::core::SharedCore;
+use crate::core::{PyHost, SharedCore};
 use crate::factory::{self, Facts};
 use crate::gathering::{self, Gathering, Published};
 use crate::operation::{Broadcast, GroupJob, Job, Operation, Target};
@@ -10,10 +10,11 @@ use crate::pulse;
 use crate::raw::GilCell;
 use crate::switch;
 use crate::tls;
-use jackfield_engine::LinkId;
 use jackfield_engine::group::GroupTake;
+use jackfield_engine::{LinkId, Reactor, Relayed};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 use std::rc::Rc;
 
@@ -400,6 +401,16 @@ impl Group {
     }
 
     fn take(&self, py: Python<'_>, core: &SharedCore, id: LinkId) -> PyResult<bool> {
+        self.take_by(py, core, id, |reactor| reactor.join(self.index, id))
+    }
+
+    fn take_by(
+        &self,
+        py: Python<'_>,
+        core: &SharedCore,
+        id: LinkId,
+        join: impl FnOnce(&mut Reactor<PyHost>) -> bool,
+    ) -> PyResult<bool> {
         if !core.is(&self.core) {
             return Err(PyRuntimeError::new_err("the group belongs to another event loop than what should join it"));
         }
@@ -407,7 +418,9 @@ impl Group {
         if self.core.slot(id, |waiters| waiters.receive.is_some()) {
             return Ok(false);
         }
-        let joined = self.core.reactor()?.join(self.index, id);
+        let mut reactor = self.core.reactor()?;
+        let joined = join(&mut reactor);
+        drop(reactor);
         self.core.touched(py)?;
         Ok(joined)
     }
@@ -459,10 +472,30 @@ impl Group {
         self.take(py, reactor.core(), LinkId(id))
     }
 
-    /// Takes a channel's link into the group; the channel is spent if that succeeds.
-    fn _join_channel(&self, py: Python<'_>, channel: &channel::Channel) -> PyResult<bool> {
+    /// Takes a channel's link into the group, where it may be a native client; the channel is spent if that succeeds.
+    ///
+    /// `relayed` is what is told of a connection that is served elsewhere and which it carries: the protocol, the
+    /// addresses of its far end and of ours, and the number of what it came through.
+    #[pyo3(signature = (channel, native, relayed=None))]
+    fn _join_channel(
+        &self,
+        py: Python<'_>,
+        channel: &channel::Channel,
+        native: &str,
+        relayed: Option<(PyBackedStr, Bound<'_, PyAny>, Bound<'_, PyAny>, u32)>,
+    ) -> PyResult<bool> {
+        let relayed = match &relayed {
+            Some((protocol, peer, local, listener)) => Some(Relayed {
+                protocol: factory::relayed_protocol(protocol)?,
+                peer: factory::socket_address(peer)?,
+                local: factory::socket_address(local)?,
+                listener: *listener,
+            }),
+            None => None,
+        };
+        let recognition = switch::recognition(native)?;
         let (core, id) = channel.link();
-        let joined = self.take(py, core, id)?;
+        let joined = self.take_by(py, core, id, |reactor| reactor.join_added(self.index, id, recognition, relayed))?;
         if joined {
             channel.disown();
         }

@@ -7,7 +7,7 @@ use jackfield_engine::sys::Errno;
 use jackfield_engine::sys::address::SocketAddress;
 use jackfield_engine::tls::Failure;
 use jackfield_engine::{DetachError, Fault, Garbage, Kind, LinkId, Loss, Reactor, SendError, Silence, Stall};
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
@@ -340,6 +340,9 @@ pub const ENDLESS: &str = "a serial line has no end that could be sent: only the
 /// The scheme of a link's address.
 pub fn protocol(reactor: &Reactor<PyHost>, id: LinkId) -> Option<&'static str> {
     let unix = |address: Option<SocketAddress>| address.is_none_or(|address| address.family() == libc::AF_UNIX);
+    if let Some(relayed) = reactor.relayed(id) {
+        return Some(relayed.protocol);
+    }
     Some(match reactor.kind(id)? {
         Kind::Tcp | Kind::Listener if reactor.is_tls(id) => "tls",
         Kind::Tcp => "tcp",
@@ -361,6 +364,12 @@ pub fn protocol(reactor: &Reactor<PyHost>, id: LinkId) -> Option<&'static str> {
             }
         }
     })
+}
+
+/// The scheme of a connection that is served elsewhere and relayed to us.
+pub fn relayed_protocol(name: &str) -> PyResult<&'static str> {
+    let known = ["ws", "wss"].into_iter().find(|known| *known == name);
+    known.ok_or_else(|| PyValueError::new_err(format!("{name:?} is not relayed: ws and wss are")))
 }
 
 /// `asyncio.CancelledError`.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jackfield import Address, Explanation, Member, Statistics
 
 _SHORT: Final = {"unix+dgram": "dgram", "unix+seqpacket": "seqpacket"}
-_DEFAULT_NAME: Final = re.compile(r"(tcp|tls|udp|unix|dgram|seqpacket|serial)-([1-9]\d*)")
+_DEFAULT_NAME: Final = re.compile(r"(tcp|tls|ws|wss|udp|unix|dgram|seqpacket|serial)-([1-9]\d*)")
 _TAG: Final = re.compile(r"[^\W_][\w.@+-]{0,31}")
 _NAME: Final = re.compile(r"[^\W_][\w.@+-]{0,63}")
 

@@ -142,9 +142,12 @@ class Hub:
         """Count a listener as the hub's; who comes through it is not a client yet (`Listener.into`)."""
         check_bound(plan, listener.address)
         self.listeners.append((listener, plan))
-        self._plans[listener.id] = plan
-        datagrams = listener.protocol in DATAGRAMS
-        self.admission.add_listener(listener.id, most=plan.max_clients, datagrams=datagrams)
+        self.count_in(listener.id, plan, datagrams=listener.protocol in DATAGRAMS)
+
+    def count_in(self, number: int, plan: ListenerPlan, *, datagrams: bool = False) -> None:
+        """Clients come through that listener, or, with a number that none has, in a part's own way."""
+        self._plans[number] = plan
+        self.admission.add_listener(number, most=plan.max_clients, datagrams=datagrams)
 
     def take_in(self, listener: Listener, plan: ListenerPlan) -> None:
         """Who comes through a listener is a client from now on."""

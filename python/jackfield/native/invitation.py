@@ -11,6 +11,7 @@ from jackfield import Address, InvalidAddress
 
 STREAMS = {"tcp", "tls", "unix"}
 PACKETS = {"unix+seqpacket"}
+WEB = {"ws", "wss"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,8 @@ class Place:
 def read_place(text: Address | str) -> Place:
     """Read an address or an invitation. Raises ``InvalidAddress``."""
     address = Address.parse(text) if isinstance(text, str) else text
-    if address.scheme not in STREAMS | PACKETS:
-        known = ", ".join(sorted(STREAMS | PACKETS))
+    if address.scheme not in STREAMS | PACKETS | WEB:
+        known = ", ".join(sorted(STREAMS | PACKETS | WEB))
         raise InvalidAddress(
             str(address), 0, "no hub can be joined over this transport", f"use one of {known}"
         )

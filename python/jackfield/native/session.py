@@ -17,6 +17,7 @@ from jackfield import Address, Backoff, ChannelLost, JackfieldError, QueueFull, 
 
 from .errors import SessionLost, hub_refused
 from .invitation import Place
+from .websocket import BELOW, WebSocketChannel, open_websocket
 
 FATAL = {"unsupported_version", "bad_token", "expired_token", "used_token", "forbidden", "bad_magic"}
 """Refusals that another attempt meets again."""
@@ -26,6 +27,7 @@ WORDS = 2.0
 """Seconds that last words may take."""
 
 Heard = Callable[[Any], None]
+Below = jackfield.Channel | WebSocketChannel
 
 
 class Session:
@@ -48,7 +50,7 @@ class Session:
         self._on_state = on_state
         self._watchers: list[asyncio.Queue[State]] = []
         self._loop = asyncio.get_running_loop()
-        self._channel: jackfield.Channel | None = None
+        self._channel: Below | None = None
         self._backlog: deque[bytes] = deque()  # what the channel's queue had no room for
         self._draining: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -134,14 +136,16 @@ class Session:
 
     # ---------------------------------------------------------------- connections
 
-    async def _connect(self) -> jackfield.Channel:
+    async def _connect(self) -> Below:
+        if self.place.address.scheme in BELOW:
+            return await open_websocket(self.place.address)
         options: dict[str, Any] = {"max_message": portable.MAX_MESSAGE}
         if self.place.is_stream:
             options["framing"] = "u32"
         channel: jackfield.Channel = await jackfield.connect(self.place.address, **options)
         return channel
 
-    async def _run(self, channel: jackfield.Channel, first: asyncio.Future[None]) -> None:
+    async def _run(self, channel: Below, first: asyncio.Future[None]) -> None:
         delays = 0
         while True:
             began = self._loop.time()
@@ -161,7 +165,7 @@ class Session:
                 return
             channel, delays = found
 
-    async def _connect_again(self, why: JackfieldError, delays: int) -> tuple[jackfield.Channel, int] | None:
+    async def _connect_again(self, why: JackfieldError, delays: int) -> tuple[Below, int] | None:
         """Another connection and how many delays there were; None when it was given up."""
         backoff = self._backoff
         assert backoff is not None
@@ -180,7 +184,7 @@ class Session:
             except JackfieldError as error:
                 why = error
 
-    async def _converse(self, channel: jackfield.Channel, first: asyncio.Future[None]) -> JackfieldError:
+    async def _converse(self, channel: Below, first: asyncio.Future[None]) -> JackfieldError:
         """Speak over one connection until it ends; why it did."""
         self._channel = channel
         self._failure = None
@@ -253,7 +257,7 @@ class Session:
                     break  # whoever receives hears of it
         self._arm()
 
-    async def _drain(self, channel: jackfield.Channel) -> None:
+    async def _drain(self, channel: Below) -> None:
         with contextlib.suppress(JackfieldError):
             while self._backlog:
                 await channel.send(self._backlog[0])

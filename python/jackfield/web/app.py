@@ -26,6 +26,7 @@ from .endpoint import Endpoint
 from .guard import HEADERS
 from .live import live
 from .logins import Login, LoginRefused
+from .native import PATH, native
 from .openapi import document
 from .schemas import Invalid, from_query
 from .site import Refused, Site, operator_name, place
@@ -117,6 +118,7 @@ def make_app(site: Site) -> ASGIApp:
         Route("/api/v1/session", session, methods=["GET"]),
         *(Route(f"/api/v1/{op}", operation(each), methods=[each.method]) for op, each in endpoints.items()),
         WebSocketRoute("/api/v1/live", lambda socket: live(site, socket)),
+        WebSocketRoute(PATH, lambda socket: native(site, socket)),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     handlers: dict[Any, Any] = {Refused: _refused, HTTPException: _http_error, Exception: _fault}

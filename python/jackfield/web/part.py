@@ -85,6 +85,10 @@ class Web(WebDoor):
         if handed["bound"] and self._server is None and self._fixed is None:
             await self._serve(*handed["bound"])
 
+    def went(self, now: float, client: Client, reason: str) -> None:
+        if self._site is not None and self._site.native is not None:
+            self._site.native.went(client.member.id)
+
     async def link(self, *, by: str, address: str | None = None) -> dict[str, Any]:
         """See `WebDoor.link`. Whoever may ask for it is an administrator of the hub."""
         if self._server is None:
@@ -102,6 +106,7 @@ class Web(WebDoor):
             raise RequestError(FAILED, f"the web console needs {', '.join(missing)}", hint=HINT)
         from .app import make_app
         from .asking import HubDoor
+        from .native import PATH, NativeDoor
         from .server import Server, listen
         from .site import Site
 
@@ -112,6 +117,7 @@ class Web(WebDoor):
             what = f"the web console cannot be served at {host}:{port}: {problem.strerror or problem}"
             raise RequestError(FAILED, what, hint="choose another address, or port 0") from problem
         bound = (host, listening.getsockname()[1])
+        place = Address("wss" if tls else "ws", host=host, port=bound[1], path=PATH)
         site = Site(
             HubDoor(self._hub),
             self._logins,
@@ -122,6 +128,7 @@ class Web(WebDoor):
             clock=self._hub.clock,
             token=self._of_token,
             log=self._log,
+            native=NativeDoor(self._hub, place),
         )
         server = Server(make_app(site), listening, tls=tls)
         await server.start()

@@ -16,10 +16,18 @@ from typing import Any, Final
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.utils import ClientDisconnected
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-CONNECTIONS: Final = 256
+from . import native
+
+CONNECTIONS: Final = 256  # beside those of native clients
 FIRST_REQUEST: Final = 10.0  # seconds from a connection to its first request, with TLS
 LONGEST_MESSAGE: Final = 8 * 1024 * 1024  # bytes of one WebSocket message
+LONGEST_OF_CLIENTS: Final = 128 * 1024  # the same of native clients; the hub itself refuses less than that
+MOST_FRAGMENTS: Final = 1000  # of one message
+MOST_PINGS: Final = 100  # that come at once
+LAST_WORDS: Final = 5.0  # seconds that a WebSocket may take for what is left to say
 
 
 class _Impatient(H11Protocol):
@@ -41,6 +49,63 @@ class _Impatient(H11Protocol):
             self.transport.abort()
 
 
+class _Bounded(WebSocketsSansIOProtocol):
+    """A WebSocket whose peer can make nothing grow: not by pings, by small fragments, or by never reading."""
+
+    _pings = 0  # of what came at once
+    _cut: asyncio.TimerHandle | None = None
+
+    def handle_connect(self, event: Any) -> None:
+        if event.path.partition("?")[0] == native.PATH:
+            self.conn.max_message_size = LONGEST_OF_CLIENTS
+        super().handle_connect(event)
+
+    def data_received(self, data: bytes) -> None:
+        self._pings = 0
+        super().data_received(data)
+
+    def handle_cont(self, event: Any) -> None:
+        if len(self.frames) >= MOST_FRAGMENTS:
+            self._fail("too many fragments")
+        else:
+            super().handle_cont(event)
+
+    def handle_ping(self) -> None:
+        self._pings += 1
+        if self._pings > MOST_PINGS or not self.writable.is_set():
+            self._fail("too many pings")
+        else:
+            super().handle_ping()
+
+    def _fail(self, reason: str) -> None:
+        if not self.close_sent:
+            self.conn.fail(1008, reason)
+            self.handle_parser_exception()
+
+    async def send(self, message: Any) -> None:
+        if self.transport.is_closing():
+            raise ClientDisconnected  # asyncio would log each word to it
+        await super().send(message)
+
+    async def run_asgi(self) -> None:
+        await super().run_asgi()
+        self._cut_soon()
+
+    def keepalive_timeout(self) -> None:
+        super().keepalive_timeout()
+        self._cut_soon()
+
+    def _cut_soon(self) -> None:
+        """What it does not read would keep the connection for ever."""
+        if not self.disconnected and self._cut is None:
+            self._cut = self.loop.call_later(LAST_WORDS, self.transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._cut is not None:
+            self._cut.cancel()
+
+
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -56,7 +121,7 @@ class Server:
             app,
             loop="none",
             http=_Impatient,
-            ws="websockets-sansio",
+            ws=_Bounded,
             ws_max_size=LONGEST_MESSAGE,
             ws_per_message_deflate=False,
             lifespan="off",
@@ -65,7 +130,7 @@ class Server:
             server_header=False,
             date_header=True,
             proxy_headers=False,
-            limit_concurrency=CONNECTIONS,
+            limit_concurrency=CONNECTIONS + native.MOST,
             timeout_keep_alive=30,
             timeout_graceful_shutdown=1,
             h11_max_incomplete_event_size=32 * 1024,

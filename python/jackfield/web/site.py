@@ -11,7 +11,7 @@ import hmac
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.requests import HTTPConnection
 
@@ -24,6 +24,9 @@ from .endpoint import Endpoint
 from .guard import Attempts, is_own_host, is_own_origin
 from .logins import Login, Logins
 from .registry import ENDPOINTS, LIVE, undescribed
+
+if TYPE_CHECKING:
+    from .native import NativeDoor
 
 CSRF: Final = "x-csrf-token"
 OWN: Final = frozenset(endpoint.op for endpoint in composing.ENDPOINTS)
@@ -59,6 +62,7 @@ class Site:
     log: Callable[..., None] = lambda kind, /, **facts: None
     attempts: Attempts = field(default_factory=Attempts)
     live: dict[str, set[asyncio.Task[Any]]] = field(default_factory=dict)  # by the session's key
+    native: NativeDoor | None = None  # the way in for native clients, where there is one
 
     @property
     def cookie(self) -> str:

@@ -86,6 +86,11 @@ impl<H: Host> Reactor<H> {
     /// What a new connection is at first: as its listener says.
     pub(crate) fn give_role(&mut self, listener: LinkId, id: LinkId) {
         let role = self.get(listener).map_or(Role::Plain, |link| link.role);
+        self.take_role(id, role);
+    }
+
+    /// The same, with that role.
+    pub(crate) fn take_role(&mut self, id: LinkId, role: Role) {
         let Some(link) = self.get_mut(id).filter(|link| link.kind.may_be_native()) else { return };
         link.role = role;
         if role == Role::Unknown {
