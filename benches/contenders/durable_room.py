@@ -6,7 +6,7 @@ which a callback of 0.2 ms is always ready beside. Prints its address.
 `durable_room.py load ADDRESS --hub PID`: speaks frames over plain sockets, so that the client is not what is
 measured. Each publisher has up to `WINDOW` messages that are not acknowledged; a warm-up, then `--seconds`.
 Prints acknowledged messages, the time within which 99 % of those looked at were, how many were acknowledged
-together, and how much of a core the hub's loop took meanwhile.
+together, and in how much of the time the hub's loop was awake: it ran, or waited for a core.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from jackfield.hub import serve
 from jackfield.portable import ACK, CONTROL, CREDIT, DATA, MAGIC, SHARED, encode, framed, to_json
 
 PUBLISHERS = 4
-WINDOW = 4000  # messages
+WINDOW = 2000  # messages
 BATCH = 200  # messages of one write
 ACKNOWLEDGE = 100  # frames of the hub between two of our acknowledgements
 HEAD = struct.Struct(">IIBBH")  # of a frame in u32 framing: its length, stream, kind, flags, 0
@@ -49,9 +49,10 @@ async def busy_hub(directory: Path) -> None:
         await asyncio.Event().wait()
 
 
-def used(pid: int) -> float:
-    """Seconds of processor time of a process's main thread, which is the one of the loop."""
-    return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[0]) / 1e9
+def awake(pid: int) -> float:
+    """Seconds in which a process's main thread, the one of the loop, ran or waited for a core."""
+    ran, waited, _ = Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()
+    return (int(ran) + int(waited)) / 1e9
 
 
 class Publisher:
@@ -160,7 +161,7 @@ def load(words: argparse.Namespace) -> None:
                 start = now
                 count = sum(each.acknowledged for each in publishers)
                 groups = sum(each.groups for each in publishers)
-                busy = used(words.hub)
+                busy = awake(words.hub)
                 for each in publishers:
                     each.waits.clear()
             for each in publishers:
@@ -168,7 +169,7 @@ def load(words: argparse.Namespace) -> None:
             for key, _ in selector.select(0.1):
                 key.data.receive()
     seconds = time.perf_counter() - start
-    busy = used(words.hub) - busy
+    busy = awake(words.hub) - busy
     count = sum(each.acknowledged for each in publishers) - count
     groups = sum(each.groups for each in publishers) - groups
     waits = sorted(wait for each in publishers for wait in each.waits)

@@ -367,8 +367,8 @@ def _store(base: Setting) -> Iterable[Measurement]:
     )
     yield Measurement(
         "durable-room-loop",
-        f"{title}: the loop's thread took",
-        "% of a core",
+        f"{title}: the loop was awake",
+        "% of the time",
         0.01,
         durable_room_loop,
         at,

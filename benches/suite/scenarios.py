@@ -230,7 +230,7 @@ def durable_room_group(contender: Contender, at: Setting) -> float:
 
 
 def durable_room_loop(contender: Contender, at: Setting) -> float:
-    """How much of a core the hub's loop took meanwhile."""
+    """In how much of the time the hub's loop ran or waited for a core."""
     return _durable_room(contender, at)["loop"]
 
 
