@@ -87,6 +87,6 @@ def verdict_lines(verdicts: list[Verdict]) -> Iterator[str]:
             shown = f"{_figure(verdict.measured.median):>8} {spread:<20}"
             how = "over" if verdict.target.at_most else "short"
             outcome = f"{shown}  " + ("met" if verdict.met else f"MISSED, {verdict.shortfall:.1%} {how}")
-        yield f"  {kind}  {verdict.target.measurement:<20} {verdict.requirement:<58} {outcome}"
+        yield f"  {kind}  {verdict.target.measurement:<30} {verdict.requirement:<58} {outcome}"
     bars = [verdict for verdict in verdicts if not verdict.target.wished]
     yield f"  bars met: {sum(verdict.met is True for verdict in bars)} of {len(bars)}"

@@ -39,6 +39,7 @@ impl<H: Host> Reactor<H> {
         let Some(terms) = link.config.tls.clone() else { return Ok(()) };
         let Ok(session) = terms.session() else { return Err(Errno(libc::EPROTO)) };
         link.tls = Some(Box::new(session));
+        link.low_water = None;
         link.set(flag::CONNECTING);
         Ok(())
     }

@@ -17,7 +17,7 @@
 //! | [`native`] | native clients: recognised, counted, and switched from stream to stream |
 //! | `pacing` | messages that silence divides |
 //! | [`tls`] | TLS of one connection; pure |
-//! | `sealing`, `handshaking` | encrypted links, and how they come about |
+//! | `sealing`, `handshaking`, `low_water` | encrypted links, how they come about, and when they are woken |
 //! | [`sys`] | system calls; the only `unsafe` |
 //!
 //! The reactor is pulled: [`reactor::Reactor::wait`] looks at the kernel, [`reactor::Reactor::next_event`] says what
@@ -46,6 +46,7 @@ mod host;
 mod keepalive;
 mod lifecycle;
 pub mod link;
+mod low_water;
 pub mod native;
 mod opening;
 mod pacing;

@@ -9,6 +9,7 @@ use crate::frame::{FrameError, Framer};
 use crate::group::Membership;
 use crate::handshaking::FailedHandshake;
 use crate::host::Host;
+use crate::low_water::LowWater;
 use crate::native;
 use crate::native::frame::Violation;
 use crate::native::recognise::Role;
@@ -318,6 +319,8 @@ pub(crate) struct Link<H: Host> {
     pub pacing: Option<Box<Pacing>>,
     /// Only encrypted links have it.
     pub tls: Option<Box<Session>>,
+    /// Only encrypted links have it, from the first large message on.
+    pub low_water: Option<Box<LowWater>>,
     /// Only links that descriptors came to.
     pub beside: Option<Box<Beside>>,
     /// Only links that carry a connection which is served elsewhere.
@@ -362,6 +365,7 @@ impl<H: Host> Link<H> {
             pacing,
             restore: None,
             tls: None,
+            low_water: None,
             beside: None,
             relayed: None,
             since: crate::sys::realtime_ns(),

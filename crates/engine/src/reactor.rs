@@ -40,7 +40,7 @@ pub enum Side {
     Send,
     /// Of a close that still delivers, or a datagram peer's idle time.
     Life,
-    /// When a packet that found its receiver full is tried again.
+    /// When a packet that found its receiver full is tried again, and what a link waits for should have come.
     Retry,
     /// When it is looked at whether the peer still acknowledges.
     Watch,
@@ -567,6 +567,7 @@ impl<H: Host> Reactor<H> {
                 Timed::Link(id, Side::Life) => self.life_expired(id),
                 Timed::Link(id, Side::Retry) => {
                     self.set_deadline(id, Side::Retry, 0);
+                    self.low_water_expired(id);
                     self.mark_dirty(id);
                 }
                 Timed::Link(id, Side::Watch) => self.watch_expired(id),

@@ -240,6 +240,9 @@ impl<H: Host> Reactor<H> {
                 return true;
             }
             if !link.has(flag::READABLE) {
+                if link.low_water.is_some() {
+                    self.sleep_within(id, 0);
+                }
                 return false;
             }
             self.receive_stream(id);
@@ -401,6 +404,7 @@ impl<H: Host> Reactor<H> {
             return Some(true);
         }
         if !readable {
+            self.sleep_within(id, left);
             return Some(false);
         }
         if large.body.spare().is_empty() {

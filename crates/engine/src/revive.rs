@@ -263,6 +263,7 @@ impl<H: Host> Reactor<H> {
         link.fd = fd;
         link.restore = restore;
         link.tls = tls;
+        link.low_water = None;
         self.abort(from);
         self.mark_dirty(id);
         self.notify(id);

@@ -73,7 +73,9 @@ impl<'a> Sink<'a> {
     fn take(&mut self, bytes: &[u8]) -> usize {
         let count = bytes.len().min(self.room());
         let split = count.min(self.first.len().saturating_sub(self.filled));
-        for (to, from) in self.first.iter_mut().skip(self.filled).zip(&bytes[..split]) {
+        // A plain range, or this is no memcpy(3).
+        let first = self.first.get_mut(self.filled..self.filled + split).unwrap_or_default();
+        for (to, from) in first.iter_mut().zip(&bytes[..split]) {
             to.write(*from);
         }
         if count > split {
@@ -324,11 +326,11 @@ impl Session {
         }
     }
 
-    /// After a failure rustls has an alert to say.
+    /// After a failure rustls has an alert to say. It is shown the bytes no longer than it has: they fail again.
     fn say_alert(&mut self, bytes: &mut [u8]) {
         let mut used = 0;
         let mut sink = Sink::new(&mut [], &mut []);
-        for _ in 0..8 {
+        while self.common().wants_write() {
             let step = Step { outgoing: &mut self.outgoing, sink: &mut sink, plain: &mut self.plain };
             let (discard, next) = match &mut self.machine {
                 Machine::Client(connection) => step.after(connection.process_tls_records(&mut bytes[used..])),
