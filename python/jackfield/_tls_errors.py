@@ -36,6 +36,8 @@ _OF_CERTIFICATES = frozenset(
     }
 )
 
+_OF_BEGINNINGS = frozenset({Cause.NO_SHARED_VERSION, Cause.NO_SHARED_CIPHER})
+
 _SHOWN = 200
 """Characters that a sentence shows of the other end's words."""
 
@@ -77,6 +79,8 @@ def _rejected(text: str, hint: str | None, cause: Cause, facts: Mapping[str, obj
 def broken(channel: str, whom: str, facts: Mapping[str, object]) -> JackfieldError:
     """The error for a channel whose TLS broke after the handshake."""
     cause = Cause(str(facts.get("tls_cause", "tls_protocol")))
+    if cause in _OF_BEGINNINGS and "alert" in facts:
+        cause = Cause.REFUSED_BY_PEER  # such as of a renegotiation: what was in common is settled
     said, hint = _words(cause, facts)
     error = ChannelLost(f"{channel} is lost: {said}{counted(facts)}", hint=hint, cause=cause)
     note_loss(error, facts)
@@ -109,6 +113,8 @@ def _not_tls(facts: Mapping[str, object]) -> tuple[str, str | None]:
     speech = recognise(beginning)
     if not beginning:
         return "the other end does not speak TLS", "write tcp:// if it is not encrypted"
+    if speech is not None and speech.protocol == "TLS":
+        return f"the other end's TLS is damaged from the start: it began with {show(beginning)}", _LOOK
     text = f"the other end does not speak TLS: it began with {show(beginning)}"
     if speech is None:
         return text, "write tcp:// if it is not encrypted, and check the port"

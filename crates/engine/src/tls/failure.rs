@@ -98,7 +98,9 @@ fn incompatible(problem: &PeerIncompatible) -> &'static str {
         | PeerIncompatible::SupportedVersionsExtensionRequired
         | PeerIncompatible::Tls12NotOffered
         | PeerIncompatible::Tls12NotOfferedOrEnabled
-        | PeerIncompatible::Tls13RequiredForQuic => "no_shared_version",
+        | PeerIncompatible::Tls13RequiredForQuic
+        // Clients of TLS 1.1 and before have no such extension, and rustls looks for it first.
+        | PeerIncompatible::SignatureAlgorithmsExtensionRequired => "no_shared_version",
         _ => "no_shared_cipher",
     }
 }
