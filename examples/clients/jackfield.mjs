@@ -210,14 +210,15 @@ export class Connection {
 
 /** Messages over a WebSocket or, in Node, a socket: `heard(message)` and `ended(error)` are called. */
 async function transport(address, heard, ended) {
-  const over = () => ended(new Error("the hub has ended the connection"));
+  const url = new URL(address), over = () => ended(new Error("the hub has ended the connection"));
   if (/^wss?:/.test(address)) {
-    const socket = Object.assign(new WebSocket(address), { binaryType: "arraybuffer", onclose: over });
-    socket.onmessage = ({ data }) => heard(new Uint8Array(data));
-    await new Promise((done, failed) => Object.assign(socket, { onopen: done, onerror: failed }));
+    [...url.searchParams.keys()].forEach((name) => name.startsWith("jf.") && url.searchParams.delete(name)); // not for the server
+    const socket = Object.assign(new WebSocket(url, "jackfield.1"), { binaryType: "arraybuffer" }), wrong = Error(`no WebSocket at ${url}`);
+    await new Promise((onopen, failed) => Object.assign(socket, { onopen, onerror: () => failed(wrong) }));
+    Object.assign(socket, { onclose: over, onmessage: ({ data }) => heard(new Uint8Array(data)) });
     return { send: (message) => socket.send(message), close: () => socket.close() };
   }
-  const url = new URL(address), tls = url.protocol === "tls:", { connect } = await import(tls ? "node:tls" : "node:net");
+  const tls = url.protocol === "tls:", { connect } = await import(tls ? "node:tls" : "node:net");
   const where = url.protocol === "unix:" ? { path: url.pathname } : { host: url.hostname.replace(/[[\]]/g, ""), port: +url.port };
   const pin = url.searchParams.get("pin")?.replace(/^sha256:/, "").toUpperCase();
   const socket = connect({ ...where, rejectUnauthorized: !pin });
@@ -239,9 +240,8 @@ async function transport(address, heard, ended) {
 /** A session that comes back. `on.opened`, `on.data` ... hear the events of Connection, for programs that want more. */
 export class Client {
   constructor(address, hello) {
-    const token = new URL(address).searchParams.get("invitation"), instance = Math.random().toString(36).slice(2);
-    const own = { instance, agent: "jackfield.mjs", services: ["request"], ...(token && { token }) };
-    this.connection = new Connection({ ...own, ...hello });
+    const token = /[?&](?:jf\.)?invitation=([^&#]*)/.exec(address)?.[1], instance = Math.random().toString(36).slice(2);
+    this.connection = new Connection({ instance, agent: "jackfield.mjs", services: ["request"], ...(token && { token }), ...hello });
     Object.assign(this, { address, on: {}, n: 0, asked: new Map(), answer: (data) => data });
     this.timer = setInterval(() => this.flush(this.connection.tick(Date.now() / 1000)), 250);
   }
