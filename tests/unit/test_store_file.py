@@ -15,11 +15,14 @@ from pathlib import Path
 import pytest
 
 from jackfield.hub.rooms import sqlite_store
+from jackfield.hub.rooms.search_words import read_query
 from jackfield.hub.rooms.sqlite_schema import MIGRATIONS, SEQUENCES, prepare
+from jackfield.hub.rooms.sqlite_search import find
 from jackfield.hub.rooms.sqlite_store import SqliteStore, beside
+from jackfield.hub.rooms.sqlite_writer import Writer
 from jackfield.hub.rooms.store import Appended, Became, Publication, StoreError, StoreUnavailable
 from jackfield.hub.state import State
-from jackfield.hub.state_file import StateError
+from jackfield.hub.state_file import StateError, connect
 
 
 @pytest.fixture
@@ -328,11 +331,45 @@ def test_the_index_is_caught_up_after_a_crash(path: Path) -> None:
             assert store.writer is not None
             os.kill(store.writer, signal.SIGKILL)
         async with opened(path) as store:
-            while (results := await store.search("pump", limit=1)).unindexed:  # noqa: ASYNC110 - polled
-                await asyncio.sleep(0)
-            assert results.found[0].message.sequence == 2000
+            reader = sqlite3.connect(path, timeout=10)
+            await store.last("lobby")  # its process is there
+            await until(lambda: not reader.execute("SELECT 1 FROM rooms WHERE indexed < last").fetchone())
+            words = reader.execute("SELECT count(*), max(rowid) FROM words WHERE words MATCH 'pump'")
+            assert words.fetchone() == (2000, SEQUENCES + 2000)
+            reader.close()
 
     asyncio.run(main())
+
+
+def test_the_newest_are_found_before_they_are_in_the_index(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.parent.mkdir()
+    prepare(path)
+    writer = Writer(path, path.stat())
+    connection = connect(path)
+
+    def found(text: str, room: str | None) -> tuple[list[int], int]:
+        rows, unindexed = find(connection, read_query(text), room, 10)
+        return [message[0] for _, message, *_ in rows], unindexed
+
+    with writer.group():
+        writer.open_room("lobby", 1.0, None)
+        writer.append([("lobby", "ana/1", 1, 1.0, "ana", [b"pump %d" % number for number in range(1, 101)])])
+    for room in ("lobby", None):
+        assert found("pump", room) == (list(range(100, 90, -1)), 0)
+        assert found("7", room) == ([7], 0)
+    monkeypatch.setattr("jackfield.hub.rooms.sqlite_search.MOST_SCANNED", 20)
+    assert found("7", "lobby") == ([], 80)
+    assert found("97", "lobby") == ([97], 80)
+    monkeypatch.setattr("jackfield.hub.rooms.sqlite_search.MOST_BYTES_SCANNED", 30)  # five bodies of 7 or 8
+    assert found("97", None) == ([97], 95)
+    assert writer.index(96) == 96
+    assert found("pump", "lobby") == (list(range(100, 90, -1)), 0)
+    assert found("7", None) == ([7], 0)
+    assert found("97", None) == ([97], 0)
+    connection.close()
+    writer.close()
 
 
 def test_where_the_rooms_are() -> None:

@@ -61,7 +61,10 @@ class Query:
 
     def matches(self, text: str) -> bool:
         """Whether a text is found."""
-        words = words_of(text)
+        folded = _folded(text)
+        if not all(word in folded for term in self.wanted for word in term.words):
+            return False
+        words = _WORD.findall(folded)
         return (
             bool(self.wanted)
             and all(any(True for _ in term.places(words)) for term in self.wanted)

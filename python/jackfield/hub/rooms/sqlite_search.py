@@ -1,4 +1,8 @@
-"""Searching a store's file: a connection and a thread of its own, so that a long search delays no message."""
+"""Searching a store's file: a connection and a thread of its own, so that a long search delays no message.
+
+The full-text index is behind what is said. The newest messages that are not in it are looked at one by one,
+so that a message is found as soon as it was acknowledged; only of a flood is there more than that.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +19,18 @@ from .sqlite_schema import SEQUENCES
 from .store import MOST_READ, NoSuchRoom, StoreError
 
 LONGEST: Final = 5.0  # seconds that one search may take
+MOST_SCANNED: Final = 20_000  # messages that are not in the index and looked at by one search
+MOST_BYTES_SCANNED: Final = 8 * 1024 * 1024  # of their bodies
 
 _SELECT: Final = (
     "SELECT r.name, m.key, m.at, s.sender, m.name, m.number, m.body FROM words"
     " JOIN messages AS m ON m.key = words.rowid"
     " JOIN senders AS s ON s.id = m.sender JOIN rooms AS r ON r.id = s.room"
     " WHERE words MATCH ?"
+)
+_NEWEST: Final = (
+    "SELECT m.key, m.at, s.sender, m.name, m.number, m.body FROM messages AS m"
+    " JOIN senders AS s ON s.id = m.sender WHERE m.key > ? AND m.key < ? ORDER BY m.key DESC LIMIT ?"
 )
 
 Answer = Callable[[int, Any], None]
@@ -84,13 +94,40 @@ def find(
 def _find(
     connection: sqlite3.Connection, wanted: Query, room: str | None, limit: int
 ) -> tuple[list[tuple[Any, ...]], int]:
+    behind = connection.execute(
+        "SELECT id, name, indexed, last FROM rooms WHERE indexed < last AND (?1 IS NULL OR name = ?1)",
+        (room,),
+    ).fetchall()
+    newest, unindexed = _newest(connection, wanted, behind)
     if room is None:
-        unindexed = connection.execute("SELECT ifnull(sum(last - indexed), 0) FROM rooms").fetchone()[0]
         text = f"{_SELECT} ORDER BY m.at DESC, r.name, m.key DESC LIMIT ?"
-        return connection.execute(text, (wanted.fts5(), limit)).fetchall(), unindexed
-    row = connection.execute("SELECT id, last - indexed FROM rooms WHERE name = ?", (room,)).fetchone()
-    if row is None:
+        rows = newest + connection.execute(text, (wanted.fts5(), limit)).fetchall()
+        return sorted(rows, key=lambda row: (-row[2], row[0].encode(), -row[1]))[:limit], unindexed
+    found = connection.execute("SELECT id FROM rooms WHERE name = ?", (room,)).fetchone()
+    if found is None:
         raise NoSuchRoom(f"there is no room {room!r}")
-    keys = (row[0] * SEQUENCES, (row[0] + 1) * SEQUENCES)
+    keys = (found[0] * SEQUENCES, (found[0] + 1) * SEQUENCES)
     text = f"{_SELECT} AND words.rowid BETWEEN ? AND ? ORDER BY words.rowid DESC LIMIT ?"
-    return connection.execute(text, (wanted.fts5(), *keys, limit)).fetchall(), row[1]
+    left = max(0, limit - len(newest))
+    return newest[:limit] + connection.execute(text, (wanted.fts5(), *keys, left)).fetchall(), unindexed
+
+
+def _newest(
+    connection: sqlite3.Connection, wanted: Query, rooms: list[tuple[int, str, int, int]]
+) -> tuple[list[tuple[Any, ...]], int]:
+    """What is found among messages that are not in the index; how many of these were not looked at."""
+    rows = []
+    unindexed = 0
+    for id, name, indexed, last in rooms:
+        base = id * SEQUENCES
+        size = scanned = 0
+        most = max(1, MOST_SCANNED // len(rooms))
+        for row in connection.execute(_NEWEST, (base + indexed, base + SEQUENCES, most)):
+            size += len(row[-1])
+            scanned += 1
+            if isinstance(row[-1], str) and wanted.matches(row[-1]):
+                rows.append((name, *row))
+            if size > MOST_BYTES_SCANNED // len(rooms):
+                break
+        unindexed += last - indexed - scanned
+    return rows, unindexed

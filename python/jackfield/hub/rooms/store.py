@@ -157,7 +157,7 @@ class Results(NamedTuple):
     """What `search` found: in one room the newest sequence first, in all of them the newest time."""
 
     found: list[Found]
-    unindexed: int  # messages, the newest ones, that are not in the index yet, and so were not looked at
+    unindexed: int  # messages that were not looked at: not in the index yet, nor of the newest
 
 
 class RoomFacts(NamedTuple):
@@ -281,7 +281,9 @@ class Store(ABC):
     async def search(self, text: str, *, room: str | None = None, limit: int = 50) -> Results:
         """Messages that have the words of `text` (`search_words` has the language), of one room or of all.
 
-        A message is found soon after it was acknowledged, not at once. Raises `BadQuery`, `NoSuchRoom`.
+        A message is found from its acknowledgement on. While more come than an index takes, those in between,
+        which are neither in it yet nor of the newest, are found later: `Results.unindexed` says how many
+        they are. Raises `BadQuery`, `NoSuchRoom`.
         """
 
     @abstractmethod
