@@ -1,5 +1,5 @@
 /* Addressed round trips: MEMBERS connections that answer, and one more that asks them in turn, with FLIGHT questions under
- * way. All of them are in this program; whoever is asked sends back what it got.
+ * way. All of them are in this program; whoever is asked sends back what it got. Native clients acknowledge along with it.
  * WIRE is native (a stream to each member), nats (a subject for each), or hub (u32 length, u32 whom, payload: the other one
  * is sent u32 length, u32 from whom, payload; connections are numbered from 0 in their order, and told so).
  * usage: addressed ADDRESS WIRE MEMBERS SIZE FLIGHT SECONDS */
@@ -14,7 +14,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-enum { MAX_EVENTS = 256, BUFFER = 262144, STALLED_MS = 2000, ACK_AFTER = 256, OPEN = 1, DATA = 2, CREDIT = 5, ACK = 6 };
+enum { MAX_EVENTS = 256, BUFFER = 262144, STALLED_MS = 2000, ACK_AFTER = 16, OPEN = 1, DATA = 2, CREDIT = 5, ACK = 6 };
 enum protocol { NATIVE, NATS, HUB };
 static const double WARM_UP = 0.2;
 

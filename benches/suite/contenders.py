@@ -50,6 +50,7 @@ def _c(role: str, address: str, size: int, seconds: float) -> list[str]:
         "send-gathered": ["send", address, "gathered", str(size)],
         "accept": ["accept", address],
         "room": ["room", address],
+        "addressed": ["hub", address],
         "udp-sink": ["datagrams", "sink", address, "messages"],
         "udp-source": ["datagrams", "source", address, "messages", str(size), str(seconds)],
     }[role]
@@ -139,6 +140,7 @@ PICOWS = Contender("picows", "picows on uvloop", _python("picows_frames.py"), wi
 
 # Clients that are known to a server, and reached through it.
 SWITCH = Contender("jackfield-switch", "jackfield's switch", _python("jackfield_switch.py"), wire="native")
+C_HUB = replace(C, label="C hub", wire="hub")
 UVLOOP_HUB = Contender("uvloop-hub", "uvloop hub", _python("uvloop_hub.py", "--uvloop"), wire="hub")
 NATS = Contender(
     "nats",

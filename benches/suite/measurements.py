@@ -306,8 +306,18 @@ def _switched(base: Setting) -> Iterable[Measurement]:
         1e3,
         addressed,
         replace(base, connections=MEMBERS, burst=FLIGHT),
-        (who.SWITCH, who.UVLOOP_HUB, who.NATS),
+        (who.C_HUB, who.SWITCH, who.UVLOOP_HUB, who.NATS),
         left_out="redis: it has no address of one client",
+    )
+    yield Measurement(
+        "addressed-unix",
+        f"Addressed round trips over Unix, 64 B, one client to {MEMBERS:,} others, {FLIGHT} under way",
+        "k/s",
+        1e3,
+        addressed,
+        replace(base, transport="unix", connections=MEMBERS, burst=FLIGHT),
+        (who.C_HUB, who.SWITCH, who.UVLOOP_HUB),
+        left_out="nats-server: it has no Unix sockets",
     )
     yield Measurement(
         "room-native",

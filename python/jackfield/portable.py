@@ -35,15 +35,15 @@ from collections import deque
 from typing import Any, Callable, Iterator, NamedTuple, Sequence, Union  # noqa: UP035 - this file runs on Python 3.8
 
 __all__ = [  # noqa: RUF022 - as sorted() has them
-    "ACK", "ACK_BYTES", "ACK_DELAY", "ACK_FRAMES", "Accepted", "Acknowledged", "CANCELLED", "CONTROL",
-    "CREDIT", "CREDIT_EXCEEDED", "Client", "Connection", "Control", "Credited", "DATA", "Data", "Deframer",
-    "END", "Ended", "FORBIDDEN", "FRAME_COST", "Failed", "Frame", "Greeted", "HANDSHAKE", "HEADER", "KINDS",
-    "Letter", "Line", "MAGIC", "MAX_CREDIT", "MAX_MESSAGE", "MAX_PAYLOAD", "MAX_STREAMS", "MORE",
-    "NO_SUCH_PEER", "NO_SUCH_SERVICE", "OPEN", "OVERLOADED", "Opened", "PASSING", "PEER_GONE", "PING", "PONG",
-    "Place", "Ponged", "ProtocolError", "REFUSED", "RESET", "RESETS", "RETAINED", "ROOM_STREAMS", "Refused",
-    "Room", "SHARED", "STREAM_STATE", "SUBPROTOCOL", "Stream", "TIMEOUT", "TOO_MANY_STREAMS", "VERSION",
-    "WasReset", "WebSocket", "Welcomed", "connect", "decode", "encode", "framed", "from_json", "harmless",
-    "main", "to_json",
+    "ACK", "ACK_ALONG", "ACK_BYTES", "ACK_DELAY", "ACK_FRAMES", "Accepted", "Acknowledged", "CANCELLED",
+    "CONTROL", "CREDIT", "CREDIT_EXCEEDED", "Client", "Connection", "Control", "Credited", "DATA", "Data",
+    "Deframer", "END", "Ended", "FORBIDDEN", "FRAME_COST", "Failed", "Frame", "Greeted", "HANDSHAKE",
+    "HEADER", "KINDS", "Letter", "Line", "MAGIC", "MAX_CREDIT", "MAX_MESSAGE", "MAX_PAYLOAD",
+    "MAX_STREAMS", "MORE", "NO_SUCH_PEER", "NO_SUCH_SERVICE", "OPEN", "OVERLOADED", "Opened", "PASSING",
+    "PEER_GONE", "PING", "PONG", "Place", "Ponged", "ProtocolError", "REFUSED", "RESET", "RESETS",
+    "RETAINED", "ROOM_STREAMS", "Refused", "Room", "SHARED", "STREAM_STATE", "SUBPROTOCOL", "Stream",
+    "TIMEOUT", "TOO_MANY_STREAMS", "VERSION", "WasReset", "WebSocket", "Welcomed", "connect", "decode",
+    "encode", "framed", "from_json", "harmless", "main", "to_json",
 ]  # fmt: skip
 
 VERSION = 1
@@ -71,6 +71,7 @@ MAX_STREAMS = 1_024
 RETAINED = 4 << 20
 """Bytes that a hub keeps for a client until they are acknowledged; a client stops sending there."""
 ACK_BYTES, ACK_FRAMES, ACK_DELAY = 256 << 10, 512, 1.0
+ACK_ALONG = 16  # frames after which an ACK goes along with what is sent anyway
 """An acknowledgement is due after so many bytes, frames or seconds, whatever comes first."""
 HANDSHAKE = 10.0
 """Seconds for magic and HELLO, or for the answer to them."""
@@ -1037,6 +1038,8 @@ class Connection:
         self._session.keep(message, limit=None if self.is_client else self._retained)
         if self._state == "open":
             self._out.append(message)
+            if self._unacknowledged[0] >= ACK_ALONG:
+                self._acknowledge()
 
     def _acknowledge(self) -> None:
         self._out.append(encode(0, ACK, self._session.received.to_bytes(8, "big")))

@@ -81,6 +81,8 @@ enum Timed {
     Acknowledgement,
 }
 
+/// Begins with a line of the processor's caches; see [`Link`].
+#[repr(C, align(64))]
 pub(crate) struct Slot<H: Host> {
     pub generation: u32,
     pub link: Option<Link<H>>,

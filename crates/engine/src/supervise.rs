@@ -65,9 +65,13 @@ pub struct Stall {
 
 /// Data under way on one link.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(crate) struct Watch {
-    /// Sizes of the messages that the kernel took whole, the oldest first, as (size, how many in a row). The
-    /// acknowledged ones among them are forgotten from time to time.
+    /// The newest run of [`Watch::handed`]; of no messages if there is none. It stands here since one link of many that
+    /// is sent a message now and then is not in the processor's caches: each place that is looked at costs.
+    newest: (u32, u32),
+    /// Sizes of the messages that the kernel took whole, the oldest first, as (size, how many in a row), but for the
+    /// newest. The acknowledged ones among them are forgotten from time to time.
     handed: VecDeque<(u32, u32)>,
     /// From so many runs on the acknowledged ones are looked for.
     limit: usize,
@@ -91,15 +95,20 @@ pub(crate) struct Watch {
 impl Watch {
     #[inline]
     pub fn note(&mut self, size: u32) {
-        match self.handed.back_mut() {
-            Some((last, count)) if *last == size && *count < u32::MAX => *count += 1,
-            _ => self.handed.push_back((size, 1)),
+        let (last, count) = self.newest;
+        if count > 0 && last == size && count < u32::MAX {
+            self.newest.1 += 1;
+            return;
         }
+        if count > 0 {
+            self.handed.push_back(self.newest);
+        }
+        self.newest = (size, 1);
     }
 
     /// The connection is gone, but not the waits for what was sent on it.
     pub fn reset(&mut self) {
-        self.handed = VecDeque::new();
+        self.forget_all();
         (self.acknowledged, self.since, self.judge_at, self.step) = (0, 0, 0, 0);
         (self.rto_max_ms, self.stall, self.loss) = (None, None, None);
     }
@@ -107,7 +116,8 @@ impl Watch {
     /// How many of the newest messages the last `bytes` bytes belong to, and how many runs of sizes that is.
     fn covering(&self, bytes: usize) -> (usize, usize) {
         let (mut left, mut messages, mut runs) = (bytes as u64, 0, 0);
-        for (size, count) in self.handed.iter().rev() {
+        let newest = Some(&self.newest).filter(|(_, count)| *count > 0);
+        for (size, count) in newest.into_iter().chain(self.handed.iter().rev()) {
             if left == 0 {
                 break;
             }
@@ -122,8 +132,15 @@ impl Watch {
     /// Forgets what lies before the last `bytes` bytes.
     fn forget_before(&mut self, bytes: usize) {
         let (_, runs) = self.covering(bytes);
-        self.handed.drain(..self.handed.len() - runs);
+        if runs == 0 {
+            self.newest = (0, 0);
+        }
+        self.handed.drain(..self.handed.len() - runs.saturating_sub(1));
         self.limit = RUNS.max(2 * runs);
+    }
+
+    fn forget_all(&mut self) {
+        (self.newest, self.handed) = Default::default();
     }
 }
 
@@ -301,7 +318,7 @@ impl<H: Host> Reactor<H> {
         if watch.loss.is_none() && link.want & want::PASSED == 0 {
             link.watch = None;
         } else {
-            watch.handed = VecDeque::new();
+            watch.forget_all();
         }
     }
 
@@ -413,15 +430,19 @@ mod tests {
         for size in [10, 10, 10, 4, 4, 7] {
             watch.note(size);
         }
-        assert_eq!(watch.handed, [(10, 3), (4, 2), (7, 1)]);
+        assert_eq!((&*watch.handed.make_contiguous(), watch.newest), ([(10, 3), (4, 2)].as_slice(), (7, 1)));
         let expected = [(0, 0), (1, 1), (7, 1), (8, 2), (11, 2), (12, 3), (15, 3), (16, 4), (25, 4), (26, 5), (45, 6)];
         for (bytes, messages) in expected {
             assert_eq!(watch.covering(bytes).0, messages, "{bytes} bytes");
         }
         watch.forget_before(12);
-        assert_eq!(watch.handed, [(4, 2), (7, 1)]);
+        assert_eq!((&*watch.handed.make_contiguous(), watch.newest), ([(4, 2)].as_slice(), (7, 1)));
+        watch.forget_before(3);
+        assert_eq!((watch.handed.len(), watch.newest), (0, (7, 1)));
         watch.forget_before(0);
-        assert!(watch.handed.is_empty());
+        assert_eq!((watch.handed.len(), watch.newest), (0, (0, 0)));
+        watch.note(5);
+        assert_eq!((watch.handed.len(), watch.newest), (0, (5, 1)));
     }
 
     #[test]

@@ -11,35 +11,45 @@ use std::collections::VecDeque;
 pub const KEPT_MAX: usize = 4 * 1024 * 1024;
 /// After so many frames, or so many bytes, an acknowledgement is due at once.
 pub const ACK_FRAMES: u32 = 512;
+/// After so many frames an acknowledgement goes along with the next frame that is sent anyway: it costs no packet of its
+/// own, and lets the other side forget what it keeps while that is still in the processor's caches.
+pub const ACK_ALONG: u32 = 16;
 /// See [`ACK_FRAMES`].
 pub const ACK_BYTES: u32 = 256 * 1024;
 
+/// How long the length is that stands before a frame.
+const LENGTH: usize = 4;
+
 /// See the module.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub struct Counting {
+    /// Bytes received of which the other side was not told.
+    bytes_in: u32,
+    /// Frames received of which the other side was not told.
+    frames_in: u32,
     /// Frames received, as the other side numbers them.
     received: u64,
-    /// How many of them the other side was told of.
-    acknowledged_in: u64,
-    /// Bytes received since then.
-    bytes_in: u32,
     /// Frames sent.
     sent: u64,
-    /// Those that are kept, the oldest first: the last ones that were sent. Frames without the length before them.
+    /// Those that are kept, the oldest first: the last ones that were sent, each behind its length. One run of bytes, and
+    /// nothing beside it: of many clients that are sent a frame now and then, none is in the processor's caches.
     kept: VecDeque<u8>,
-    /// Their sizes.
-    sizes: VecDeque<u32>,
+    /// How many that are.
+    frames_kept: u32,
 }
 
 impl Counting {
     /// A frame was sent: it is kept until the other side has it.
     #[inline]
     pub fn send(&mut self, header: &[u8], payload: &[u8]) {
+        let length = (header.len() + payload.len()) as u32;
         self.sent += 1;
+        self.frames_kept += 1;
+        self.kept.extend(&length.to_be_bytes());
         self.kept.extend(header);
         self.kept.extend(payload);
-        self.sizes.push_back((header.len() + payload.len()) as u32);
-        while self.kept_bytes() > KEPT_MAX {
+        while self.kept.len() > KEPT_MAX {
             self.forget_oldest();
         }
     }
@@ -47,18 +57,31 @@ impl Counting {
     /// What is kept, with what the keeping costs.
     #[inline]
     pub fn kept_bytes(&self) -> usize {
-        self.kept.len() + size_of::<u32>() * self.sizes.len()
+        self.kept.len()
+    }
+
+    /// The size of the frame at this place of `kept`, its length included.
+    fn size_at(&self, at: usize) -> usize {
+        let length = self.kept.range(at..at + LENGTH).fold(0, |length, byte| length << 8 | usize::from(*byte));
+        LENGTH + length
     }
 
     fn forget_oldest(&mut self) {
-        if let Some(size) = self.sizes.pop_front() {
-            self.kept.drain(..size as usize);
+        self.forget(1);
+    }
+
+    fn forget(&mut self, frames: u32) {
+        let mut bytes = 0;
+        for _ in 0..frames {
+            bytes += self.size_at(bytes);
         }
+        self.kept.drain(..bytes);
+        self.frames_kept -= frames;
     }
 
     /// Frames that the other side is known to have, or that are kept no more.
     fn settled(&self) -> u64 {
-        self.sent - self.sizes.len() as u64
+        self.sent - u64::from(self.frames_kept)
     }
 
     /// The other side says how many frames it has received.
@@ -69,11 +92,10 @@ impl Counting {
         }
         if received == self.sent {
             // An idle client costs nothing.
-            (self.kept, self.sizes) = Default::default();
+            (self.kept, self.frames_kept) = Default::default();
         } else if let Some(count) = received.checked_sub(self.settled()) {
-            let sizes = self.sizes.drain(..count as usize);
-            let bytes: usize = sizes.map(|size| size as usize).sum();
-            self.kept.drain(..bytes);
+            // Below what is kept, which is counted in 32 bits.
+            self.forget(count as u32);
         }
         Ok(())
     }
@@ -82,8 +104,9 @@ impl Counting {
     #[inline]
     pub fn receive(&mut self, size: usize) -> bool {
         self.received += 1;
+        self.frames_in += 1;
         self.bytes_in = self.bytes_in.saturating_add(size as u32);
-        self.received - self.acknowledged_in >= u64::from(ACK_FRAMES) || self.bytes_in >= ACK_BYTES
+        self.frames_in >= ACK_FRAMES || self.bytes_in >= ACK_BYTES
     }
 
     /// Frames received.
@@ -98,12 +121,21 @@ impl Counting {
 
     /// What an ACK is to say; `None` when the other side knows already.
     pub fn acknowledgement(&mut self) -> Option<u64> {
-        if self.acknowledged_in == self.received {
+        if self.frames_in == 0 {
             return None;
         }
-        self.acknowledged_in = self.received;
-        self.bytes_in = 0;
+        self.told();
         Some(self.received)
+    }
+
+    /// The same, for when something is sent anyway: `None` also while it would say little.
+    #[inline]
+    pub fn acknowledgement_along(&mut self) -> Option<u64> {
+        if self.frames_in < ACK_ALONG { None } else { self.acknowledgement() }
+    }
+
+    fn told(&mut self) {
+        (self.frames_in, self.bytes_in) = (0, 0);
     }
 
     /// The other side comes back and says how many frames it has received: what is kept is what it lacks now. False, and
@@ -113,18 +145,18 @@ impl Counting {
             return false;
         }
         // It hears of ours in the WELCOME.
-        self.acknowledged_in = self.received;
-        self.bytes_in = 0;
+        self.told();
         true
     }
 
     /// The frames that are kept, the oldest first.
     pub fn kept(&mut self) -> impl Iterator<Item = &[u8]> {
         let mut bytes: &[u8] = self.kept.make_contiguous();
-        self.sizes.iter().map(move |size| {
-            let (frame, rest) = bytes.split_at(*size as usize);
+        std::iter::from_fn(move || {
+            let length = u32::from_be_bytes(*bytes.first_chunk::<LENGTH>()?) as usize;
+            let (frame, rest) = bytes.get(LENGTH..)?.split_at_checked(length)?;
             bytes = rest;
-            frame
+            Some(frame)
         })
     }
 }
@@ -149,7 +181,7 @@ mod tests {
         assert!(counting.resume(2));
         assert_eq!(counting.kept().collect::<Vec<_>>(), [b"hthree".as_slice()]);
         assert_eq!(counting.acknowledge(3), Ok(()));
-        assert_eq!(counting.kept.capacity() + counting.sizes.capacity(), 0, "idle, it costs nothing");
+        assert_eq!(counting.kept.capacity(), 0, "idle, it costs nothing");
     }
 
     #[test]
@@ -165,6 +197,13 @@ mod tests {
         assert!(!counting.receive(ACK_BYTES as usize - 1));
         assert!(counting.receive(1));
         assert_eq!(counting.acknowledgement(), Some(514));
+        for _ in 1..ACK_ALONG {
+            counting.receive(10);
+            assert_eq!(counting.acknowledgement_along(), None);
+        }
+        counting.receive(10);
+        assert_eq!(counting.acknowledgement_along(), Some(530));
+        assert_eq!(counting.acknowledgement(), None);
     }
 
     #[test]

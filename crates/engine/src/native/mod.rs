@@ -288,7 +288,7 @@ impl<H: Host> Reactor<H> {
         if state.phase != Phase::Open {
             return Ok(());
         }
-        let id = state.link;
+        let (id, counting) = (state.link, &mut state.counting);
         let Some(slot) = self.slots.get_mut(id.index()).filter(|slot| slot.generation == id.generation()) else {
             return Ok(());
         };
@@ -297,7 +297,11 @@ impl<H: Host> Reactor<H> {
             return Ok(());
         };
         let mut queue = link.out.take().or_else(|| self.queues.pop()).unwrap_or_default();
-        queue.push([if link.kind.is_packet() { &prefix[4..] } else { &prefix }, payload, &[]]);
+        let start = if link.kind.is_packet() { 4 } else { 0 };
+        queue.push([&prefix[start..], payload, &[]]);
+        if let Some(received) = counting.acknowledgement_along() {
+            queue.push([&frame::prefix(0, Kind::Ack, 0, 8)[start..], &received.to_be_bytes(), &[]]);
+        }
         let waiting = queue.bytes();
         self.queued(id, queue);
         if waiting > 2 * QUEUE_MAX {

@@ -31,8 +31,10 @@ pub enum Phase {
     Plain,
 }
 
-/// See the module.
+/// See the module. In this order what a frame that passes touches lies in two lines of the processor's caches; see
+/// [`crate::link::Link`].
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct Party {
     /// Its connection, or the last one.
     pub link: LinkId,
@@ -46,17 +48,12 @@ pub struct Party {
     pub spoken: bool,
     /// An acknowledgement is due at a time that was set.
     pub acknowledges: bool,
-    /// What was counted, and what is kept.
-    pub counting: Counting,
     /// Its streams.
     pub streams: Streams,
+    /// What was counted, and what is kept.
+    pub counting: Counting,
     /// Of a plain member: what its end of the route needs.
     pub plain: Option<Box<PlainEnd>>,
-}
-
-struct Place {
-    generation: u32,
-    party: Option<Box<Party>>,
 }
 
 /// What becomes of a frame.
@@ -111,14 +108,16 @@ pub struct Ends {
 /// See the module.
 #[derive(Default)]
 pub struct Routes {
-    places: Vec<Place>,
+    parties: Vec<Option<Party>>,
+    /// How often each place was given another name.
+    generations: Vec<u32>,
     free: Vec<u32>,
 }
 
 impl Routes {
     /// A new party, without streams.
     pub fn add(&mut self, link: LinkId, group: usize, phase: Phase) -> u32 {
-        let party = Box::new(Party {
+        let party = Some(Party {
             link,
             group,
             phase,
@@ -131,12 +130,13 @@ impl Routes {
         });
         match self.free.pop() {
             Some(index) => {
-                self.places[index as usize].party = Some(party);
+                self.parties[index as usize] = party;
                 index
             }
             None => {
-                self.places.push(Place { generation: 1, party: Some(party) });
-                self.places.len() as u32 - 1
+                self.parties.push(party);
+                self.generations.push(1);
+                self.parties.len() as u32 - 1
             }
         }
     }
@@ -144,39 +144,39 @@ impl Routes {
     /// A party.
     #[inline]
     pub fn get(&self, party: u32) -> Option<&Party> {
-        self.places.get(party as usize)?.party.as_deref()
+        self.parties.get(party as usize)?.as_ref()
     }
 
     /// The same, to be changed.
     #[inline]
     pub fn get_mut(&mut self, party: u32) -> Option<&mut Party> {
-        self.places.get_mut(party as usize)?.party.as_deref_mut()
+        self.parties.get_mut(party as usize)?.as_mut()
     }
 
     /// A name of the party that is never used again.
     pub fn handle(&self, party: u32) -> u64 {
-        let generation = self.places.get(party as usize).map_or(0, |place| place.generation);
+        let generation = self.generations.get(party as usize).copied().unwrap_or(0);
         u64::from(generation) << 32 | u64::from(party)
     }
 
     /// The party with that name.
     pub fn named(&self, handle: u64) -> Option<u32> {
         let (party, generation) = (handle as u32, (handle >> 32) as u32);
-        let place = self.places.get(party as usize)?;
-        (place.generation == generation && place.party.is_some()).then_some(party)
+        let named = *self.generations.get(party as usize)? == generation && self.get(party).is_some();
+        named.then_some(party)
     }
 
     /// Gives the party another name: the ones before mean nothing from now on.
     pub fn rename(&mut self, party: u32) {
-        if let Some(place) = self.places.get_mut(party as usize) {
-            place.generation = place.generation.wrapping_add(1);
+        if let Some(generation) = self.generations.get_mut(party as usize) {
+            *generation = generation.wrapping_add(1);
         }
     }
 
     /// All parties.
     pub fn all(&self) -> impl Iterator<Item = (u32, &Party)> {
-        let parties = self.places.iter().enumerate();
-        parties.filter_map(|(index, place)| Some((index as u32, place.party.as_deref()?)))
+        let parties = self.parties.iter().enumerate();
+        parties.filter_map(|(index, party)| Some((index as u32, party.as_ref()?)))
     }
 
     #[inline]
@@ -295,10 +295,8 @@ impl Routes {
     /// Takes a party out, with its streams.
     pub fn remove_party(&mut self, party: u32) -> Ends {
         let ends = self.remove_streams(party);
-        if let Some(place) = self.places.get_mut(party as usize)
-            && place.party.take().is_some()
-        {
-            place.generation = place.generation.wrapping_add(1);
+        if self.parties.get_mut(party as usize).is_some_and(|place| place.take().is_some()) {
+            self.rename(party);
             self.free.push(party);
         }
         ends
