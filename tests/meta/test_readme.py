@@ -121,14 +121,14 @@ def test_every_block_is_run_by_a_test_here() -> None:
     others = [text for text in SHELL if text not in DEMONSTRATION]
     assert all(text.startswith("make ") for text in others), others
     assert {language for language, _ in BLOCKS} <= {"sh", "python", "text"}
-    assert len(DEMONSTRATION) == 1
+    assert len(DEMONSTRATION) == 2
     assert PROGRAMS
 
 
-@pytest.mark.timeout(120)
-def test_a_client_that_was_picked_answers(hub: dict[str, str], start: Starter) -> None:
+def demonstrate(number: int, hub: dict[str, str], start: Starter) -> str:
+    """What one of the blocks prints, done against a hub as `make run` starts it."""
     process = start(
-        ["bash", "-c", DEMONSTRATION[0]],
+        ["bash", "-c", DEMONSTRATION[number]],
         cwd=ROOT,
         env=hub,
         text=True,
@@ -146,8 +146,24 @@ def test_a_client_that_was_picked_answers(hub: dict[str, str], start: Starter) -
     finally:
         end_group(process)
     assert process.returncode == 0, output
-    assert "\nyou said how are you?\n" in output, output
     assert "Traceback" not in output, output
+    return output
+
+
+@pytest.mark.timeout(120)
+def test_native_clients_meet(hub: dict[str, str], start: Starter) -> None:
+    output = demonstrate(1, hub, start)
+    assert re.search(r"^jackfield: joined tcp://127.0.0.1:7000 as dev7", output, re.MULTILINE), output
+    assert re.search(r"\d:\d\d:\d\d", output), f"dev7 said what time it is: {output}"
+    assert re.search(r"^ops: .* ann: all quiet$", output, re.MULTILINE), output
+    assert re.search(r"^http://127.0.0.1:\d+/login#", output, re.MULTILINE), output
+    assert "ops" not in ask(hub, "rooms")
+
+
+@pytest.mark.timeout(120)
+def test_a_client_that_was_picked_answers(hub: dict[str, str], start: Starter) -> None:
+    output = demonstrate(0, hub, start)
+    assert "\nyou said how are you?\n" in output, output
     assert ask(hub, "clients", "--json").strip() == "[]", "the client was dropped at the end"
     assert re.search(r"\bleft .*\bname=sensor\b.*\bkicked by\b", ask(hub, "logs")), ask(hub, "logs")
 
