@@ -121,7 +121,8 @@ def _as_opened(number: int, found: _Found, opened_as: Address | str, options: Op
     address = opened_as if isinstance(opened_as, Address) else Address.parse(opened_as)
     here = found.address
     port = address.port or here.port
-    same = address.scheme == here.scheme and found.listens and port == here.port and address.path == here.path
+    scheme = "tcp" if address.scheme == "tls" else address.scheme  # the kernel knows nothing of TLS
+    same = scheme == here.scheme and found.listens and port == here.port and address.path == here.path
     if not same:
         what = "listens on" if found.listens else "is connected to"
         raise AdoptFailed(

@@ -132,3 +132,23 @@ def test_an_operator_chats_over_tls_with_who_is_there(hub: HubProcess, spawn: Sp
         room.publish(b"three ways in", 10.0)
     plain.seen(rb"cat: three ways in\n")
     chat.seen(rb"cat: three ways in\n")
+
+
+def test_a_reload_keeps_the_listener_and_clients_come_back(
+    hub: HubProcess, spawn: Spawn, directory: Path
+) -> None:
+    """Their keys stay in the old process: native clients connect again, plain ones are told of as lost."""
+    need("openssl")
+    plain = spawn("openssl", "s_client", "-quiet", "-connect", f"127.0.0.1:{hub.port(2)}")
+    plain.seen(rb"This is lobby")
+    alice = joined(spawn, directory, pinned(hub, directory), "--name", "alice")
+    with portable.connect(pinned(hub, directory), name="bob") as bob:
+        told = hub.do("reload")
+        assert b"a TLS connection cannot go on elsewhere" in told
+        plain.wait()
+        alice.seen(rb"connected again", err=True)
+        wait_for(lambda: bob.is_connected and len(hub.clients()) >= 2, "bob is back")
+        bob.message("alice", "after the reload", 20.0)
+        alice.seen(rb"bob: after the reload")
+    with portable.connect(invitation(hub, 1, "ann")) as ann:
+        assert ann.name == "ann"

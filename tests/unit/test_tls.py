@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import socket
 import stat
@@ -274,6 +275,26 @@ def test_it_cannot_go_on_elsewhere(run_here: Runner, directory: Path) -> None:
                 here.detach()
             await here.send(b"on")
             assert await there.receive(5.0) == b"on"
+
+    run_here(main)
+
+
+def test_a_listener_goes_on_elsewhere(run_here: Runner) -> None:
+    """Connections cannot, but who comes next is accepted over TLS as before."""
+
+    async def main() -> None:
+        listener = await server()
+        address, options = listener.address, {**certificates().listening, "framing": "u32"}
+        made = jackfield.adopt(listener.detach(), opened_as=address, **options)
+        assert isinstance(made, jackfield.Listener)
+        async with made, made.serving(echo), client(address) as channel:
+            assert made.protocol == "tls"
+            assert await channel.request(b"hello", timeout=5.0) == b"hello"
+        plain = await jackfield.listen("tcp://127.0.0.1:0")
+        number = plain.detach()
+        with pytest.raises(jackfield.AdoptFailed, match="listens on tcp"):
+            jackfield.adopt(number, opened_as="unix:///tmp/x", **options)
+        os.close(number)
 
     run_here(main)
 
