@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -276,6 +277,21 @@ def test_an_operator_elsewhere_does_everything_by_the_same_commands(
     assert b"hub" in hub.do("--hub", f"{where}?invitation={invited}", "status")
     assert b"hub" in hub.do("--hub", where, "status")  # what it became is kept
     assert (directory / "jackfield" / "credentials.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_an_operator_beyond_the_rates_is_heard_no_faster(start_hub: StartHub) -> None:
+    hub = start_hub("tcp://127.0.0.1:0", "tcp://127.0.0.1:0,protocol=control,message_rate=20/s")
+    token = json.loads(hub.do("token", "create", "--role", "operator", "--json"))["token"]
+    operator = Operator(int(hub.seen(rb" operators address=\S+:(\d+)")[1]))
+    assert "ok" in operator.ask("hello", token=token)
+    begun = time.monotonic()
+    for number in range(2, 142):  # a hundred may come at once
+        operator.send(json.dumps({"id": number, "op": "status"}).encode())
+    answered = [json.loads(operator.receive() or b"null") for _ in range(2, 142)]
+    assert [each["id"] for each in answered] == list(range(2, 142))
+    assert time.monotonic() - begun >= 1.5, "forty of them at 20 a second"
+    assert hub.do("logs", "-n", "500").count(b"operator_held_up") == 1
+    operator.close()
 
 
 def test_who_says_nothing_is_let_go(start_hub: StartHub) -> None:

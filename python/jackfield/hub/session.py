@@ -8,6 +8,7 @@ garbage is told so, and neither harms anyone else.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ from .protocol import (
 from .recorder import Recorder
 from .roster import NameRefused
 from .security.auditing import target_of
+from .security.limits import Meter
 from .security.roles import ADMIN, audited, may, needed
 from .sending import Sending, Unsendable
 from .server import Hub
@@ -37,12 +39,22 @@ from .target import AmbiguousTarget, NoSuchClient, TargetTooLong
 
 PATIENCE: Final = 10.0  # seconds that a reply may wait for room
 MAX_SUBSCRIPTIONS: Final = 100  # of one operator
+HELD_UP: Final = 0.05  # seconds between two looks at whether one that goes beyond its rates may be heard
 
 
 class Session:
     """One operator's connection."""
 
-    def __init__(self, hub: Hub, channel: Channel, who: str, *, role: str = ADMIN, token: str = "") -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        channel: Channel,
+        who: str,
+        *,
+        role: str = ADMIN,
+        token: str = "",
+        meter: Meter | None = None,
+    ) -> None:
         self.hub = hub
         self.channel = channel
         self.who = who
@@ -52,12 +64,16 @@ class Session:
         self.recorders: dict[int, Recorder] = {}  # by the id of the request
         self.reloading = False
         self.working = 0  # requests being done that a reload waits for
+        self._meter = meter
+        self._held_up = False  # the log has been told that it goes beyond its rates
         self._subscriptions: dict[int, Callable[[], None]] = {}
 
     async def run(self) -> None:
         """Do requests until the operator goes. Never raises for what an operator sent."""
         try:
             async for message in self.channel:
+                if self._meter is not None:
+                    await self._keep_pace(self._meter, len(message))
                 answer = await self._do(message)
                 if answer is not None:
                     await self.reply(answer)
@@ -68,6 +84,16 @@ class Session:
             self._drop_slow()
         except (jackfield.JackfieldError, OSError):
             pass  # the operator went away: nobody is left to be told
+
+    async def _keep_pace(self, meter: Meter, size: int) -> None:
+        """Wait until a request is within the rates; nothing is read meanwhile, so that its sender waits."""
+        reason = meter.over(size, time.monotonic())
+        if reason and not self._held_up:
+            self._held_up = True
+            self.hub.log("operator_held_up", operator=self.who, reason=reason)
+        while reason:
+            await asyncio.sleep(HELD_UP)
+            reason = meter.over(size, time.monotonic())
 
     def end(self) -> None:
         """Forget every subscription, and tell the log of sends that are not complete."""

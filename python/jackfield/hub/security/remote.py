@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +26,7 @@ from ..protocol import FORBIDDEN, RELOADED, RequestError
 from ..roster import endpoint_text
 from ..session import Session
 from .gate import HELLO_WITHIN, Admitted, Certificate, Refused
+from .limits import Meter
 from .roles import OPERATOR
 
 if TYPE_CHECKING:
@@ -135,7 +137,8 @@ class RemoteOperators(Part):
             channel.abort()
             raise
         who = f"{admitted.identity or admitted.token}@{endpoint_text(channel.peer)}"
-        session = Session(self._hub, channel, who, role=admitted.role, token=admitted.token)
+        meter = Meter(plan.rates, time.monotonic())
+        session = Session(self._hub, channel, who, role=admitted.role, token=admitted.token, meter=meter)
         task = asyncio.current_task()
         assert task is not None
         self._tasks[task] = session
