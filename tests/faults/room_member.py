@@ -39,6 +39,10 @@ class Member:
         self.heard: list[tuple[int, int, bytes]] = []  # sequence, number, body: its cursor's way
         self.told = 0  # how far the hub said that it keeps the cursor
         self.lives = 0
+        self.state = "not connected"
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.published} of {self.said} are stored, {self.cursor} heard, {self.state}"
 
     @property
     def cursor(self) -> int:
@@ -52,8 +56,10 @@ class Member:
                 async with asyncio.timeout(PATIENCE):
                     reader, writer = await asyncio.open_unix_connection(self.path)
                 try:
+                    self.state = "connected"
                     await _Life(self, reader, writer, is_done).run()
                 finally:
+                    self.state = "not connected"
                     writer.transport.abort()
             await asyncio.sleep(0.005)  # between two attempts
 
@@ -99,7 +105,9 @@ class _Life:
         self._sent = member.published = joined["published"]
         member.said = max(member.said, self._sent)
         member.lives += 1
+        member.state = "joined"
         await self._read()
+        member.state = "listening"
         while not self._is_done():
             self._publish()
             if member.cursor - member.told >= TOLD_EVERY:

@@ -1,4 +1,7 @@
-"""A hub that is killed while three native clients chat in a durable room, 200 times."""
+"""A hub that is killed while three native clients chat in a durable room, 200 times.
+
+They speak the protocol by themselves; those of the library have a shorter battery of the same kind.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,19 @@ import random
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from room_member import ROOM, Member
 
+from jackfield.hub import connect
 from jackfield.hub.rooms.sqlite_store import SqliteStore, beside
 from jackfield.hub.rooms.store import Message
+from jackfield.native import Room
 
 KILLS = int(os.environ.get("JACKFIELD_TEST_KILLS", "200"))
+LIBRARY_KILLS = KILLS // 5
 LONGEST_LIFE = 0.06  # seconds from the first acknowledgement, or from a hub's first word, to its end
 NAMES = ("ana", "bo", "cy")
 
@@ -73,11 +80,12 @@ class Hubs:
 async def progress(members: list[Member], running: list[asyncio.Task[None]]) -> None:
     """Wait until something new is acknowledged or heard; a member that ended has something to say."""
     known = [(member.published, member.cursor) for member in members]
-    async with asyncio.timeout(30):
-        while known == [(member.published, member.cursor) for member in members]:
-            for task in running:
-                assert not task.done(), task.exception()
-            await asyncio.sleep(0.002)
+    deadline = asyncio.get_running_loop().time() + 30
+    while known == [(member.published, member.cursor) for member in members]:
+        for task in running:
+            assert not task.done(), task.exception()
+        assert asyncio.get_running_loop().time() < deadline, [str(member) for member in members]
+        await asyncio.sleep(0.002)
 
 
 async def chat(directory: Path) -> list[Member]:
@@ -156,3 +164,90 @@ def test_everything_acknowledged_is_there_once_and_heard_once(
         print(f"{sum(member.lives for member in members)} times a member came back")
     assert (lost, duplicated) == (0, 0)
     assert acknowledged > KILLS
+
+
+class Chatter:
+    """One of the library's clients: it says one thing after the other, and keeps what it hears."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.acknowledged: list[int] = []  # the sequence of each thing that it said
+        self.heard: list[tuple[int, bytes]] = []
+        self.is_quiet = self.is_done = False
+
+    async def run(self, address: str) -> None:
+        """Until it is ended."""
+        async with (
+            connect(address, name=self.name, instance="1", reconnect="5ms..20ms") as client,
+            client.room(ROOM, after=0, create=True) as room,
+            asyncio.TaskGroup() as both,
+        ):
+            both.create_task(self._say(room))
+            both.create_task(self._hear(room))
+
+    async def _say(self, room: Room) -> None:
+        while not self.is_quiet:
+            text = b"%s says %d" % (self.name.encode(), len(self.acknowledged) + 1)
+            self.acknowledged.append(await room.publish(text))
+        self.is_done = True
+
+    async def _hear(self, room: Room) -> None:
+        async for message in room:
+            self.heard.append((message.sequence, message.data))
+
+
+async def chat_by_the_library(directory: Path) -> list[Chatter]:
+    """Three of them, and a hub that is killed again and again; what they know once all is quiet."""
+    draw = random.Random(11)
+    hubs = await Hubs.start(directory)
+    chatters = [Chatter(name) for name in NAMES]
+    running: list[asyncio.Task[None]] = []
+
+    def said() -> int:
+        return sum(len(each.acknowledged) for each in chatters)
+
+    async def until(condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(60):
+            while not condition():
+                for task in running:
+                    assert not task.done(), task.exception()
+                await asyncio.sleep(0.002)
+
+    try:
+        for life in range(LIBRARY_KILLS + 1):
+            pid = await hubs.begin()
+            assert await hubs.word() == "ready"
+            if not running:
+                running = [asyncio.create_task(each.run(f"unix://{directory}/hub")) for each in chatters]
+            count = said()
+            await until(lambda count=count: said() > count)  # type: ignore[misc]
+            if life < LIBRARY_KILLS:
+                await asyncio.sleep(draw.uniform(0, LONGEST_LIFE))
+                await hubs.end(pid, with_writer=draw.random() < 0.5)
+        for each in chatters:
+            each.is_quiet = True
+        await until(lambda: all(each.is_done for each in chatters))
+        await until(lambda: all(len(each.heard) == said() for each in chatters))
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await hubs.close()
+    return chatters
+
+
+@pytest.mark.timeout(300)
+def test_clients_of_the_library_say_and_hear_everything_once(
+    directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chatters = asyncio.run(chat_by_the_library(directory))
+    found = asyncio.run(stored(directory))
+    said = {each.body: each.sequence for each in found}
+    assert len(said) == len(found)
+    for each in chatters:
+        assert each.heard == [(one.sequence, one.body) for one in found]
+        for number, sequence in enumerate(each.acknowledged, 1):
+            assert said[b"%s says %d" % (each.name.encode(), number)] == sequence
+    with capsys.disabled():
+        count = sum(len(each.acknowledged) for each in chatters)
+        print(f"\n{LIBRARY_KILLS} kills, {count} acknowledged, lost 0, duplicated 0 by the library's clients")

@@ -130,7 +130,8 @@ async def read(rooms: Rooms, session: NativeSession, request: ControlRequest) ->
     reached = rows[-1][0] if rows else after
     if not rows or len(rows) == len(page.messages):
         rooms.native.has_read(session, room, reached)
-    return {"messages": rows, "behind": max(0, page.last - reached), "first": page.first, "last": page.last}
+    last = max(page.last, room.last)  # the others may have been told more meanwhile
+    return {"messages": rows, "behind": max(0, last - reached), "first": page.first, "last": last}
 
 
 async def search(rooms: Rooms, session: NativeSession, request: ControlRequest) -> dict[str, Any]:
