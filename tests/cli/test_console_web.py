@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 from programs import HubProcess, StartHub, wait_for
@@ -17,14 +19,19 @@ def link(hub: HubProcess, *more: str) -> dict[str, Any]:
 
 
 def ask(
-    address: str, path: str, *, body: dict[str, Any] | None = None, cookie: str = ""
+    address: str,
+    path: str,
+    *,
+    body: dict[str, Any] | None = None,
+    cookie: str = "",
+    context: ssl.SSLContext | None = None,
 ) -> tuple[int, Any, str]:
     """Status, answer, and the cookie that was set."""
     data = None if body is None else json.dumps(body).encode()
     headers = {"origin": address, "content-type": "application/json", "cookie": cookie}
     try:
         with urllib.request.urlopen(
-            urllib.request.Request(address + path, data, headers), timeout=10
+            urllib.request.Request(address + path, data, headers), timeout=10, context=context
         ) as answer:
             set_cookie = (answer.headers["set-cookie"] or "").partition(";")[0]
             return answer.status, json.loads(answer.read()), set_cookie
@@ -72,10 +79,36 @@ def test_a_fixed_address_is_served_from_the_start(start_hub: StartHub) -> None:
     assert (again.returncode, b"already" in again.stderr) == (1, True)
 
 
-def test_other_machines_need_a_certificate(hub: HubProcess) -> None:
-    refused = hub.run("console", "--web", "--address", "0.0.0.0:0")
-    assert refused.returncode == 1
-    assert b"certificate" in refused.stderr
+def test_over_tls_it_survives_a_reload(start_hub: StartHub, directory: Path) -> None:
+    hub = start_hub("tcp://127.0.0.1:0", "--state", str(directory / "hub.db"))
+    made = link(hub, "--address", "tls://127.0.0.1:0")
+    address, _, code = made["url"].partition("/login#")
+    assert address.startswith("https://127.0.0.1:")
+    context = ssl.create_default_context(cafile=str(directory / "hub.cert.pem"))
+    cookie = ask(address, "/api/v1/login", body={"code": code}, context=context)[2]
+    assert cookie.startswith("__Host-jackfield_")
+    before = ask(address, "/api/v1/status", cookie=cookie, context=context)[1]["pid"]
+    hub.do("reload")
+
+    def successor() -> Any:
+        try:
+            return ask(address, "/api/v1/status", cookie=cookie, context=context)
+        except (urllib.error.URLError, ConnectionError):
+            return None
+
+    status, found, _ = wait_for(successor, "the console of the successor", deadline=40.0)
+    assert status == 200
+    assert found["pid"] != before
+    assert json.loads(hub.do("status", "--json"))["security"]["fingerprint"].startswith("sha256:")
+    hub.do("stop")
+
+
+def test_over_tls_it_needs_a_certificate(start_hub: StartHub) -> None:
+    hub = start_hub("tcp://127.0.0.1:0", "--state", "none")
+    for address in ("0.0.0.0:0", "tls://127.0.0.1:0"):
+        refused = hub.run("console", "--web", "--address", address)
+        assert refused.returncode == 1
+        assert b"certificate" in refused.stderr
 
 
 def test_its_options_need_it(hub: HubProcess) -> None:

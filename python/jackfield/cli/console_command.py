@@ -18,9 +18,7 @@ def console(
     ] = False,
     address: Annotated[
         str | None,
-        typer.Option(
-            "--address", metavar="ADDRESS", help="With --web: where to serve it, 127.0.0.1 and any port."
-        ),
+        typer.Option("--address", metavar="ADDRESS", help="With --web: where to serve it."),
     ] = None,
     as_json: Json = False,
     control: Control = None,
@@ -31,7 +29,8 @@ def console(
     what else is typed to the open client. Ctrl-C leaves; the hub goes on. F1 shows the keys.
 
     With --web the hub serves pages for a browser as well, to this machine unless --address says
-    otherwise, and a link is printed that is good once, for five minutes. --json is for --web.
+    otherwise (then over TLS, by the hub's certificate or the address's cert= and key=), and a link is
+    printed that is good once, for five minutes. --json is for --web.
 
     \b
     Examples:
@@ -39,6 +38,7 @@ def console(
       jackfield console --control /run/jackfield/hub.sock
       jackfield console --web
       jackfield console --web --address 127.0.0.1:8080
+      jackfield console --web --address tls://0.0.0.0:8443
     """
     if web:
         from .web import link

@@ -42,6 +42,7 @@ from ..hub.settings import KEEP
 from ..hub.state import choose_path as choose_state
 from ..hub.successor import Succession, inherited_socket
 from ..hub.text import TextError, line_ending, parse_size
+from ..hub.web_door import WebDoor
 from ..recording.retention import Keep
 from ..web import Web
 from .configuring import trying
@@ -289,6 +290,8 @@ def _handle_signals(hub: Hub) -> None:
 def _reload(hub: Hub) -> None:
     """With clients over TLS certificates alone: their connections could not be handed over."""
     if hub.renew_certificates():
+        if (door := hub.part(WebDoor)) is not None:
+            door.renew_certificate()
         return
 
     async def work() -> None:

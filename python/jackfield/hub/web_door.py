@@ -21,3 +21,7 @@ class WebDoor(Part):
         this machine alone. The answer has `url`, `address` and `expires` (seconds). Raises `RequestError`.
         """
         raise NotImplementedError
+
+    def renew_certificate(self) -> None:
+        """Read the console's certificate anew, for connections from now on."""
+        raise NotImplementedError

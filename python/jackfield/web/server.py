@@ -107,6 +107,23 @@ class _Bounded(WebSocketsSansIOProtocol):
 
 
 class _Server(uvicorn.Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn does it, but a TLS handshake has an end."""
+        config, loop = self.config, asyncio.get_running_loop()
+
+        def make() -> asyncio.Protocol:
+            made: asyncio.Protocol = _Impatient(config=config, server_state=self.server_state, app_state={})
+            return made
+
+        patience = FIRST_REQUEST if config.ssl is not None else None
+        self.servers = [
+            await loop.create_server(
+                make, sock=each, ssl=config.ssl, backlog=config.backlog, ssl_handshake_timeout=patience
+            )
+            for each in sockets or ()
+        ]
+        self.started = True
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """They are the hub's."""

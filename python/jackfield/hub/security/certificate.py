@@ -63,6 +63,11 @@ def prepare(plans: Sequence[ListenerPlan], files: Files | None) -> str:
     """
     if files is None or not any(plan.address.option("cert") == str(files.cert) for plan in plans):
         return ""
+    return ensure(files)
+
+
+def ensure(files: Files) -> str:
+    """Have the hub's own certificate there; its fingerprint. Raises OSError."""
     if not (files.cert.is_file() and files.key.is_file()):
         files.cert.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         names = dict.fromkeys(("localhost", "127.0.0.1", "::1", _own_name()))
