@@ -8,14 +8,8 @@ import pytest
 
 from jackfield import Address
 from jackfield.hub.identify import NO_RULE, parse_rule
-from jackfield.hub.plan import (
-    Limits,
-    ListenerPlan,
-    PlanError,
-    banner,
-    how_to_join,
-    plan_listeners,
-)
+from jackfield.hub.joining import banner, how_to_join
+from jackfield.hub.plan import Limits, ListenerPlan, PlanError, plan_listeners
 from jackfield.hub.security.access import is_local
 
 
@@ -101,6 +95,29 @@ def test_what_the_hub_cannot_serve() -> None:
 )
 def test_how_to_join(address: str, framing: str, ending: str, command: str) -> None:
     assert how_to_join(Address.parse(address), framing, ending) == command
+
+
+@pytest.mark.parametrize(
+    ("address", "facts", "command"),
+    [
+        ("tcp://127.0.0.1:7000", {"native": "only"}, "jackfield join tcp://127.0.0.1:7000"),
+        (
+            "tls://:7443",
+            {"native": "only", "pin": "sha256:ab"},
+            "jackfield join 'tls://127.0.0.1:7443?pin=sha256:ab'",
+        ),
+        ("tls://:7443", {"pin": "sha256:ab"}, "openssl s_client -quiet -connect 127.0.0.1:7443"),
+        (
+            "tls://:7443",
+            {"access": "certificate"},
+            "openssl s_client -quiet -connect 127.0.0.1:7443 -cert FILE -key FILE",
+        ),
+        ("tls://:7443", {"access": "token", "native": "only"}, "jackfield invite --control /x"),
+    ],
+)
+def test_how_to_join_with_a_certificate_or_a_token(address: str, facts: dict[str, str], command: str) -> None:
+    how = how_to_join(Address.parse(address), "none", "lf", control_option=" --control /x", **facts)
+    assert how == command
 
 
 def test_the_banner() -> None:

@@ -29,14 +29,15 @@ from ..hub.assembly import parts_of
 from ..hub.control import choose_path, option_text
 from ..hub.dial_plan import plan_dial
 from ..hub.identify import parse_rule
+from ..hub.joining import banner
 from ..hub.log_directory import parse_keep
 from ..hub.log_format import FORMATS, line
 from ..hub.notify import Notifier
 from ..hub.operators import Operators
-from ..hub.plan import AccessUndecided, Limits, PlanError, banner, plan_listeners
+from ..hub.plan import AccessUndecided, Limits, PlanError, plan_listeners
 from ..hub.protocol import RequestError
 from ..hub.reload import LOG_PATIENCE, Reloader
-from ..hub.security.certificate import Files, prepare, with_certificate
+from ..hub.security.certificate import Files, pin_of, prepare, with_certificate
 from ..hub.server import Hub, Settings
 from ..hub.settings import KEEP
 from ..hub.state import choose_path as choose_state
@@ -312,7 +313,8 @@ async def _serve(
     bound = [(listener.address, plan) for listener, plan in hub.listeners]
     option = option_text(hub.settings.control, os.environ, os.getuid())
     colour = window is not None and "NO_COLOR" not in os.environ
-    lines = banner(bound, control_option=option, program=_program(), colour=colour)
+    pins = {plan.address: pin_of(plan) for _, plan in bound}
+    lines = banner(bound, control_option=option, program=_program(), colour=colour, pins=pins)
     if succession is None:
         writer.put("".join(f"{line}\n" for line in lines), to_stderr=form != "text")
     listening = ",".join(str(address.without_options()) for address, _ in bound)

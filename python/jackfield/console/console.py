@@ -16,8 +16,8 @@ from typing import Any, Final
 import jackfield
 
 from ..hub.display import safe_text
+from ..hub.joining import how_to_join
 from ..hub.operator import Operator
-from ..hub.plan import how_to_join
 from ..hub.protocol import RequestError, encode_data
 from .child import Child
 from .commands import Done, Quit, Run, Send, help_lines, interpret
@@ -205,4 +205,11 @@ def _add_joins(status: dict[str, Any]) -> None:
     for listener in status.get("listeners", ()):
         with contextlib.suppress(jackfield.JackfieldError, KeyError, ValueError):
             address = jackfield.Address.parse(listener["address"])
-            listener["join"] = how_to_join(address, listener["framing"], listener["ending"])
+            listener["join"] = how_to_join(
+                address,
+                listener["framing"],
+                listener["ending"],
+                access=listener.get("access", "plain"),
+                native=listener.get("native", "off"),
+                pin=listener.get("pin", ""),
+            )

@@ -1,4 +1,4 @@
-"""Addresses and limits in, what to listen on out; and how a person joins what is listened on.
+"""Addresses and limits in, what to listen on out.
 
 Owns the hub's defaults and what the hub adds to an address: the line ending that typed text gets (`eol=`),
 how clients are recognised (`identify=`, `conflict=`), the room that they chat in (`room=`), and its limits
@@ -7,8 +7,7 @@ where the address names none. Pure.
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -252,81 +251,3 @@ def _room(address: Address) -> str:
 def without(address: Address, *names: str) -> Address:
     """The address without some of its options."""
     return replace(address, options=tuple(pair for pair in address.options if pair[0] not in names))
-
-
-def how_to_join(bound: Address, framing: str, ending: str, program: str = "jackfield") -> str:
-    """The command that joins a listener from this machine: `nc` where it can, else socat, else jackfield."""
-    if framing not in ("none", "line", "line:crlf"):
-        joined = bound.without_options().with_options(framing=framing)
-        return f"{program} {shlex.join(['connect', str(_reachable(joined))])}"
-    crlf = ["-C"] if framing == "line:crlf" or ending == "crlf" else []
-    match bound.scheme:
-        case "tcp":
-            return shlex.join(["nc", *crlf, *_host_port(bound)])
-        case "tls":
-            return shlex.join(["openssl", "s_client", "-quiet", "-connect", _reachable(bound).endpoint])
-        case "udp":
-            return shlex.join(["nc", "-u", *crlf, *_host_port(bound)])
-        case "unix" if bound.is_abstract:
-            return shlex.join(["socat", "-", f"ABSTRACT-CONNECT:{_abstract(bound)}"])
-        case "unix":
-            return shlex.join(["nc", "-U", *crlf, bound.path or ""])
-        case "unix+dgram" if bound.is_abstract:
-            return shlex.join(
-                ["socat", "-", f"ABSTRACT-CLIENT:{_abstract(bound)},type=2,bind=jackfield-$$"]
-            ).replace("'", '"')
-        case "unix+dgram":
-            return shlex.join(["nc", "-uU", *crlf, bound.path or ""])
-        case _:
-            kind = (
-                f"ABSTRACT-CONNECT:{_abstract(bound)}" if bound.is_abstract else f"UNIX-CONNECT:{bound.path}"
-            )
-            return shlex.join(["socat", "-", f"{kind},type=5"])
-
-
-def _abstract(bound: Address) -> str:
-    return (bound.path or "").removeprefix("@")
-
-
-def _reachable(bound: Address) -> Address:
-    if bound.port is not None and bound.host in (None, "0.0.0.0", "::"):
-        return (
-            type(bound).parse(f"{bound.scheme}://127.0.0.1:{bound.port}").with_options(**dict(bound.options))
-        )
-    return bound
-
-
-def _host_port(bound: Address) -> Sequence[str]:
-    reachable = _reachable(bound)
-    return [reachable.host or "127.0.0.1", str(reachable.port)]
-
-
-def banner(
-    bound: Sequence[tuple[Address, ListenerPlan]],
-    *,
-    control_option: str,
-    program: str = "jackfield",
-    colour: bool = False,
-) -> list[str]:
-    """What the hub prints at its start: where it listens, how to join, how to pick a client.
-
-    `program` is how a shell starts this command line.
-    """
-
-    def bold(text: str) -> str:
-        return f"\x1b[1m{text}\x1b[0m" if colour else text
-
-    shown = [(str(address.without_options()), plan) for address, plan in bound]
-    wide = max((len(text) for text, _ in shown), default=0)
-    lines = ["Listening; join from another terminal:"]
-    for (text, plan), (address, _) in zip(shown, bound, strict=True):
-        lines.append(f"  {text:<{wide}}   {bold(how_to_join(address, plan.framing, plan.ending, program))}")
-    exposed = [plan.access.allow for address, plan in bound if plan.access.is_open and not is_local(address)]
-    if exposed:
-        who = "whoever reaches it" if None in exposed else "whoever is in its allow="
-        lines.append(f"  (an address above is reachable from other machines, and {who} can join)")
-    lines.append("See who is there, pick one by its id or name, talk to it:")
-    lines.append("  " + bold(f"{program} clients{control_option}"))
-    lines.append("  " + bold(f"{program} talk 1{control_option}"))
-    lines.append("Ctrl-C ends the hub.")
-    return lines

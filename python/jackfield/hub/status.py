@@ -9,6 +9,7 @@ from .handshakes import Handshakes
 from .health import Health, descriptors, resident_bytes
 from .roster import timestamp, version
 from .security.access import networks_text
+from .security.certificate import pin_of
 
 if TYPE_CHECKING:
     from .server import Hub
@@ -50,6 +51,8 @@ def status(hub: Hub) -> dict[str, Any]:
                 "framing": plan.framing,
                 "ending": plan.ending,
                 "access": plan.access.mode,
+                "native": plan.native,
+                "pin": pin_of(plan),
                 "allow": networks_text(plan.access.allow),
                 "clients": listener.statistics().clients,
                 "refused": listener.statistics().refused,

@@ -82,6 +82,15 @@ def fingerprint(cert: Path) -> str:
     return "sha256:" + hashlib.sha256(ssl.PEM_cert_to_DER_cert(cert.read_text("ascii"))).hexdigest()
 
 
+def pin_of(plan: ListenerPlan) -> str:
+    """The fingerprint of the certificate that a listener has; empty without one that can be read."""
+    cert = plan.address.option("cert")
+    try:
+        return "" if cert is None else fingerprint(Path(cert))
+    except (OSError, ValueError):
+        return ""
+
+
 def _own_name() -> str:
     name = socket.gethostname()
     return name if name.isascii() and name.replace("-", "").replace(".", "").isalnum() else "localhost"
