@@ -34,7 +34,7 @@ MAY_USE = {
     "diagnosis": {"diagnosis"},
     "demos": {"demos"},
     "console": {"console", "hub"},
-    "web": {"web", "hub"},
+    "web": {"web", "diagnosis", "hub"},
     "cli": {"cli", "console", "demos", "diagnosis", "hub", "native", "recording", "web"},
     "recording": {"recording"},
     "testing": {"testing"},

@@ -80,7 +80,7 @@ def serve(
     web: Annotated[
         str | None,
         typer.Option(
-            "--web", metavar="ADDRESS", help="The web console: 127.0.0.1:8080, or tls://0.0.0.0:8443."
+            "--web", metavar="ADDRESS", help="The web console (see `console --web`), such as 127.0.0.1:8080."
         ),
     ] = None,
     audit: Annotated[
