@@ -69,6 +69,11 @@ fn link_operations() {
     run("link_operations", fuzz_bodies::link_operations, Random::bytes);
 }
 
+#[test]
+fn tls_sessions() {
+    run("tls_sessions", fuzz_bodies::tls_sessions, Random::bytes);
+}
+
 fn run(target: &str, body: fn(&[u8]), generate: fn(&mut Random) -> Vec<u8>) {
     if let Ok(hex) = std::env::var("JACKFIELD_FUZZ_INPUT") {
         let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal");

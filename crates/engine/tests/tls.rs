@@ -62,6 +62,40 @@ fn a_connection_that_is_cut_behind_any_record_is_truncated() {
 }
 
 #[test]
+fn a_handshake_that_is_cut_behind_any_record_is_told() {
+    // The hello; behind the server's answer what older ones expect (RFC 8446, D.4), and the end of the handshake.
+    for (flight, kept, rest) in [(0, 0, 0), (0, 0, 100), (1, 0, 0), (1, 1, 0), (1, 1, 20)] {
+        let mut stepper = Stepper::new();
+        let config = encrypted("u32", server_terms());
+        let listener = stepper.reactor.listen(&loopback(), &how(libc::SOCK_STREAM), &config).expect("a listener");
+        let address = tcp_address(&stepper.reactor.local(listener).expect("bound"));
+        let mut peer = Peer::client(std::net::TcpStream::connect(address).expect("a connection"));
+        if flight == 1 {
+            let hello = outgoing(&mut peer.session);
+            peer.write(&hello);
+            stepper.until("the server's flight", |reactor, _| {
+                assert!(reactor.accept(listener).expect("accepts").is_none());
+                peer.read();
+                (!peer.session.outgoing().is_empty()).then_some(())
+            });
+        }
+        let said = outgoing(&mut peer.session);
+        let records = records(&said);
+        assert_eq!(records.len(), 1 + flight, "what a client says");
+        peer.write(&[records[..kept].concat(), records[kept][..rest].to_vec()].concat());
+        peer.stream.shutdown(Shutdown::Write).expect("a socket");
+        let failed = stepper.until("the failure", |reactor, _| {
+            assert!(reactor.accept(listener).expect("accepts").is_none());
+            reactor.take_failed_handshake(listener)
+        });
+        assert!(failed.failure.in_handshake);
+        assert_eq!(failed.failure.cause, "closed_in_handshake");
+        assert_eq!(stepper.reactor.handshakes_failed(listener), 1);
+        stepper.close_all(&[listener]);
+    }
+}
+
+#[test]
 fn an_end_in_order_is_an_end() {
     let mut stepper = Stepper::new();
     let (id, listener, mut peer) = agreed(&mut stepper, "u32");

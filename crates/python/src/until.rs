@@ -64,7 +64,7 @@ pub fn meaning(until: Option<&str>, protocol: &str, policy: WhenFull) -> PyResul
         ));
     }
     // A Unix socket's peer has the bytes in its buffer as soon as the kernel takes them.
-    Ok(Ok(Some(acknowledged && protocol == "tcp")))
+    Ok(Ok(Some(acknowledged && matches!(protocol, "tcp" | "tls"))))
 }
 
 fn unsupported(core: &SharedCore, py: Python<'_>, id: LinkId, name: &'static str, what: &str) -> PyResult<PyErr> {

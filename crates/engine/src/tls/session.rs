@@ -289,7 +289,8 @@ impl Session {
     fn advance(&mut self, bytes: &mut [u8], sink: &mut Sink<'_>) -> usize {
         let mut used = 0;
         self.may_advance = false;
-        if self.failure.is_some() {
+        // What comes behind an end means nothing (RFC 8446, 6.1).
+        if self.failure.is_some() || self.peer_ended {
             return bytes.len();
         }
         loop {
@@ -318,6 +319,10 @@ impl Session {
                     let beginning = (first && handshaking).then_some(&bytes[used..]);
                     let mut failure = Failure::of(&error, refused.as_ref(), beginning);
                     failure.in_handshake = handshaking;
+                    if !handshaking && failure.cause.starts_with("no_shared_") {
+                        // Something was in common before: the peer wanted a new handshake, which there is not.
+                        failure.cause = "refused_by_peer";
+                    }
                     self.failure = Some(Box::new(failure));
                     self.say_alert(&mut bytes[used..]);
                     return bytes.len();

@@ -5,8 +5,12 @@
 #[path = "../framing_driver/mod.rs"]
 mod framing_driver;
 mod links;
+mod sessions;
+#[path = "../tls_peer/mod.rs"]
+mod tls_peer;
 
 pub use links::link_operations;
+pub use sessions::tls_sessions;
 
 use framing_driver::{Received, frame, pieces, receive};
 use jackfield_engine::frame::Framer;

@@ -5,10 +5,13 @@
 use jackfield_engine::tls::certificate::{self, MadeCertificate, Wanted};
 use jackfield_engine::tls::session::{Session, Sink};
 use jackfield_engine::tls::{Terms, TlsOptions, Verify};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use std::io::{ErrorKind, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::TcpStream;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// One certificate for all: making one takes as long as a hundred handshakes.
 pub fn made() -> &'static MadeCertificate {
@@ -39,27 +42,45 @@ pub fn client_terms() -> Terms {
     Terms::client(&options).expect("terms")
 }
 
-/// Gives a session what came; gives its plaintext, `room` bytes at a time.
-pub fn feed(session: &mut Session, came: &[u8], room: usize) -> Vec<u8> {
-    let mut all = Vec::new();
-    let mut came = came;
-    loop {
-        let carried = session.unread();
-        let mut scratch = vec![0; carried];
-        scratch.extend_from_slice(came);
-        came = &[];
-        let mut place = vec![MaybeUninit::new(0); room / 2];
-        let mut second = vec![0; room - room / 2];
-        let mut sink = Sink::new(&mut place, &mut second);
-        session.feed(&mut scratch, &mut sink);
-        let filled = sink.filled();
-        // SAFETY: every byte was initialised above.
-        all.extend(place.iter().take(filled).map(|byte| unsafe { byte.assume_init() }));
-        all.extend(&second[..filled.saturating_sub(place.len())]);
-        if !session.may_advance() || session.failure().is_some() || session.has_peer_ended() {
-            return all;
-        }
+/// A client that trusts the certificate; of TLS 1.2, or of both versions.
+pub fn client(only_tls12: bool) -> Session {
+    if !only_tls12 {
+        return client_terms().session().expect("a session");
     }
+    let der = CertificateDer::from_pem_slice(made().certificate.as_bytes()).expect("a certificate");
+    let mut roots = RootCertStore::empty();
+    roots.add(der).expect("a root");
+    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS12])
+        .expect("a version")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("127.0.0.1").expect("a name");
+    Session::client(Arc::new(config), name).expect("a session")
+}
+
+/// Gives a session what came; gives its plaintext, of `room` bytes at most.
+pub fn feed_some(session: &mut Session, came: &[u8], room: usize) -> Vec<u8> {
+    let mut scratch = vec![0; session.unread()];
+    scratch.extend_from_slice(came);
+    let mut first = vec![MaybeUninit::new(0); room / 2];
+    let mut second = vec![0; room - room / 2];
+    let mut sink = Sink::new(&mut first, &mut second);
+    session.feed(&mut scratch, &mut sink);
+    let filled = sink.filled();
+    // SAFETY: every byte was initialised above.
+    let mut all: Vec<u8> = first.iter().take(filled).map(|byte| unsafe { byte.assume_init() }).collect();
+    all.extend(&second[..filled.saturating_sub(first.len())]);
+    all
+}
+
+/// The same with all that there is.
+pub fn feed(session: &mut Session, came: &[u8]) -> Vec<u8> {
+    let mut all = feed_some(session, came, 64 * 1024);
+    while session.may_advance() && session.failure().is_none() && !session.has_peer_ended() {
+        all.extend(feed_some(session, &[], 64 * 1024));
+    }
+    all
 }
 
 /// Takes what a session has for the socket.
@@ -96,21 +117,26 @@ impl Peer {
     pub fn client(stream: TcpStream) -> Peer {
         stream.set_nonblocking(true).expect("a socket");
         stream.set_nodelay(true).expect("a socket");
-        let session = client_terms().session().expect("a session");
+        let session = client(false);
         Peer { stream, session, received: Vec::new(), ended: false }
     }
 
-    /// Writes what its session has to say, and takes what came; whether it has written everything.
-    pub fn pump(&mut self) -> bool {
+    /// Takes what came.
+    pub fn read(&mut self) {
         let mut buffer = [0; 32 * 1024];
         while !self.ended {
             match self.stream.read(&mut buffer) {
                 Ok(0) => self.ended = true,
-                Ok(count) => self.received.extend(feed(&mut self.session, &buffer[..count], 64 * 1024)),
+                Ok(count) => self.received.extend(feed(&mut self.session, &buffer[..count])),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(_) => self.ended = true,
             }
         }
+    }
+
+    /// Takes what came, and writes what its session has to say; whether it has written everything.
+    pub fn pump(&mut self) -> bool {
+        self.read();
         while !self.session.outgoing().is_empty() {
             match self.stream.write(self.session.outgoing()) {
                 Ok(count) => drop(self.session.sent(count)),
