@@ -88,6 +88,12 @@ async def progress(members: list[Member], running: list[asyncio.Task[None]]) -> 
         await asyncio.sleep(0.002)
 
 
+def has_all(members: list[Member]) -> bool:
+    """Whether all that was said is acknowledged, and everyone has heard it."""
+    total = sum(member.said for member in members)
+    return all(member.published == member.said and 0 < member.cursor == total for member in members)
+
+
 async def chat(directory: Path) -> list[Member]:
     """Three members, and a hub that is killed again and again; what they know once all is quiet."""
     draw = random.Random(9)
@@ -109,12 +115,9 @@ async def chat(directory: Path) -> list[Member]:
         pid = await hubs.begin()
         for member in members:
             member.is_quiet = True
-        while not is_over:  # until everything is acknowledged, and everyone has heard everything
+        while not has_all(members):  # which can be so since the last life
             await progress(members, running)
-            total = sum(member.said for member in members)
-            is_over = all(
-                member.published == member.said and 0 < member.cursor == total for member in members
-            )
+        is_over = True
         await asyncio.gather(*running)
         await hubs.end(pid, with_writer=True)
     finally:

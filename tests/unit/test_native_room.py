@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from support import Runner, eventually
 
 from jackfield.hub.rooms.rooms import Rooms
 from jackfield.hub.server import Hub
-from jackfield.native import Client, RequestRefused, Room, connect
+from jackfield.native import Client, RequestRefused, Room, RoomMessage, SessionLost, connect
 from jackfield.native.room import MOST_WAITING
 
 
@@ -31,6 +32,14 @@ def rooms_of(hub: Hub) -> Rooms:
 async def receive(room: Room, count: int) -> list[tuple[int, bytes]]:
     async with asyncio.timeout(20):
         return [((found := await room.receive()).sequence, found.data) for _ in range(count)]
+
+
+async def whole(room: Room) -> list[RoomMessage]:
+    """All of a room; asked again when the connection is lost meanwhile, and the session with it."""
+    async with asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(SessionLost):
+                return await room.read(0, limit=1000)
 
 
 def cut(hub: Hub, client: Client) -> None:
