@@ -156,6 +156,7 @@ class Deframer:
     """Cuts a stream into messages: each behind its length, u32 big-endian. It is used as a `WebSocket` is."""
 
     is_open = True
+    code: int | None = None
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -218,6 +219,8 @@ class WebSocket:
         self._buffer = bytearray()
         self._message: bytearray | None = None  # of which fragments have come
         self.is_open = False
+        self.code: int | None = None
+        """What the server has closed it with."""
 
     def take(self) -> bytes:
         """What is to be sent before anything else: the request, answers to pings."""
@@ -233,15 +236,14 @@ class WebSocket:
         return self._frame(8, (1000).to_bytes(2, "big"))
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The messages that are whole now.
+        """The messages that are whole now; nothing comes behind the server's last frame.
 
-        Raises ``Refused`` for an answer that opens no WebSocket, ``ConnectionError`` when it is closed, and
-        ``ProtocolError`` for what is none.
+        Raises ``Refused`` for an answer that opens no WebSocket, and ``ProtocolError`` for what is none.
         """
         self._buffer += data
         if not self.is_open and not self._opened():
             return
-        while True:
+        while self.code is None:
             frame = self._next()
             if frame is None:
                 return
@@ -296,9 +298,9 @@ class WebSocket:
 
     def _heard(self, opcode: int, final: bool, payload: bytes) -> bytes | None:
         """The message that a frame completes, if it does."""
-        if opcode == 8:
-            code = int.from_bytes(payload[:2], "big") or 1005
-            raise ConnectionResetError(f"the hub has closed the WebSocket (code {code})")
+        if opcode == 8:  # the end of the connection follows
+            self.code = int.from_bytes(payload[:2], "big") or 1005
+            self._out += self._frame(8, payload[:2])
         if opcode == 9:
             self._out += self._frame(10, payload)
         if opcode > 7:
@@ -1489,7 +1491,8 @@ class Client:
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return []
         if not data:
-            raise ConnectionResetError("the hub has ended the connection")
+            code = f" (code {wire.code})" if wire.code is not None else ""
+            raise ConnectionResetError(f"the hub has ended the connection{code}")
         events = []
         for message in wire.feed(data):
             events += self._machine.receive(message, time.monotonic())

@@ -23,7 +23,7 @@ from jackfield.hub.native import control
 from jackfield.hub.operations import OPERATIONS
 from jackfield.hub.security import roles
 from jackfield.hub.security.tokens import make_secret
-from jackfield.portable import MAGIC
+from jackfield.portable import MAGIC, WebSocket
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -94,6 +94,29 @@ class Native(Framed):
         return {"type": "ended"}
 
 
+class InAPage(Native):
+    """The same over WebSocket, from a page of another origin: it needs a token, as all do here."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port)
+        self.wire = WebSocket(f"127.0.0.1:{port}", "/native")
+        self.messages: list[bytes] = []
+        self.socket.sendall(self.wire.take().replace(b"Upgrade: ", b"Origin: http://else\r\nUpgrade: ", 1))
+        while not self.wire.is_open:
+            self.messages += self.wire.feed(self.socket.recv(65_536))
+
+    def send(self, message: bytes) -> None:
+        self.socket.sendall(self.wire.framed(message))
+
+    def receive(self) -> bytes | None:
+        try:
+            while not self.messages and self.wire.code is None:
+                self.messages += self.wire.feed(self.socket.recv(65_536) or b"\x88\0")
+        except ConnectionError:
+            return None
+        return self.messages.pop(0) if self.messages else None
+
+
 @dataclass
 class World:
     """A hub and one token of each kind."""
@@ -101,7 +124,12 @@ class World:
     hub: HubProcess
     operators: int
     natives: int
+    web: int
     tokens: dict[str, Any]
+
+    def native(self, over: type[Native]) -> Native:
+        """A connection of a native client."""
+        return over(self.web if over is InAPage else self.natives)
 
 
 @pytest.fixture(scope="module")
@@ -112,11 +140,12 @@ def directory_of_all(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def world(directory_of_all: Path) -> Iterator[World]:
     hub = HubProcess(
-        "tcp://127.0.0.1:0,access=token", "tcp://127.0.0.1:0,protocol=control",
+        "tcp://127.0.0.1:0,access=token", "tcp://127.0.0.1:0,protocol=control", "--web", "127.0.0.1:0",
         "--state", str(directory_of_all / "hub.db"), control=directory_of_all / "hub.sock",
     )  # fmt: skip
     try:
         operators = int(hub.seen(rb" operators address=\S+:(\d+)")[1])
+        web = int(hub.seen(rb" web url=\S+:(\d+)")[1])
 
         def made(*words: str) -> dict[str, Any]:
             found: dict[str, Any] = json.loads(hub.do(*words, "--json"))
@@ -137,7 +166,7 @@ def world(directory_of_all: Path) -> Iterator[World]:
             "none": None, "expired": expired["token"], "used": invitation, "revoked": revoked["token"],
             "made up": MADE_UP, "garbage": "' OR 1=1; --\x00<script>",
         }  # fmt: skip
-        yield World(hub, operators, hub.port(), tokens)
+        yield World(hub, operators, hub.port(), web, tokens)
         hub.do("status")  # it lives
         assert b" fault " not in bytes(hub.out)
     finally:
@@ -172,9 +201,10 @@ def test_no_token_that_is_none_lets_an_operator_in(world: World, kind: str) -> N
     operator.close()
 
 
+@pytest.mark.parametrize("over", [Native, InAPage])
 @pytest.mark.parametrize("kind", BAD)
-def test_no_token_that_is_none_lets_a_native_client_in(world: World, kind: str) -> None:
-    client = Native(world.natives)
+def test_no_token_that_is_none_lets_a_native_client_in(world: World, kind: str, over: type[Native]) -> None:
+    client = world.native(over)
     answer = client.hello(world.tokens[kind])
     assert answer["type"] == "error"
     assert answer["code"] in (CODES.get(kind, "bad_token"), "rate_limited", "bad_json"), answer
@@ -207,9 +237,10 @@ def test_what_is_for_admins_is_refused_to_operators(world: World, op: str) -> No
     operator.close()
 
 
+@pytest.mark.parametrize("over", [Native, InAPage])
 @pytest.mark.parametrize("role", roles.ROLES)
-def test_control_messages_are_held_against_the_table(world: World, role: str) -> None:
-    client = Native(world.natives)
+def test_control_messages_are_held_against_the_table(world: World, role: str, over: type[Native]) -> None:
+    client = world.native(over)
     assert client.hello(world.tokens[role])["role"] == role
     for number, op in enumerate(sorted(control.CONTROLS), start=1):
         answer = client.ask(op, number)

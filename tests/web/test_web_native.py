@@ -260,6 +260,31 @@ def test_what_is_refused_before_there_is_a_websocket(
     run_here(main)
 
 
+def test_the_reason_of_a_refusal_reaches_the_clients(run_here: Runner, directory: Path) -> None:
+    def work(where: str) -> str:
+        with pytest.raises(portable.Refused) as refused:
+            portable.connect(where, token="jf_nonsense")
+        return refused.value.code
+
+    async def main() -> None:
+        async with console(state=directory / "hub.db") as made:
+            for _ in range(3):
+                with pytest.raises(jackfield.ConnectFailed) as refused:
+                    await join(place(made), token="jf_nonsense", reconnect=None)
+                assert getattr(refused.value, "code", "") == "bad_token"
+                assert await asyncio.to_thread(work, place(made)) in ("bad_token", "rate_limited")
+            async with join(place(made), name="web", reconnect=None) as web:
+                assert made.hub.native is not None
+                made.hub.native.going(back=False)
+                made.hub.kick(int(web.id), reset=False, by="a test")
+                async for state in web.states():
+                    last = state
+                assert isinstance(last, jackfield.Closed)
+                assert "(code 1000)" in str(last.error)
+
+    run_here(main)
+
+
 def test_who_says_no_hello_is_let_go(run_here: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handshake, "PATIENCE", 0.2)
 

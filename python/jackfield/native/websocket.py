@@ -10,7 +10,7 @@ import contextlib
 from typing import Final
 
 import jackfield
-from jackfield import Address, ChannelLost, JackfieldError, portable
+from jackfield import Address, ChannelLost, EndOfStream, JackfieldError, portable
 
 from .errors import hub_refused
 
@@ -40,12 +40,17 @@ class WebSocketChannel:
         return messages
 
     async def _received(self) -> list[bytes]:
-        data = await self._channel.receive()
+        try:
+            data = await self._channel.receive()
+        except EndOfStream:
+            if self._wire.code is None:
+                raise
+            raise self._lost(f"the hub has closed the WebSocket (code {self._wire.code})") from None
         try:
             messages = list(self._wire.feed(data))
         except portable.Refused as error:
             raise hub_refused(error.code, error.message, error.hint, self._where) from None
-        except (portable.ProtocolError, ConnectionError) as error:
+        except portable.ProtocolError as error:
             raise self._lost(str(error)) from None
         answer = self._wire.take()
         if answer:
