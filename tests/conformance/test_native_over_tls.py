@@ -6,12 +6,14 @@ import asyncio
 import urllib.parse
 from pathlib import Path
 
+import pytest
 from native_hub import running_hub
 from support import Runner, eventually
 from support_tls import certificates
 
 from jackfield import portable
 from jackfield.hub import Hub, connect
+from jackfield.hub.plan import PlanError
 from jackfield.native import StreamChannel
 from jackfield.testing import FaultyProxy
 
@@ -98,5 +100,19 @@ def test_the_portable_client_comes_back_with_its_session(run: Runner, directory:
                     assert await channel.receive(timeout=10.0) == b"up %d" % turn
             finally:
                 await asyncio.to_thread(client.close)
+
+    run(main)
+
+
+def test_a_hub_in_a_program_has_a_certificate_of_its_own(run: Runner, directory: Path) -> None:
+    async def main() -> None:
+        state = directory / "hub.db"
+        async with running_hub(directory, "tls://127.0.0.1:0", state=state) as hub:
+            where = f"tls://{hub.listeners[0][0].address.endpoint}?pin={hub.security.pin}"
+            async with connect(where, name="alice") as alice:
+                assert alice.name == "alice"
+        with pytest.raises(PlanError, match="a hub without state keeps none"):
+            async with running_hub(directory, "tls://127.0.0.1:0"):
+                pass
 
     run(main)

@@ -18,7 +18,8 @@ from .hooked import Hooked
 from .hooks import HookClient, Hooks
 from .operators import Operators
 from .part import Part
-from .plan import Limits, plan_listeners
+from .plan import Limits, PlanError, plan_listeners
+from .security.certificate import Files, prepare, with_certificate
 from .server import Hub, Settings
 
 
@@ -43,20 +44,28 @@ async def serve(
 
     ``framing`` and ``eol`` are for the addresses that name none. ``state`` is the file of what lasts, None
     for none. ``control`` is a path at which operators reach this hub with ``jackfield --control PATH``; None
-    for no operators.
+    for no operators. A ``tls://`` address without ``cert=`` has the hub's own certificate, which is kept
+    beside the state; ``hub.security.pin`` is its fingerprint.
 
     Raises what ``jackfield.listen`` raises, ``PlanError`` (a ValueError) for addresses that cannot be served,
-    ``ControlError`` when another hub has the control path, ``StateError`` when the state cannot be had.
+    OSError when the certificate cannot be kept, ``ControlError`` when another hub has the control path,
+    ``StateError`` when the state cannot be had.
     Cancelled, it ends as at the end of the block.
     """
     parsed = [Address.parse(address) if isinstance(address, str) else address for address in addresses]
     plans = plan_listeners(parsed, framing=framing, ending=eol)
+    files = None if state is None else Files.beside(Path(os.path.abspath(state)))  # noqa: ASYNC240 - reads nothing
+    try:
+        plans = with_certificate(plans, files)
+    except ValueError as problem:
+        raise PlanError(str(problem)) from None
     settings = Settings(
         [plan for plan in plans if not plan.control],
         Path(os.path.abspath(control or "hub.sock")),  # noqa: ASYNC240 - opens nothing
         limits or Limits(),
         state=None if state is None else Path(state),
         operators=[plan for plan in plans if plan.control],
+        pin=await asyncio.to_thread(prepare, plans, files),
     )
     hub = Hub(settings, parts=[*parts_of(settings), Hooked(Hooks(on_message, on_join, on_leave)), *parts])
     operators = Operators(hub) if control is not None else None
