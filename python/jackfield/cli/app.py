@@ -37,8 +37,10 @@ from .parameters import (
     Encoded,
     Eol,
     Escapes,
+    Follow,
     Framed,
     Json,
+    Last,
     OutEol,
     Recorded,
     Target,
@@ -160,10 +162,8 @@ app.add_typer(config, name="config")
 @app.command()
 def logs(
     context: typer.Context,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what happens next.")] = False,
-    lines: Annotated[
-        int, typer.Option("--lines", "-n", min=0, metavar="N", help="Begin with the last N.")
-    ] = 20,
+    follow: Follow = False,
+    lines: Last = 20,
     as_json: Json = False,
     control: Control = None,
 ) -> None:

@@ -8,6 +8,7 @@ terminal shows it that of `chat_terminal.py`. Everything that others said is sho
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import getpass
 import json
 import sys
@@ -17,6 +18,7 @@ from typing import Any, Protocol
 
 from ..hub.display import safe_text
 from ..hub.operator import Operator
+from ..hub.protocol import RequestError
 from ..hub.rooms import lines
 from ..hub.rooms.rows import message_of
 from ..hub.roster import NameRefused, check_name
@@ -192,8 +194,9 @@ class Chatting:
         self.said = await self.place.say(body)
 
     async def note_seen(self) -> None:
-        """Let the hub know that everything up to now was shown."""
-        await self.place.note_seen(self.newest)
+        """Let the hub know that everything up to now was shown; where it cannot be told, the next time."""
+        with contextlib.suppress(RequestError):
+            await self.place.note_seen(self.newest)
 
     # ---------------------------------------------------------------- what is shown
 

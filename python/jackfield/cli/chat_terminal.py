@@ -18,6 +18,7 @@ from prompt_toolkit.patch_stdout import patch_stdout
 
 from ..hub.display import safe_text
 from ..hub.protocol import RequestError
+from ..hub.racing import until_one_ends
 from .chat import COMMANDS, Chatting, Quit
 from .loop import Interrupted
 
@@ -78,21 +79,9 @@ async def on_terminal(chatting: Chatting) -> None:
         if old and new:
             show([f"---- new since you were here: {len(new)} ----"], RED)
         show(chatting.past(new))
-        tasks = [
-            asyncio.create_task(_type(chatting, session, show)),
-            asyncio.create_task(_show(chatting, show)),
-            asyncio.create_task(_note_seen(chatting)),
-        ]
-        try:
-            done, _ = await asyncio.wait(tasks[:2], return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-            if chatting.left is None:
-                await chatting.note_seen()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await until_one_ends(_type(chatting, session, show), _show(chatting, show), _note_seen(chatting))
+        if chatting.left is None:
+            await chatting.note_seen()
     if chatting.left is not None:
         print(f"Not in {chatting.room} any more: {safe_text(chatting.left)}")
 

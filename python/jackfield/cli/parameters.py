@@ -19,6 +19,8 @@ Control = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on with what happens next.")]
+Last = Annotated[int, typer.Option("--lines", "-n", min=0, metavar="N", help="Begin with the last N.")]
 Target = Annotated[
     str,
     typer.Argument(

@@ -17,6 +17,7 @@ from ..hub.encodings import UTF8, Encoding
 from ..hub.operator import Operator
 from ..hub.plan import comes_in_pieces
 from ..hub.protocol import NO_SUCH_CLIENT, RequestError, decode_data, encode_data
+from ..hub.racing import until_one_ends
 from ..hub.text import TextError, parse_duration
 from . import failures
 from .editor import LEAVE, LineEditor, Lines
@@ -119,16 +120,7 @@ async def _on_terminal(conversation: Conversation, manner: Notation) -> None:
                 "Enter sends the line; Ctrl-D leaves, and the client stays connected.",
             ]
         )
-        typing = asyncio.create_task(_type(conversation, manner, editor, screen))
-        showing = asyncio.create_task(_show(conversation, manner, screen))
-        try:
-            done, _ = await asyncio.wait((typing, showing), return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        finally:
-            for task in (typing, showing):
-                task.cancel()
-            await asyncio.gather(typing, showing, return_exceptions=True)
+        await until_one_ends(_type(conversation, manner, editor, screen), _show(conversation, manner, screen))
     if conversation.left is not None:
         print(f"{name} left: {safe_text(conversation.left)}")
     else:

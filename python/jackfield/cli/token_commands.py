@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .parameters import Control, Json, chosen_control
+from .parameters import Control, Follow, Json, Last, chosen_control
 
 Name = Annotated[
     str | None, typer.Option("--name", metavar="NAME", help="Whom it is for: the name that it gives.")
@@ -136,10 +136,8 @@ def invite(
 
 def audit(
     context: typer.Context,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what happens next.")] = False,
-    lines: Annotated[
-        int, typer.Option("--lines", "-n", min=0, metavar="N", help="Begin with the last N.")
-    ] = 20,
+    follow: Follow = False,
+    lines: Last = 20,
     as_json: Json = False,
     control: Control = None,
 ) -> None:

@@ -19,6 +19,7 @@ from ..hub.display import safe_text
 from ..hub.joining import how_to_join
 from ..hub.operator import Operator
 from ..hub.protocol import RequestError, encode_data
+from ..hub.racing import until_one_ends
 from .child import Child
 from .commands import Done, Quit, Run, Send, help_lines, interpret
 from .completing import Offers
@@ -61,18 +62,7 @@ class Console:
 
     async def run(self) -> None:
         """Work until the operator leaves. Raises `NoHub` when the hub went away."""
-        working = [
-            asyncio.create_task(work)
-            for work in (self._listen(), self._send(), self._look(), self._do(), self.done.wait())
-        ]
-        try:
-            ended, _ = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
-            for task in ended:
-                task.result()
-        finally:
-            for task in working:
-                task.cancel()
-            await asyncio.gather(*working, return_exceptions=True)
+        await until_one_ends(self._listen(), self._send(), self._look(), self._do(), self.done.wait())
 
     # ---------------------------------------------------------------- the hub
 

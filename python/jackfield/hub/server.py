@@ -28,6 +28,7 @@ from .identities import Identities
 from .journal import Event, Field, Journal, Memory, Throttle
 from .part import P, Part, Parts
 from .plan import DATAGRAMS, SCHEMES, ListenerPlan, check_bound
+from .racing import until_one_ends
 from .rooms.memory_store import MemoryStore
 from .rooms.store import Store
 from .roster import client_view, endpoint_text, peer_text, short_protocol
@@ -167,18 +168,7 @@ class Hub:
     async def run(self) -> None:
         """Serve until `stop`. Cancelled, the hub stays as it is; `close` it."""
         self._handed = None
-        consuming = asyncio.create_task(self._consume())
-        counting = asyncio.create_task(self._count_refusals())
-        stopping = asyncio.create_task(self._stopping.wait())
-        tasks: tuple[asyncio.Task[Any], ...] = (consuming, counting, stopping)
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await until_one_ends(self._consume(), self._count_refusals(), self._stopping.wait())
 
     def stop(self, reason: str) -> None:
         """Make `run` return. Called again, `close` does not wait for what is queued."""

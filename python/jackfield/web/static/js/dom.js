@@ -15,6 +15,11 @@ export function h(name, properties = {}, ...children) {
   return element;
 }
 
+/** A field to search in; `changed` is called as somebody types, `more` is what else it has. */
+export function searchField(label, changed, more = {}) {
+  return h("input", { type: "search", placeholder: label, "aria-label": label, autocomplete: "off", oninput: changed, ...more });
+}
+
 export function append(element, children) {
   for (const child of children.flat(Infinity)) {
     if (child === null || child === undefined || child === false) continue;

@@ -1,5 +1,5 @@
 // What happened: who came and went, what operators did; live, searched, by kind.
-import { fill, h, say } from "../dom.js";
+import { fill, h, say, searchField } from "../dom.js";
 import { count, moment, safe, wholeMoment } from "../format.js";
 import { t } from "../i18n.js";
 import { icon } from "../icons.js";
@@ -30,14 +30,7 @@ class Audit {
     this.events = [];
     this.records = [];
     this.stale = true;
-    this.search = h("input", {
-      type: "search",
-      value: kept.text,
-      placeholder: t("audit.search"),
-      "aria-label": t("audit.search"),
-      autocomplete: "off",
-      oninput: () => this.sift({ text: this.search.value }),
-    });
+    this.search = searchField(t("audit.search"), () => this.sift({ text: this.search.value }), { value: kept.text });
     this.kinds = h(
       "div.segments",
       { role: "group", "aria-label": t("audit.kinds") },

@@ -2,7 +2,7 @@
 import { sparkline } from "../charts.js";
 import { Conversation, VIEWS, download, exported, fileName } from "../conversation.js";
 import { form } from "../dialogs.js";
-import { fill, h, say } from "../dom.js";
+import { fill, h, say, searchField } from "../dom.js";
 import { moment, safe, size, span, wholeMoment } from "../format.js";
 import { known, t } from "../i18n.js";
 import { icon } from "../icons.js";
@@ -96,13 +96,7 @@ class Client {
   }
 
   talk() {
-    this.search = h("input", {
-      type: "search",
-      placeholder: t("client.search"),
-      "aria-label": t("client.search"),
-      autocomplete: "off",
-      oninput: () => this.seek(),
-    });
+    this.search = searchField(t("client.search"), () => this.seek());
     this.found = h("span.muted.small", { role: "status" });
     this.views = h(
       "div.segments",

@@ -1,6 +1,6 @@
 // Everyone who is there: live, sorted, filtered; Enter or a click opens one.
 import { sparkline } from "../charts.js";
-import { h, say } from "../dom.js";
+import { h, say, searchField } from "../dom.js";
 import { FALLING, listed } from "../filter.js";
 import { count, moment, safe, size, span } from "../format.js";
 import { t } from "../i18n.js";
@@ -33,14 +33,9 @@ class Clients {
 
   build() {
     this.total = h("span.count");
-    this.search = h("input", {
-      type: "search",
+    this.search = searchField(t("clients.filter"), () => this.sift({ text: this.search.value }), {
       value: kept.text,
-      placeholder: t("clients.filter"),
-      "aria-label": t("clients.filter"),
-      autocomplete: "off",
       spellcheck: "false",
-      oninput: () => this.sift({ text: this.search.value }),
       onkeydown: (event) => {
         if (event.key === "ArrowDown" || event.key === "Enter") this.list.element.focus();
       },

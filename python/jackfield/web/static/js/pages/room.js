@@ -1,6 +1,6 @@
 // One room: what is said, who is there, and saying something.
 import { form, notice } from "../dialogs.js";
-import { fill, h, say } from "../dom.js";
+import { fill, h, say, searchField } from "../dom.js";
 import { asText, bytesOf, moment, safe, wholeMoment } from "../format.js";
 import { t } from "../i18n.js";
 import { icon } from "../icons.js";
@@ -42,13 +42,7 @@ class Room {
   build() {
     this.topic = h("p.explain");
     this.number = h("span.count");
-    this.search = h("input", {
-      type: "search",
-      placeholder: t("rooms.search"),
-      "aria-label": t("rooms.search"),
-      autocomplete: "off",
-      oninput: () => this.draw(),
-    });
+    this.search = searchField(t("rooms.search"), () => this.draw());
     this.list = h("div.room-messages", { role: "log", "aria-live": "polite", tabindex: "0", "aria-label": t("client.conversation") });
     this.people = h("ul.people");
     this.text = h("textarea", { rows: "1", "aria-label": t("send.text"), placeholder: t("send.placeholder"), onkeydown: (event) => this.key(event) });

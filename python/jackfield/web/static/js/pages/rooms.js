@@ -1,6 +1,6 @@
 // The rooms of the hub: which there are, what was said anywhere, and making one.
 import { form } from "../dialogs.js";
-import { fill, h, say } from "../dom.js";
+import { fill, h, say, searchField } from "../dom.js";
 import { count, moment, safe } from "../format.js";
 import { t } from "../i18n.js";
 import { icon } from "../icons.js";
@@ -18,13 +18,7 @@ class Rooms {
     this.app = app;
     this.title = t("nav.rooms");
     this.number = h("span.count");
-    this.search = h("input", {
-      type: "search",
-      placeholder: t("rooms.search"),
-      "aria-label": t("rooms.search"),
-      autocomplete: "off",
-      oninput: () => this.typed(),
-    });
+    this.search = searchField(t("rooms.search"), () => this.typed());
     this.list = h("div");
     this.found = h("section.card.block", { hidden: true, "aria-label": t("rooms.found") });
     this.element = h(
