@@ -162,7 +162,7 @@ def test_a_newer_and_a_foreign_file_are_refused_and_left_alone(path: Path, tmp_p
 
 def test_an_older_file_is_migrated(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asyncio.run(saved(path, dev1={"a": 1}))
-    newer = (*MIGRATIONS, "ALTER TABLE documents ADD COLUMN more TEXT")
+    newer = (*MIGRATIONS, ("ALTER TABLE documents ADD COLUMN more TEXT",))
     monkeypatch.setattr("jackfield.hub.state_file.MIGRATIONS", newer)
     state = State.open(path)
     assert state.load("client") == {"dev1": {"a": 1}}

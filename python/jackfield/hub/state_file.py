@@ -1,7 +1,7 @@
-"""The file of the hub's state: found whole and ours or refused, brought to our version, locked, copied.
+"""The files in which a hub keeps things: whole and ours or refused, brought to our version, locked, copied.
 
-Owns the schema. Nothing is written to a file before it is known to be ours, of a version that we know, and
-whole.
+Owns how that is done, for the rooms' file, too, and the schema of the hub's state. Nothing is written to a
+file before it is known to be ours, of a version that we know, and whole.
 """
 
 from __future__ import annotations
@@ -10,15 +10,20 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+Migrations = tuple[tuple[str, ...], ...]
+
 BUSY: Final = 1.0  # seconds that another program's lock on the file is waited for
 APPLICATION: Final = 0x4A61636B  # "Jack": what says that a SQLite file is ours
-# The statement at index N brings a file of version N to version N + 1. Never change one that was released.
-MIGRATIONS: Final = (
-    "CREATE TABLE documents (kind TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL,"
-    " PRIMARY KEY (kind, name)) WITHOUT ROWID",
+# The statements at index N bring a file of version N to version N + 1. Never change one that was released.
+MIGRATIONS: Final[Migrations] = (
+    (
+        "CREATE TABLE documents (kind TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL,"
+        " PRIMARY KEY (kind, name)) WITHOUT ROWID",
+    ),
 )
 
 ELSEWHERE: Final = "keep it elsewhere with --state PATH, or nowhere with --state none"
@@ -44,27 +49,56 @@ class StateUnavailable(StateError):
     """No state can be kept at that place: it cannot be made, or not written. Nothing was lost."""
 
 
+@dataclass(frozen=True)
+class Contents:
+    """What is in a file: a name for it, what says so in the file, its versions, and what its faults are.
+
+    A file longer than `checked_whole` bytes is not read through at the start; None reads any.
+    """
+
+    name: str
+    are: str  # "is" or "are", as the name wants it
+    application: int
+    migrations: Migrations
+    fault: type[StateError] = StateError
+    unavailable: type[StateError] = StateUnavailable
+    checked_whole: int | None = None
+
+
 def prepare_file(path: Path) -> None:
-    """See to it that there is a file that is ours, whole and of our version; made where there is none.
+    """See to it that there is a file of the hub's state, ours, whole and of our version.
 
     Raises `StateUnavailable` where there can be none, `StateError` for a file that is not to be touched.
     """
+    prepare(path, Contents("state", "is", application=APPLICATION, migrations=MIGRATIONS))
+
+
+def prepare(path: Path, contents: Contents) -> None:
+    """See to it that there is a file with that, ours, whole and of our version; made where there is none.
+
+    Raises `contents.unavailable` where there can be none, `contents.fault` for one that is not to be touched.
+    """
+    cannot = f"cannot keep {contents.name} in {path}"
     try:
         # Made here, so that it is private before anything is in it.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as problem:
-        raise StateUnavailable(f"cannot keep state in {path}: {problem.strerror}", ELSEWHERE) from problem
+        raise contents.unavailable(f"{cannot}: {problem.strerror}", ELSEWHERE) from problem
     connection: sqlite3.Connection | None = None
     try:
         connection = connect(path)
-        _prepare(connection, path)
+        _prepare(connection, path, contents)
     except sqlite3.OperationalError as problem:
-        raise StateUnavailable(f"cannot keep state in {path}: {reason(problem)}", ELSEWHERE) from problem
+        raise contents.unavailable(f"{cannot}: {reason(problem)}", ELSEWHERE) from problem
     except sqlite3.DatabaseError as problem:
-        raise StateError(f"the state in {path} is damaged: {problem}", DAMAGED) from problem
+        raise _damaged(path, contents, str(problem)) from problem
     finally:
         if connection is not None:
             close(connection)
+
+
+def _damaged(path: Path, contents: Contents, found: str) -> StateError:
+    return contents.fault(f"the {contents.name} in {path} {contents.are} damaged: {found}", DAMAGED)
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -75,28 +109,32 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, contents: Contents) -> None:
     """Check the file before anything is written to it, then bring it to our version."""
+    newest = len(contents.migrations)
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     application: int = connection.execute("PRAGMA application_id").fetchone()[0]
     tables: int = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-    if application != APPLICATION and (application or version or tables):
-        raise StateError(f"{path} is a database of another program", ELSEWHERE)
-    if version > len(MIGRATIONS):
-        raise StateError(
-            f"the state in {path} is of version {version}, and this jackfield knows {len(MIGRATIONS)}",
+    if application != contents.application and (application or version or tables):
+        raise contents.fault(f"{path} is a database of another program", ELSEWHERE)
+    if version > newest:
+        raise contents.fault(
+            f"the {contents.name} in {path} {contents.are} of version {version}, "
+            f"and this jackfield knows {newest}",
             "use the newer jackfield that made it, or keep other state with --state PATH",
         )
-    found: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if found != "ok":
-        raise StateError(f"the state in {path} is damaged: {' '.join(found.split())}", DAMAGED)
+    if contents.checked_whole is None or path.stat().st_size <= contents.checked_whole:
+        found: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise _damaged(path, contents, " ".join(found.split()))
     connection.execute("PRAGMA journal_mode = WAL")
-    if version < len(MIGRATIONS):
+    if version < newest:
         connection.execute("BEGIN IMMEDIATE")
-        for statement in MIGRATIONS[version:]:
-            connection.execute(statement)
-        connection.execute(f"PRAGMA application_id = {APPLICATION}")
-        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        for statements in contents.migrations[version:]:
+            for statement in statements:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {contents.application}")
+        connection.execute(f"PRAGMA user_version = {newest}")
         connection.execute("COMMIT")
 
 

@@ -6,12 +6,12 @@ its room's id and its sequence in one integer, so that one tree has every room's
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from pathlib import Path
 from typing import Final
 
-from ..state_file import DAMAGED, ELSEWHERE, close, connect, reason
+from .. import state_file
+from ..state_file import Contents, Migrations
 from .store import StoreError, StoreUnavailable
 
 APPLICATION: Final = 0x4A6B526D  # "JkRm": what says that a SQLite file is ours
@@ -20,7 +20,7 @@ OLDEST_SQLITE: Final = (3, 37, 0)  # the first with STRICT tables
 CHECKED_WHOLE: Final = 64 * 1024 * 1024  # bytes; a longer file is checked as it is read
 
 # The statements at index N bring a file of version N to version N + 1. Never change one that was released.
-MIGRATIONS: Final = (
+MIGRATIONS: Final[Migrations] = (
     (
         # `indexed` is the last sequence in `words`; `bytes` is of the bodies that are kept.
         "CREATE TABLE rooms (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,"
@@ -70,45 +70,13 @@ def prepare(path: Path) -> None:
             f"this Python has SQLite {sqlite3.sqlite_version}, and durable rooms need {needed}",
             "use a Python with a newer one, or keep nothing with --state none",
         )
-    try:
-        # Made here, so that it is private before anything is in it.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    except OSError as problem:
-        raise StoreUnavailable(f"cannot keep rooms in {path}: {problem.strerror}", ELSEWHERE) from problem
-    connection: sqlite3.Connection | None = None
-    try:
-        connection = connect(path)
-        _prepare(connection, path)
-    except sqlite3.OperationalError as problem:
-        raise StoreUnavailable(f"cannot keep rooms in {path}: {reason(problem)}", ELSEWHERE) from problem
-    except sqlite3.DatabaseError as problem:
-        raise StoreError(f"the rooms in {path} are damaged: {problem}", DAMAGED) from problem
-    finally:
-        if connection is not None:
-            close(connection)
-
-
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    application: int = connection.execute("PRAGMA application_id").fetchone()[0]
-    tables: int = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-    if application != APPLICATION and (application or version or tables):
-        raise StoreError(f"{path} is a database of another program", ELSEWHERE)
-    if version > len(MIGRATIONS):
-        raise StoreError(
-            f"the rooms in {path} are of version {version}, and this jackfield knows {len(MIGRATIONS)}",
-            "use the newer jackfield that made it, or keep other state with --state PATH",
-        )
-    if path.stat().st_size <= CHECKED_WHOLE:
-        found: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if found != "ok":
-            raise StoreError(f"the rooms in {path} are damaged: {' '.join(found.split())}", DAMAGED)
-    connection.execute("PRAGMA journal_mode = WAL")
-    if version < len(MIGRATIONS):
-        connection.execute("BEGIN IMMEDIATE")
-        for statements in MIGRATIONS[version:]:
-            for statement in statements:
-                connection.execute(statement)
-        connection.execute(f"PRAGMA application_id = {APPLICATION}")
-        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-        connection.execute("COMMIT")
+    rooms = Contents(
+        "rooms",
+        "are",
+        application=APPLICATION,
+        migrations=MIGRATIONS,
+        fault=StoreError,
+        unavailable=StoreUnavailable,
+        checked_whole=CHECKED_WHOLE,
+    )
+    state_file.prepare(path, rooms)
