@@ -105,3 +105,20 @@ def test_what_fails_is_one_line(spawn: Spawn, directory: Path) -> None:
             assert process.wait() == code, process.err
             process.seen(words, err=True)
             assert process.err.count(b"\n") == 1
+
+
+def test_over_websocket_a_client_is_listed_as_such(
+    start_hub: StartHub, spawn: Spawn, directory: Path
+) -> None:
+    hub = start_hub("tcp://127.0.0.1:0", "--web", "127.0.0.1:0")
+    where = f"ws://127.0.0.1:{int(hub.seen(rb' web url=.*:([0-9]+)')[1])}"
+    device = joined(spawn, where, "--name", "dev7", "--answer", "cat", data_home=directory)
+    (view,) = json.loads(hub.do("clients", "--json"))
+    assert (view["name"], view["protocol"], view["native"]) == ("dev7", "ws", True)
+    assert view["local"] == where.removeprefix("ws://")
+    with portable.connect(address_of(hub), name="me") as client:
+        assert client.request("dev7", b"once", 10.0) == b"once"
+    device.end_input()
+    device.popen.send_signal(signal.SIGINT)
+    assert device.wait() == 130
+    hub.seen(rb" left id=1 name=dev7 protocol=ws .*the peer closed the connection")

@@ -62,6 +62,19 @@ def test_a_stream_for_talking_carries_messages_of_any_length(run_here: Runner, d
     run_here(main)
 
 
+def test_control_characters_make_no_message_too_long(run_here: Runner, directory: Path) -> None:
+    async def main() -> None:
+        async with running_hub(directory) as hub, operate(directory / "hub.sock") as operator:
+            peer = await Peer.join(hub, name="alice")
+            long = encode_data(bytes(contents.LONGEST))
+            report = await operator.request("send", target="alice", data=long, ending="none")
+            assert report["sent"] == 1
+            assert (await peer.event("message"))["data"] == long
+            await peer.close()
+
+    run_here(main)
+
+
 def test_what_is_too_long_or_has_no_room_is_told_of(run_here: Runner, directory: Path) -> None:
     async def main() -> None:
         async with running_hub(directory) as hub, operate(directory / "hub.sock") as operator:

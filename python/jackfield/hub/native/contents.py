@@ -35,7 +35,10 @@ def content_of(request: Request) -> dict[str, Any]:
         raise RequestError(BAD_REQUEST, f"{request.op} needs either 'text' or 'data'")
     if "text" in request.arguments:
         text = request.text("text")
-        size, body = len(text.encode("utf-8", "surrogatepass")), {"text": text}
+        data = text.encode("utf-8", "surrogatepass")
+        size, body = len(data), {"text": text}
+        if size <= LONGEST and _is_long(text):
+            body = content(data)
     else:
         data = request.data("data")
         size, body = len(data), {"data": base64.b64encode(data).decode()}
@@ -45,11 +48,17 @@ def content_of(request: Request) -> dict[str, Any]:
 
 
 def content(data: bytes) -> dict[str, Any]:
-    """Bytes as a message has them: as text where they are some."""
+    """Bytes as a message has them: as text where they are some, and JSON does not make it much longer."""
     try:
-        return {"text": data.decode()}
+        text = data.decode()
     except UnicodeDecodeError:
-        return {"data": base64.b64encode(data).decode()}
+        text = None
+    return {"data": base64.b64encode(data).decode()} if text is None or _is_long(text) else {"text": text}
+
+
+def _is_long(text: str) -> bool:
+    """Whether a text, of control characters for the most part, fits into no frame as JSON has it."""
+    return len(text) > LONGEST // 4 and len(json.dumps(text, ensure_ascii=False)) > len(text) + LONGEST // 4
 
 
 def letter_view(each: Waiting) -> dict[str, Any]:
