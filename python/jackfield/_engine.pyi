@@ -759,7 +759,9 @@ class Switch:
 class Fan:
     """See the library's ``Fan``."""
 
-    def __new__(cls, switch: Switch, stream: int, publish: bool, disconnect: bool) -> Self: ...
+    def __new__(
+        cls, switch: Switch, stream: int, publish: bool, disconnect: bool, recent: tuple[int, int, int]
+    ) -> Self: ...
     @property
     def stream(self) -> int:
         """Its number at each member."""
@@ -784,6 +786,15 @@ class Fan:
         """Send many, whose sequences follow each other from ``sequence`` on; gives the last one.
 
         Raises ``ValueError`` when one of them has more than 65,524 bytes, and then sends none.
+        """
+
+    def publish(self, *, on: bool) -> None:
+        """Whether the engine publishes what members send, in a fan that was made for that."""
+
+    def recent(self, after: int) -> list[tuple[int, int, float, bytes]]:
+        """The last messages behind a sequence, oldest first: source, sequence, Unix time, what was sent.
+
+        As many as the fan was told to keep, and 256 KiB; none of one that was not told so.
         """
 
     def members(self) -> list[tuple[Member, int]]:

@@ -30,6 +30,10 @@ FAN_CREDIT = 256 * 1024
 """What a member of a fan that publishes may send at first: payloads, and 16 bytes for each message."""
 
 
+LONGEST = 65_516
+"""Bytes behind the number that what is published begins with: what a frame carries."""
+
+
 class FrameKind(IntEnum):
     """What a frame is: the fifth byte of its header."""
 
@@ -103,7 +107,14 @@ class Switch(_engine.Switch):
     __slots__ = ()
 
     def fan(
-        self, stream: int, *, publish: bool = False, when_full: WhenFull | str = WhenFull.DROP_NEWEST
+        self,
+        stream: int,
+        *,
+        publish: bool = False,
+        when_full: WhenFull | str = WhenFull.DROP_NEWEST,
+        recent: int | None = None,
+        longest: int = LONGEST,
+        sequence: int = 0,
     ) -> Fan:
         """A new fan, on a stream of an even number that is the same at each member.
 
@@ -115,11 +126,18 @@ class Switch(_engine.Switch):
         without it a ``FellBehind`` event tells from which sequence on it is left out, until ``add``. With
         ``when_full="disconnect"`` it leaves instead. Raises ``ValueError`` for other policies and for a
         stream that another fan has.
+
+        With ``publish`` and ``recent`` the engine keeps so many of the last messages, 256 KiB at most, for
+        ``Fan.recent``. What a member sends has to be a number (u64, from 1 to 2**63 - 1) and at most
+        ``longest`` bytes then, in one frame: anything else reaches Python. A member whose queue is full is
+        left out with a ``FellBehind`` event. ``Fan.publish(on=False)`` gives all that members send to Python
+        for a while. The first message has the sequence behind ``sequence``.
         """
         policy = WhenFull(when_full)
         if policy not in (WhenFull.DROP_NEWEST, WhenFull.DISCONNECT):
             raise ValueError(f"a fan cannot {policy}: it is drop_newest or disconnect")
-        return Fan(self, stream, publish, policy is WhenFull.DISCONNECT)
+        kept = (recent or 0, longest, sequence)
+        return Fan(self, stream, publish, policy is WhenFull.DISCONNECT, kept)
 
     def counts(self, member: Member | Session | int) -> SwitchCounts:
         """What the session of a native client has counted."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -210,6 +211,30 @@ def test_a_fan_sends_many_with_one_sequence_after_the_other() -> None:
                 label = struct.pack(">IQ", source, sequence)
                 assert await receive(channel) == frame(fan.stream, FrameKind.DATA, label + body, flags=2)
             assert fan.statistics().sent == 3
+            await channel.close()
+
+    jackfield.run(main())
+
+
+def test_a_fan_that_publishes_can_keep_the_last_messages_for_its_owner() -> None:
+    async def main() -> None:
+        async with hall() as here:
+            fan = here.switch.fan(here.switch.next_stream(), publish=True, recent=2, sequence=10)
+            channel, member = await here.native()
+            fan.add(member, 7)
+            for number in (1, 2, 3):
+                channel.send_nowait(frame(fan.stream, FrameKind.DATA, struct.pack(">Q", number) + b"text"))
+                await receive(channel)
+            assert [each[:2] for each in fan.recent(0)] == [(7, 12), (7, 13)]
+            ((source, sequence, at, payload),) = fan.recent(12)
+            assert (source, sequence, payload) == (7, 13, struct.pack(">Q", 3) + b"text")
+            assert abs(at - time.time()) < 60
+            fan.publish(on=False)
+            channel.send_nowait(frame(fan.stream, FrameKind.DATA, struct.pack(">Q", 4) + b"for Python"))
+            told = await here.event()
+            assert isinstance(told, jackfield.Message)
+            assert told.data.endswith(b"for Python")
+            assert fan.recent(13) == []
             await channel.close()
 
     jackfield.run(main())

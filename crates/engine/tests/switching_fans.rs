@@ -10,7 +10,8 @@ use jackfield_engine::*;
 use native_peer::*;
 use stepper::*;
 
-const QUIET: FanOptions = FanOptions { stream: FANS, publish: false, disconnect: false };
+const QUIET: FanOptions =
+    FanOptions { stream: FANS, publish: false, disconnect: false, recent: 0, longest: 0, sequence: 0 };
 const PUBLISHES: FanOptions = FanOptions { publish: true, ..QUIET };
 
 fn delivery(source: u32, sequence: u64, text: &[u8]) -> Got {
@@ -82,6 +83,61 @@ fn without_publishing_their_data_reaches_the_owner() {
     assert_eq!(told, Told::Message(client.id, published(1, b"for the store")[4..].to_vec()));
     exchange.send(&client, FANS, Kind::Data, b"stored");
     assert_eq!(client.read(&mut exchange), got(FANS, Kind::Data, b"stored"));
+    exchange.end();
+}
+
+#[test]
+fn who_owns_a_fan_that_publishes_can_have_the_last_messages_and_all_that_is_unusual() {
+    let mut exchange = Exchange::new(Recognition::Auto);
+    let options = FanOptions { recent: 3, longest: 10, sequence: 40, ..PUBLISHES };
+    let fan = exchange.stepper.reactor.fan_open(exchange.group, options).expect("a fan");
+    let mut client = exchange.client();
+    assert_eq!(exchange.stepper.reactor.fan_add(fan, Whom::Member(client.id), 5), Ok(()));
+    for number in 1..5 {
+        client.write(&published(number, b"text"));
+        let label = [&number.to_be_bytes()[..], b"text"].concat();
+        assert_eq!(client.read(&mut exchange), delivery(5, 40 + number, &label));
+    }
+    let kept = |exchange: &mut Exchange, after| {
+        let found = exchange.stepper.reactor.fan_recent(fan, after);
+        found.map(|message| (message.source, message.sequence, message.payload.len())).collect::<Vec<_>>()
+    };
+    assert_eq!(kept(&mut exchange, 0), [(5, 42, 12), (5, 43, 12), (5, 44, 12)]);
+    assert_eq!(kept(&mut exchange, 43), [(5, 44, 12)]);
+    for unusual in [
+        frame(FANS, Kind::Data, b"short"),
+        published(0, b"no number"),
+        published(1 << 63, b"no number"),
+        published(5, b"eleven long"),
+        flagged(FANS, Kind::Data, MORE, &[1; 12]),
+    ] {
+        client.write(&unusual);
+        assert_eq!(exchange.told(), Told::Message(client.id, unusual[4..].to_vec()));
+    }
+    client.write(&published(5, b"ten, so so"));
+    assert_eq!(client.read(&mut exchange).payload.len(), 12 + 8 + 10);
+    exchange.end();
+}
+
+#[test]
+fn what_members_publish_can_go_to_the_owner_for_a_while_and_credit_is_granted_all_the_same() {
+    let mut exchange = Exchange::new(Recognition::Auto);
+    let fan = exchange.stepper.reactor.fan_open(exchange.group, PUBLISHES).expect("a fan");
+    let mut client = exchange.client();
+    assert_eq!(exchange.stepper.reactor.fan_add(fan, Whom::Member(client.id), 1), Ok(()));
+    exchange.stepper.reactor.fan_publish(fan, false);
+    for number in 1..4 {
+        let message = published(number, &[b'x'; 50_000]);
+        client.write(&message);
+        assert_eq!(exchange.told(), Told::Message(client.id, message[4..].to_vec()));
+    }
+    let used: u32 = 3 * (50_008 + 16);
+    assert_eq!(client.read(&mut exchange), got(FANS, Kind::Credit, &used.to_be_bytes()));
+    assert_eq!(exchange.stepper.reactor.fan_send(fan, b"from the owner", 1, None), Ok(1));
+    assert_eq!(client.read(&mut exchange), delivery(1, 1, b"from the owner"));
+    exchange.stepper.reactor.fan_publish(fan, true);
+    client.write(&published(4, b"again"));
+    assert_eq!(client.read(&mut exchange), delivery(1, 2, b"\0\0\0\0\0\0\0\x04again"));
     exchange.end();
 }
 

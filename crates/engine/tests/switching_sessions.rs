@@ -204,7 +204,7 @@ proptest! {
     fn hostile_clients_harm_nobody_else(frames in prop::collection::vec((hostile(), any::<bool>()), 1..60)) {
         let mut exchange = Exchange::new(Recognition::Auto);
         let fan = exchange.stepper.reactor
-            .fan_open(exchange.group, native::FanOptions { stream: 1 << 31, publish: true, disconnect: false })
+            .fan_open(exchange.group, native::FanOptions { stream: 1 << 31, publish: true, ..Default::default() })
             .expect("a fan");
         let mut pair = [exchange.client(), exchange.client()];
         for client in &pair {

@@ -273,8 +273,17 @@ impl Fan {
 #[pymethods]
 impl Fan {
     #[new]
-    fn new(py: Python<'_>, switch: &Switch, stream: u32, publish: bool, disconnect: bool) -> PyResult<Fan> {
-        let opened = switch.core.reactor()?.fan_open(switch.group, FanOptions { stream, publish, disconnect });
+    fn new(
+        py: Python<'_>,
+        switch: &Switch,
+        stream: u32,
+        publish: bool,
+        disconnect: bool,
+        recent: (usize, usize, u64),
+    ) -> PyResult<Fan> {
+        let (recent, longest, sequence) = recent;
+        let options = FanOptions { stream, publish, disconnect, recent, longest, sequence };
+        let opened = switch.core.reactor()?.fan_open(switch.group, options);
         let fan = opened.map_err(|error| refused(py, &switch.core, None, error))?;
         Ok(Fan { core: switch.core.clone(), fan, stream })
     }
@@ -313,6 +322,27 @@ impl Fan {
         let bytes: Vec<&[u8]> = payloads.iter().map(|payload| payload.as_bytes()).collect();
         let sent = self.core.reactor()?.fan_send_many(self.fan, &bytes, source, sequence);
         self.done(py, None, sent)
+    }
+
+    /// What members send goes to all of them, or to Python for a while.
+    #[pyo3(signature = (*, on))]
+    fn publish(&self, py: Python<'_>, on: bool) -> PyResult<()> {
+        self.core.reactor()?.fan_publish(self.fan, on);
+        self.core.touched(py)
+    }
+
+    /// The last messages behind a sequence: source, sequence, time, payload.
+    fn recent<'py>(&self, py: Python<'py>, after: u64) -> PyResult<Vec<(u32, u64, f64, Bound<'py, PyBytes>)>> {
+        let mut reactor = self.core.reactor()?;
+        let found = reactor.fan_recent(self.fan, after);
+        let told = found.map(|message| {
+            let at = message.at_ns as f64 / 1e9;
+            (message.source, message.sequence, at, PyBytes::new(py, message.payload))
+        });
+        let told = told.collect();
+        drop(reactor);
+        self.core.touched(py)?;
+        Ok(told)
     }
 
     /// The members, each with its source.

@@ -2,10 +2,12 @@
 //!
 //! A fan has one stream number, the same at each of its members. What is sent within a turn is one buffer, of which each
 //! member's queue holds a reference. Deliveries are neither counted nor kept: a member that does not keep up misses some,
-//! and its owner hears from which one on.
+//! and its owner hears from which one on. The owner of a fan that publishes can have the last messages kept, see
+//! [`super::recent`], and can have what members send for itself for a while.
 
-use super::frame::{Code, DATA_COST, HEADER, Kind, MAX_PAYLOAD, MORE, SHARED, Violation, prefix};
+use super::frame::{Code, DATA_COST, Frame, HEADER, Kind, MAX_PAYLOAD, MORE, SHARED, Violation, prefix};
 use super::owner::{SwitchError, Whom};
+use super::recent::{Message, Recent};
 use super::routes::Phase;
 use super::streams::To;
 use super::{FellBehind, Native, Source};
@@ -18,14 +20,14 @@ use std::ops::Range;
 use std::rc::Rc;
 
 /// What stands before what was published: the source and the sequence.
-const LABEL: usize = 12;
+pub(super) const LABEL: usize = 12;
 /// What a member of a fan that publishes may send before it hears of more; the engine grants it again.
 pub const WINDOW: u32 = 256 * 1024;
 /// So many pending bytes are distributed without waiting for the end of the turn.
 const PENDING_MAX: usize = 64 * 1024;
 
 /// How a fan behaves.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct FanOptions {
     /// Its number at each member; even.
     pub stream: u32,
@@ -33,6 +35,26 @@ pub struct FanOptions {
     pub publish: bool,
     /// A member that does not keep up is disconnected instead of missing something.
     pub disconnect: bool,
+    /// So many of the last messages are kept for the owner, if it publishes; 0: none. What is not `u64 above 0 | at most
+    /// `longest` bytes` goes to the owner then, who can say no, and a member that does not keep up is left out and told of.
+    pub recent: usize,
+    /// See `recent`.
+    pub longest: usize,
+    /// The sequence of the message before the first.
+    pub sequence: u64,
+}
+
+impl FanOptions {
+    /// A member that does not keep up is left out until it is added again.
+    fn leaves_out(&self) -> bool {
+        !self.publish || self.recent > 0
+    }
+
+    /// Whether a frame is one that the owner of a fan with `recent` need not see.
+    fn is_usual(&self, frame: &Frame<'_>) -> bool {
+        let number = frame.long_number();
+        frame.flags & MORE == 0 && (8..=8 + self.longest).contains(&frame.payload.len()) && number.cast_signed() > 0
+    }
 }
 
 /// What a fan has done.
@@ -97,6 +119,9 @@ pub(crate) struct Fan {
     /// The sequence of the first pending message.
     first: u64,
     facts: FanFacts,
+    /// What members send goes to all, and not to the owner.
+    publishes: bool,
+    recent: Recent,
 }
 
 impl Fan {
@@ -144,9 +169,9 @@ impl Native {
         self.fans.iter().filter_map(|fan| fan.as_deref()).filter(move |fan| fan.group == group)
     }
 
-    /// Whether what members send on it goes to all members.
-    pub(super) fn publishes(&self, fan: u32) -> bool {
-        self.fan(fan).is_some_and(|fan| fan.options.publish)
+    /// Whether what a member sends on it is for the owner.
+    pub(super) fn is_for_owner(&self, fan: u32, frame: &Frame<'_>) -> bool {
+        self.fan(fan).is_none_or(|fan| !fan.publishes || fan.options.recent > 0 && !fan.options.is_usual(frame))
     }
 }
 
@@ -170,7 +195,9 @@ impl<H: Host> Reactor<H> {
             on_streams: Pending::default(),
             on_packets: Pending::default(),
             first: 0,
-            facts: FanFacts::default(),
+            facts: FanFacts { sequence: options.sequence, ..FanFacts::default() },
+            publishes: options.publish,
+            recent: Recent::new(options.recent),
         };
         // A place is never used again: an owner may close its fan twice.
         self.native.fans.push(Some(Box::new(fan)));
@@ -302,6 +329,43 @@ impl<H: Host> Reactor<H> {
         }
     }
 
+    /// From now on what members send on a fan that was opened to publish goes to the owner, or to all members again. Their
+    /// credit is granted by the engine all the same.
+    pub fn fan_publish(&mut self, fan: u32, publish: bool) {
+        if let Some(state) = self.native.fan_mut(fan) {
+            state.publishes = publish && state.options.publish;
+        }
+    }
+
+    /// The last messages behind that sequence, the oldest first, as far as they are kept.
+    pub fn fan_recent(&mut self, fan: u32, after: u64) -> impl Iterator<Item = Message<'_>> {
+        self.fan_distribute(fan);
+        self.native.fan(fan).into_iter().flat_map(move |state| state.recent.after(after))
+    }
+
+    /// The owner gets what a member has sent: it may send as much again, where the engine grants.
+    pub(super) fn charge(&mut self, fan: u32, party: u32, number: u32, size: usize) {
+        if self.native.fan(fan).is_some_and(|fan| fan.options.publish)
+            && let Some(stream) = self.native.routes.get_mut(party).and_then(|party| party.streams.get(number))
+        {
+            stream.credit = stream.credit.saturating_sub(size as u32 + DATA_COST);
+            self.refill(party, number);
+        }
+    }
+
+    /// Grants again what a member has used, once that is much.
+    fn refill(&mut self, party: u32, number: u32) {
+        let Some(stream) = self.native.routes.get_mut(party).and_then(|party| party.streams.get(number)) else {
+            return;
+        };
+        if stream.credit < WINDOW / 2 {
+            let more = WINDOW - stream.credit;
+            stream.credit = WINDOW;
+            // Without room its client is broken off, and there is nothing to take back.
+            let _ = self.deliver(party, number, Kind::Credit, 0, Source::Bytes(&more.to_be_bytes()));
+        }
+    }
+
     /// A member has sent on a fan that publishes.
     pub(super) fn publish(&mut self, fan: u32, party: u32, number: u32, flags: u8, payload: Range<usize>) {
         let cost = payload.len() as u32 + DATA_COST;
@@ -326,12 +390,7 @@ impl<H: Host> Reactor<H> {
             self.forget_fan_member(fan, place);
             return self.reset_both((party, number), None, code);
         }
-        if stream.credit < WINDOW / 2 {
-            let more = WINDOW - stream.credit;
-            stream.credit = WINDOW;
-            // Without room its client is broken off, and there is nothing to take back.
-            let _ = self.deliver(party, number, Kind::Credit, 0, Source::Bytes(&more.to_be_bytes()));
-        }
+        self.refill(party, number);
         let Some(Some(state)) = self.native.fans.get_mut(fan as usize) else { return };
         let source = state.members.get(place as usize).map_or(0, |member| member.source);
         let was_pending = state.is_pending();
@@ -354,6 +413,9 @@ impl<H: Host> Reactor<H> {
         let Some(state) = self.native.fan_mut(fan).filter(|state| state.is_pending()) else { return };
         let (options, group, first) = (state.options, state.group, state.first);
         let (on_streams, on_packets) = (state.on_streams.take(), state.on_packets.take());
+        let (kept, header) =
+            if on_streams.sizes.is_empty() { (&on_packets, HEADER) } else { (&on_streams, 4 + HEADER) };
+        state.recent.keep(kept, header);
         let mut members = std::mem::take(&mut state.members);
         let (mut delivered, mut dropped) = (0, 0);
         for member in &mut members {
@@ -364,13 +426,13 @@ impl<H: Host> Reactor<H> {
             let Some(party) = self.native.routes.get(member.party) else { continue };
             let (id, open) = (party.link, party.phase == Phase::Open);
             let Some(link) = self.get(id).filter(|_| open) else {
-                if !options.publish {
+                if options.leaves_out() {
                     member.behind = Some(first);
                 }
                 continue;
             };
             let burst = if link.kind.is_packet() { &on_packets } else { &on_streams };
-            if self.fan_has_room(id, burst.data.len()) || options.publish && !options.disconnect {
+            if self.fan_has_room(id, burst.data.len()) || !options.leaves_out() && !options.disconnect {
                 let (queued, missed) = self.send_burst(id, burst, WhenFull::DropNewest);
                 delivered += queued;
                 dropped += missed;

@@ -13,6 +13,7 @@
 //! | `recognise.rs` | from a new connection to a native client or a plain one |
 //! | `owner.rs` | what the owner asks for: send, link, unlink, hold, resume |
 //! | `fan.rs` | one stream to many members |
+//! | `recent.rs` | the last messages of a fan, for its owner |
 //! | `plain.rs` | plain members at the end of a route |
 //! | here | the way of a frame from its link to where it goes, acknowledgements, the ends of parties |
 
@@ -21,12 +22,14 @@ mod fan;
 pub mod frame;
 mod owner;
 mod plain;
+mod recent;
 pub(crate) mod recognise;
 pub mod routes;
 pub mod streams;
 
 pub use fan::{FanFacts, FanOptions};
 pub use owner::{SwitchError, Whom};
+pub use recent::Message as FanMessage;
 pub use recognise::Recognition;
 
 use crate::frame::FrameError;
@@ -134,8 +137,10 @@ impl<H: Host> Reactor<H> {
                     return true;
                 }
                 (Ok(Verdict::Owner), Ok(frame)) => return self.leave_to_owner(party, frame.is_counted()),
-                (Ok(Verdict::Fan(fan)), Ok(frame)) if !self.native.publishes(fan) => {
-                    return self.leave_to_owner(party, frame.is_counted());
+                (Ok(Verdict::Fan(fan)), Ok(frame)) if self.native.is_for_owner(fan, &frame) => {
+                    let (stream, size, counted) = (frame.stream, frame.payload.len(), frame.is_counted());
+                    self.charge(fan, party, stream, size);
+                    return self.leave_to_owner(party, counted);
                 }
                 (Ok(verdict), Ok(frame)) => {
                     let (stream, kind, flags, counted) = (frame.stream, frame.kind, frame.flags, frame.is_counted());

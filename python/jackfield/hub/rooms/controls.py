@@ -12,7 +12,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Final
 
 from ..protocol import BAD_REQUEST, FAILED, RequestError
-from .room import CREDIT, NO_SUCH_ROOM, VIEWS, Room, RoomError, views
+from .room import NO_SUCH_ROOM, VIEWS, Room, RoomError, views
 from .rows import fitting, row
 from .store import Cursor
 
@@ -68,7 +68,7 @@ async def join(rooms: Rooms, session: NativeSession, request: ControlRequest) ->
         "source": place.seat.source,
         "published": published,
         "cursor": room.last if start is None else min(start, room.last),
-        "credit": CREDIT,
+        "credit": rooms.native.credit_of(room),
         "count": len(room.seats),
         "members": views(list(room.seats.values())[:VIEWS]),
     }

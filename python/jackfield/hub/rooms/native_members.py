@@ -2,7 +2,9 @@
 
 Owns a `Place` for each session in each room, and the fan of each room. Rules: a place grants credit and takes
 no more than that; what is stored is acknowledged once per group; a member that the fan had to leave out is
-told so (`room_behind`) and is back in the fan once it has read up to what everyone was told.
+told so (`room_behind`) and is back in the fan once it has read up to what everyone was told. In a room that
+is not durable the engine grants credit; as long as all members are native it also passes on what they say,
+and the room asks it for the last messages when somebody wants them.
 """
 
 from __future__ import annotations
@@ -19,9 +21,10 @@ from jackfield.portable import CREDIT as CREDIT_FRAME
 from jackfield.portable import DATA, FRAME_COST, Frame, to_json
 
 from ..native.part import Follower
-from .room import CREDIT, FORBIDDEN, LONGEST_BODY, VIEWS, News, Room, RoomError, Seat
+from .room import CREDIT, FORBIDDEN, LONGEST_BODY, RECENT, VIEWS, News, Room, RoomError, Seat
 from .rows import said_as
 from .said import Said
+from .store import Message
 
 if TYPE_CHECKING:
     from jackfield import Fan
@@ -105,8 +108,36 @@ class NativeMembers(Follower):
             stream = self._streams[room.name] = self._native.new_shared_stream()
             self._native.shared[stream] = lambda session, frame: self._frame(room, session, frame)
             self._native.gathered[stream] = lambda session, payloads: self._frames(room, session, payloads)
-            self._fans[room.name] = self._native.switch.fan(stream)
+            self._fans[room.name] = self._fan(room, stream)
         return stream
+
+    def _fan(self, room: Room, stream: int) -> Fan:
+        switch = self._native.switch
+        if room.durable:
+            return switch.fan(stream)
+        fan = switch.fan(stream, publish=True, recent=RECENT, longest=LONGEST_BODY, sequence=room.last)
+
+        def said(after: int) -> list[Message]:
+            found = []
+            for source, sequence, at, payload in fan.recent(after):
+                seat = room.seats.get(source)
+                sender, name = (seat.sender, seat.name) if seat is not None else ("", "")
+                (number,) = _NUMBER.unpack_from(payload)
+                found.append(Message(sequence, at, sender, name, number, payload[_NUMBER.size :]))
+            return found
+
+        room.elsewhere = said
+        return fan
+
+    def credit_of(self, room: Room) -> int:
+        """What a newcomer may send: the engine's to give, or what may be on its way to the store."""
+        return CREDIT if room.durable else jackfield.Fan.credit
+
+    def publishes(self, room: Room, *, alone: bool) -> None:
+        """Have the engine pass on what is said in a room that is not durable, if its members are `alone`."""
+        fan = self._fans.get(room.name)
+        if fan is not None:
+            fan.publish(on=alone)
 
     def entered(self, room: Room, seat: Seat) -> None:
         session = self._session(seat)
@@ -127,13 +158,14 @@ class NativeMembers(Follower):
         session = place.session
         _places(session).pop(room.name, None)
         with contextlib.suppress(jackfield.ChannelClosed):  # one that is gone is in no fan
-            self._fans[room.name].remove(session.member_id)
+            self._fans[room.name].remove(session.held or session.member_id)
         self._push(session, {"type": "room_left", "room": room.name, "members": [_gone(seat, reason)]})
         if not inside:
             del self._places[room.name]
             stream = self._streams.pop(room.name)
             self._native.shared.pop(stream, None)
             self._native.gathered.pop(stream, None)
+            room.elsewhere = None
             self._fans.pop(room.name).close()
 
     def _session(self, seat: Seat) -> NativeSession | None:
@@ -146,7 +178,9 @@ class NativeMembers(Follower):
 
     def paused(self, session: NativeSession, reason: str) -> None:
         for place in list(_places(session).values()):
-            self._fans[place.room.name].remove(session.held or session.member_id)
+            # Otherwise the engine keeps its credit, and notes what it misses.
+            if place.room.durable:
+                self._fans[place.room.name].remove(session.held or session.member_id)
             place.seat.state = "away"
             self._rooms.changed(place.room, place.seat)
 
@@ -155,6 +189,9 @@ class NativeMembers(Follower):
         for place in list(_places(session).values()):
             place.seat.client, place.seat.state, place.behind = session.client_id, "here", False
             stream = self._streams[place.room.name]
+            if not place.room.durable:  # the engine has kept it in the fan, and tells what it missed
+                self._rooms.changed(place.room, place.seat, name=session.name)
+                continue
             self._fans[place.room.name].add(session.member_id, place.seat.source)
             # What was shared while it was away was not kept for it, nor what it was told as stored.
             if place.acknowledged[0]:
@@ -191,9 +228,7 @@ class NativeMembers(Follower):
         if said is not None and place.waiting + size <= CREDIT:
             with contextlib.suppress(RoomError):  # then each is refused
                 self._rooms.publish_many(room, said)
-                place.waiting += size
-                if not room.durable:
-                    self._done(place, size)
+                place.waiting += size if room.durable else 0
                 return
         for payload in payloads:
             self._frame(room, session, Frame(self._streams.get(room.name, 0), DATA, 0, payload))
@@ -216,7 +251,7 @@ class NativeMembers(Follower):
         if place is None or frame.kind != DATA:
             return
         payload = frame.payload
-        size = len(payload) + FRAME_COST
+        size = len(payload) + FRAME_COST if room.durable else 0  # else the engine grants credit
         place.waiting += size
         if place.waiting > CREDIT:
             self._rooms.leave(room, place.seat, "it sent more than it was granted")
@@ -232,9 +267,6 @@ class NativeMembers(Follower):
         except RoomError as problem:
             self._done(place, size)
             self._refuse(place, number, problem)
-            return
-        if not room.durable:
-            self._done(place, size)
 
     def _done(self, place: Place, size: int) -> None:
         """So much of what it sent is dealt with: it may send as much again."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -101,8 +101,10 @@ class Room:
     made_by: str = ""
     created: float = 0.0
     retention: Retention = field(default=KEPT)
-    last: int = 0  # the sequence of the newest message that members were told
     seats: dict[int, Seat] = field(default_factory=dict)
+    # What the members said behind a sequence without the room: it is asked when that matters.
+    elsewhere: Callable[[int], Iterable[Message]] | None = None
+    _last: int = 0
     _next_source: int = 1
     _recent: deque[Message] = field(default_factory=deque)
     _recent_bytes: int = 0
@@ -153,6 +155,21 @@ class Room:
         """The next message of a room that has no store."""
         return Message(self.last + 1, at, sender, name, number, body)
 
+    @property
+    def last(self) -> int:
+        """The sequence of the newest message that members were told."""
+        self.catch_up()
+        return self._last
+
+    @last.setter
+    def last(self, sequence: int) -> None:
+        self._last = sequence
+
+    def catch_up(self) -> None:
+        """Remember what was said without the room: before a seat that said it is another's, or nobody's."""
+        if self.elsewhere is not None:
+            self.remember(self.elsewhere(self._last))
+
     def remember(self, messages: Iterable[Message]) -> None:
         """These were told to the members, in the order of their sequences."""
         recent = self._recent
@@ -162,16 +179,18 @@ class Room:
         while len(recent) > RECENT or (self._recent_bytes > RECENT_BYTES and len(recent) > 1):
             self._recent_bytes -= len(recent.popleft().body)
         if recent:
-            self.last = max(self.last, recent[-1].sequence)
+            self._last = max(self._last, recent[-1].sequence)
 
     def recent(self, count: int) -> list[Message]:
         """The last messages, oldest first, as many as are remembered and at most `count`."""
         if count <= 0:
             return []
+        self.catch_up()
         return list(self._recent)[-count:]
 
     def after(self, sequence: int, limit: int) -> list[Message]:
         """What is remembered and came after a sequence."""
+        self.catch_up()
         return [message for message in self._recent if message.sequence > sequence][:limit]
 
     # ---------------------------------------------------------------- views

@@ -1,8 +1,8 @@
 """The rooms of one hub: which there are, who is in them, and the way of a message to all members.
 
-Owns rooms and seats, and the order of things. In a durable room a message is stored first; then its sender
-is told so, then everyone gets it, in the order of the room's sequences. In others it is passed on at once.
-What lasts of a room beside its messages is in the hub's state. Members take part through an `Outlet`.
+Owns rooms, seats, and the order of things. In a durable room a message is stored first; then its sender is
+told so, then everyone gets it, in the order of the room's sequences. In others it is passed on at once, by
+the engine alone if all members are native. What lasts beside messages is in the hub's state.
 """
 
 from __future__ import annotations
@@ -252,6 +252,7 @@ class Rooms(Part):
         kinds = self._members.setdefault(room.name, {})
         kinds[seat.kind] = kinds.get(seat.kind, 0) + 1
         self.outlets[seat.kind].entered(room, seat)
+        self._settle(room)
         if telling:
             self.announce(room, seat)
         return seat
@@ -263,6 +264,7 @@ class Rooms(Part):
 
     def leave(self, room: Room, seat: Seat, reason: str, *, telling: bool = True) -> None:
         """Let somebody go. Does nothing for one that is not there."""
+        room.catch_up()
         if not room.leave(seat):
             return
         kinds = self._members[room.name]
@@ -273,10 +275,16 @@ class Rooms(Part):
             self._news_of(room).leave(seat, reason)
             self._tell_soon(room, delay=BEHIND if room.durable else 0.0)
         self.outlets[seat.kind].left(room, seat, reason)
+        self._settle(room)
         if not room.seats and not room.lasting and self.rooms.get(room.name) is room:
             del self.rooms[room.name]
             self._forget(room)
             self.hub.log("room_ended", room=room.name)
+
+    def _settle(self, room: Room) -> None:
+        """Have the engine pass on what is said where nobody else has to hear of it."""
+        if not room.durable and "native" in self.outlets:
+            self.native.publishes(room, alone=set(self._members[room.name]) <= {self.native.kind})
 
     def rename(self, room: Room, seat: Seat, name: str) -> None:
         """Call a member something else. The name is checked before."""
@@ -285,6 +293,7 @@ class Rooms(Part):
 
     def changed(self, room: Room, seat: Seat, *, name: str = "") -> None:
         """Something about a member is different: its state, and perhaps its name."""
+        room.catch_up()
         before, seat.name = seat.name, name or seat.name
         self._news_of(room).change(seat, before)
         self._tell_soon(room)
