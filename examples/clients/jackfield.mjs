@@ -209,7 +209,7 @@ export class Connection {
 }
 
 /** Messages over a WebSocket or, in Node, a socket: `heard(message)` and `ended(error)` are called. */
-async function transport(address, heard, ended) {
+async function transport(address, options, heard, ended) {
   const url = new URL(address), over = () => ended(new Error("the hub has ended the connection"));
   if (/^wss?:/.test(address)) {
     [...url.searchParams.keys()].forEach((name) => name.startsWith("jf.") && url.searchParams.delete(name)); // not for the server
@@ -221,7 +221,7 @@ async function transport(address, heard, ended) {
   const tls = url.protocol === "tls:", { connect } = await import(tls ? "node:tls" : "node:net");
   const where = url.protocol === "unix:" ? { path: url.pathname } : { host: url.hostname.replace(/[[\]]/g, ""), port: +url.port };
   const pin = url.searchParams.get("pin")?.replace(/^sha256:/, "").toUpperCase();
-  const socket = connect({ ...where, rejectUnauthorized: !pin });
+  const socket = connect({ ...where, rejectUnauthorized: !pin, ...options });
   await new Promise((done, failed) => socket.once(tls ? "secureConnect" : "connect", done).once("error", failed));
   if (pin && socket.getPeerCertificate().fingerprint256.replaceAll(":", "") !== pin) throw socket.destroy(new Error("not the pin"));
   let buffer = Buffer.alloc(0);
@@ -239,15 +239,15 @@ async function transport(address, heard, ended) {
 
 /** A session that comes back. `on.opened`, `on.data` ... hear the events of Connection, for programs that want more. */
 export class Client {
-  constructor(address, hello) {
+  constructor(address, hello, options = {}) {
     const token = /[?&](?:jf\.)?invitation=([^&#]*)/.exec(address)?.[1], instance = Math.random().toString(36).slice(2);
     this.connection = new Connection({ instance, agent: "jackfield.mjs", services: ["request"], ...(token && { token }), ...hello });
-    Object.assign(this, { address, on: {}, n: 0, asked: new Map(), answer: (data) => data });
+    Object.assign(this, { address, options, on: {}, n: 0, asked: new Map(), answer: (data) => data });
     this.timer = setInterval(() => this.flush(this.connection.tick(Date.now() / 1000)), 250);
   }
   async join() {
     const heard = (message) => this.flush(this.connection.receive(message, Date.now() / 1000));
-    this.link = await transport(this.address, heard, (error) => this.left(error));
+    this.link = await transport(this.address, this.options, heard, (error) => this.left(error));
     return this.wait("welcomed", 10, () => this.connection.start(Date.now() / 1000));
   }
   left(error) {
@@ -291,7 +291,7 @@ export class Client {
     return answer.finally(() => this.connection.reset(stream));
   }
 }
-export const connect = (address, hello) => new Client(address, hello).join();
+export const connect = (address, hello, options) => new Client(address, hello, options).join(); // options of node:tls: cert, key
 
 if (globalThis.process?.argv[1]?.endsWith("jackfield.mjs")) {
   const [address, peer, words] = process.argv.slice(2), client = await connect(address);

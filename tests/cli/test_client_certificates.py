@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ from jackfield import MadeCertificate, make_certificate, portable
 from jackfield.hub import connect
 
 DAY = 86_400.0
+SCRIPT = Path(__file__).parents[2] / "examples/clients/jackfield.mjs"
 
 
 class Authority:
@@ -70,7 +72,7 @@ def identities(hub: HubProcess) -> dict[str, str]:
 def test_the_certificate_says_who_comes(
     hub: HubProcess, spawn: Spawn, directory: Path, authority: Authority
 ) -> None:
-    need("openssl")
+    need("openssl", "node")
 
     async def name_of(shown: str, **more: str) -> str:
         async with connect(at(hub, directory, shown), **more) as client:
@@ -85,6 +87,18 @@ def test_the_certificate_says_who_comes(
     with portable.connect(at(hub, directory, authority.of("dev1"))) as client:
         assert client.name == "dev1"
         assert identities(hub) == {"dev1": "native:dev1"}
+    script = f"""
+        import {{ readFileSync }} from "node:fs";
+        import {{ connect }} from {json.dumps(str(SCRIPT))};
+        const [cert, key] = ["pem", "key"].map((end) => readFileSync(`{directory}/dev1.${{end}}`));
+        const client = await connect({json.dumps(at(hub, directory))}, {{}}, {{ cert, key }});
+        console.log(client.connection.welcomed.name);
+        client.close();
+    """
+    done = subprocess.run(
+        ["node", "--input-type=module", "-e", script], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "dev1\n", done
     plain = spawn(
         *("openssl", "s_client", "-quiet", "-connect", f"127.0.0.1:{hub.port()}"),
         *("-cert", directory / "ann.pem", "-key", directory / "ann.key"),
@@ -156,3 +170,23 @@ def test_a_token_beside_it_gives_the_role_and_must_agree(
         command = [JACKFIELD, "--hub", address, "status"]
         done = subprocess.run(command, capture_output=True, timeout=30, env=environment)
         assert done.returncode == code, done
+
+
+def test_an_authority_that_is_exchanged_counts_from_then_on(
+    hub: HubProcess, directory: Path, authority: Authority
+) -> None:
+    """SIGHUP reads `ca=` again: whoever is there stays, and what the old one has signed lets nobody in."""
+    old = at(hub, directory, authority.of("dev1"))
+    with portable.connect(old) as there:
+        following = make_certificate([], subject="fleet two", authority=True)
+        following.save(authority.ca, directory / "fleet.key")
+        hub.popen.send_signal(signal.SIGHUP)
+        hub.seen(rb" certificates_reloaded listener=")
+        with pytest.raises(OSError):  # noqa: PT011 - OpenSSL's words, or a reset
+            portable.connect(old, reconnect=False)
+        hub.seen(rb" handshake_failed .* cause=unknown_issuer")
+        signed = make_certificate(["dev2"], signer=following)
+        with portable.connect(at(hub, directory, authority.shown(signed, "dev2"))) as new:
+            assert new.name == "dev2"
+            new.message("dev1", "from the new fleet", 10.0)
+        assert there.receive(10.0).data == b"from the new fleet"
