@@ -7,6 +7,7 @@ import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pytest
 from native_peer import CREDIT, DATA, running_hub
 from support import Runner, eventually
 from test_hub_rooms_native import Member, member, rooms_of
@@ -172,5 +173,51 @@ def test_the_next_group_is_on_its_way_before_the_last_is_told(run_here: Runner) 
         await writer.close()
         assert notes[-2:] == ["append 3", "told 3"]
         assert (writer.groups, writer.written) == (3, 3)
+
+    run_here(main)
+
+
+class CountingStore(MemoryStore):
+    """Notes how many messages are in each group."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.groups: list[int] = []
+
+    async def append(self, batch: Sequence[Publication]) -> list[Appended]:
+        self.groups.append(len(batch))
+        return await super().append(batch)
+
+
+@pytest.mark.parametrize(
+    ("most", "most_bytes", "groups"), [(5, 1000, [6, 6, 3]), (100, 10, [3, 3, 3, 3, 3]), (100, 1000, [15])]
+)
+def test_a_group_is_bounded_in_messages_and_bytes(
+    run_here: Runner, monkeypatch: pytest.MonkeyPatch, most: int, most_bytes: int, groups: list[int]
+) -> None:
+    monkeypatch.setattr("jackfield.hub.rooms.writer.MOST_IN_GROUP", most)
+    monkeypatch.setattr("jackfield.hub.rooms.writer.MOST_BYTES_IN_GROUP", most_bytes)
+
+    async def main() -> None:
+        store = CountingStore()
+        await store.open_room("ops", at=1.0)
+        seat = Seat(3, "native", 1, "ana", "ana/1", 0.0)
+        told: list[int] = []
+
+        def stored(group: Sequence[Said], became: Sequence[RunAppended]) -> None:
+            told.extend(each.sequence for each in became)
+
+        async def open_again(names: set[str]) -> None:
+            raise AssertionError(names)
+
+        def delayed(group: Sequence[Said], reason: str) -> None:
+            raise AssertionError(reason)
+
+        writer = Writer(store, stored=stored, delayed=delayed, open_again=open_again)
+        for number in range(1, 16, 3):
+            writer.add(said(seat, number, [b"word"] * 3, 0))
+        await writer.close()
+        assert store.groups == groups
+        assert told == [1, 4, 7, 10, 13]
 
     run_here(main)
