@@ -20,7 +20,9 @@ import jackfield
 from jackfield import portable
 from jackfield.hub import connect as join
 from jackfield.hub.native import handshake
+from jackfield.native.channel import StreamChannel
 from jackfield.portable import CONTROL, MAGIC, MAX_MESSAGE, PING, SUBPROTOCOL, encode
+from jackfield.testing.conformance import Check, Traits, battery
 from jackfield.web import native
 
 HELLO = {"type": "hello", "versions": [1], "instance": "here", "agent": "test", "services": []}
@@ -72,7 +74,7 @@ async def closed(socket: ClientConnection) -> int:
     return socket.close_code
 
 
-def test_a_client_over_websocket_is_one_like_any_other(run_here: Runner) -> None:
+def test_a_client_over_websocket_is_one_like_any_other(run: Runner) -> None:
     async def main() -> None:
         async with (
             console() as made,
@@ -108,7 +110,23 @@ def test_a_client_over_websocket_is_one_like_any_other(run_here: Runner) -> None
             assert await wire.message("web", "a letter") in ("delivered", "waiting")
             assert (await letter).data == b"a letter"
 
-    run_here(main)
+    run(main)
+
+
+@asynccontextmanager
+async def two_ends() -> AsyncIterator[tuple[StreamChannel, StreamChannel]]:
+    """A stream between a client over WebSocket and one over TCP."""
+    async with console(login=False) as made, join(place(made)) as web, join(tcp(made), name="wire") as wire:
+        taking = asyncio.ensure_future(anext(wire.channels()))
+        left, right = await web.open("wire"), await taking
+        yield left, right
+        left.abort()
+        right.abort()
+
+
+@pytest.mark.parametrize("check", battery(Traits()), ids=str)
+def test_streams_over_websocket_pass_the_public_battery(run_here: Runner, check: Check) -> None:
+    run_here(lambda: check(two_ends), limit=40.0)
 
 
 def test_a_session_goes_on_over_another_websocket(run_here: Runner) -> None:
