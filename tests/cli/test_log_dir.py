@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import socket
+import ssl
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,23 @@ def connect(hub: HubProcess) -> socket.socket:
     client = socket.create_connection(("127.0.0.1", hub.port()))
     client.settimeout(10)
     return client
+
+
+def test_over_tls_what_is_said_is_kept_and_not_what_is_sent(start_hub: StartHub, directory: Path) -> None:
+    logs = directory / "logs"
+    state = ("--state", str(directory / "hub.db"))
+    hub = start_hub("tls://127.0.0.1:0,framing=line", "--log-dir", str(logs), *state)
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with context.wrap_socket(connect(hub)) as client:
+        client.sendall(b"hello\n")
+        wait_for(lambda: said(logs) == [b"hello"], "it in the file")
+        hub.do("send", "all", "good day")
+        assert client.recv(100) == b"good day\n"
+        client.unwrap()
+    wait_for(lambda: any(isinstance(record, Left) for record in records(logs)), "the end of the client")
+    assert hub.terminate() == 0
+    assert said(logs, "out") == [b"good day"]
 
 
 def test_all_that_is_said_and_all_that_happens(start_hub: StartHub, directory: Path) -> None:
