@@ -1,7 +1,7 @@
 //! DATA frames of a native client that came one after the other on one stream, as one event: see `Published`.
 
 use crate::core::SharedCore;
-use crate::events::Member;
+use crate::member::Member;
 use jackfield_engine::LinkId;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};

@@ -1,8 +1,9 @@
 //! The switch of a group: frames to native clients, routes between them, fans, held sessions; see the library's `Switch`.
 
 use crate::core::SharedCore;
-use crate::events::{Group, Member, member_id};
 use crate::factory::{self, Facts};
+use crate::group::Group;
+use crate::member::{Member, member_id};
 use jackfield_engine::LinkId;
 use jackfield_engine::native::frame::Kind;
 use jackfield_engine::native::{FanOptions, Recognition, SwitchError, Whom};

@@ -6,6 +6,7 @@ use crate::core::SharedCore;
 use crate::datagram;
 use crate::events;
 use crate::factory::{self, Facts};
+use crate::group;
 use crate::raw;
 use crate::recycling::{ENOUGH, MOST};
 use jackfield_engine::frame::Framer;
@@ -265,7 +266,7 @@ impl Operation {
                 if core.reactor()?.group_waits(group, broadcast.policy) && core.reactor()?.group_want_room(group) {
                     return Ok(Attempt::Wait);
                 }
-                let queued = events::queue_for_all(core, py, group, broadcast)?;
+                let queued = group::queue_for_all(core, py, group, broadcast)?;
                 Ok(Attempt::Done(queued.into_pyobject(py)?.into_any().unbind()))
             }
         }
