@@ -37,7 +37,7 @@ from ..hub.operators import Operators
 from ..hub.plan import AccessUndecided, Limits, PlanError, plan_listeners
 from ..hub.protocol import RequestError
 from ..hub.reload import LOG_PATIENCE, Reloader
-from ..hub.security.certificate import Files, pin_of, prepare, with_certificate
+from ..hub.security.certificate import Files, pin_of, prepare, renew_certificates, with_certificate
 from ..hub.server import Hub, Settings
 from ..hub.settings import KEEP
 from ..hub.state import choose_path as choose_state
@@ -290,7 +290,7 @@ def _handle_signals(hub: Hub) -> None:
 
 def _reload(hub: Hub) -> None:
     """With clients over TLS certificates alone: their connections could not be handed over."""
-    if hub.renew_certificates():
+    if renew_certificates(hub):
         if (door := hub.part(WebDoor)) is not None:
             door.renew_certificate()
         return

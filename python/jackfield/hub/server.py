@@ -205,21 +205,6 @@ class Hub:
         self._tell_left_out(at_end=True)
         self.log("stopped", clients=clients, undelivered=undelivered)
 
-    def renew_certificates(self) -> bool:
-        """Read the certificates of TLS listeners anew; whether any of these has clients, who all stay."""
-        clients = 0
-        for listener, _ in self.listeners:
-            if listener.protocol != "tls":
-                continue
-            try:
-                listener.reload_certificates()
-            except jackfield.JackfieldError as problem:
-                self.log("certificates_not_reloaded", listener=str(listener.address), problem=str(problem))
-            else:
-                self.log("certificates_reloaded", listener=str(listener.address))
-            clients += listener.statistics().clients
-        return clients > 0
-
     def _close_listeners(self, protocols: Sequence[str] = SCHEMES) -> None:
         for listener, _ in self.listeners:
             if listener.protocol in protocols:

@@ -1,4 +1,4 @@
-"""The hub's own certificate: made at the first start with a tls:// listener that names none.
+"""The hub's own certificate: made at the first start with a tls:// listener that names none; and renewing.
 
 Owns two files beside the state, `hub.cert.pem` and `hub.key.pem` (0600). Clients know it by its fingerprint
 (`pin=`), which is of the whole certificate: so it is made for as long as a hub may live, and made anew only
@@ -22,6 +22,7 @@ from .access import SECURE
 
 if TYPE_CHECKING:
     from ..plan import ListenerPlan
+    from ..server import Hub
 
 DAY: Final = 86_400.0
 LASTS: Final = 20 * 365 * DAY  # seconds
@@ -94,3 +95,19 @@ def pin_of(plan: ListenerPlan) -> str:
 def _own_name() -> str:
     name = socket.gethostname()
     return name if name.isascii() and name.replace("-", "").replace(".", "").isalnum() else "localhost"
+
+
+def renew_certificates(hub: Hub) -> bool:
+    """Read the certificates of a hub's TLS listeners anew; whether any of these has clients, who all stay."""
+    clients = 0
+    for listener, _ in hub.listeners:
+        if listener.protocol != "tls":
+            continue
+        try:
+            listener.reload_certificates()
+        except jackfield.JackfieldError as problem:
+            hub.log("certificates_not_reloaded", listener=str(listener.address), problem=str(problem))
+        else:
+            hub.log("certificates_reloaded", listener=str(listener.address))
+        clients += listener.statistics().clients
+    return clients > 0
