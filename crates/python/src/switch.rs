@@ -254,6 +254,9 @@ impl Drop for Session {
     }
 }
 
+/// A message of a fan: source, sequence, time, payload.
+type Recent<'py> = (u32, u64, f64, Bound<'py, PyBytes>);
+
 /// See the library's `Fan`.
 #[pyclass(subclass, frozen, module = "jackfield._engine")]
 pub struct Fan {
@@ -333,7 +336,7 @@ impl Fan {
     }
 
     /// The last messages behind a sequence: source, sequence, time, payload.
-    fn recent<'py>(&self, py: Python<'py>, after: u64) -> PyResult<Vec<(u32, u64, f64, Bound<'py, PyBytes>)>> {
+    fn recent<'py>(&self, py: Python<'py>, after: u64) -> PyResult<Vec<Recent<'py>>> {
         let mut reactor = self.core.reactor()?;
         let found = reactor.fan_recent(self.fan, after);
         let told = found.map(|message| {
