@@ -52,9 +52,14 @@ def test_native_clients_are_listed_sent_to_and_heard(start_hub: StartHub, direct
         wait_for(lambda: view["id"] not in [each["id"] for each in clients(hub, "--connected")])
 
 
-def test_a_reload_is_told_and_clients_come_back_by_themselves(start_hub: StartHub, directory: Path) -> None:
+@pytest.mark.parametrize("over", ["unix", "ws"])
+def test_a_reload_is_told_and_clients_come_back_by_themselves(
+    start_hub: StartHub, directory: Path, over: str
+) -> None:
     address = f"unix://{directory}/native.sock"
     hub = start_hub(address, "--state", str(directory / "hub.db"))
+    if over == "ws":
+        address = json.loads(hub.do("console", "--web", "--json"))["address"].replace("http", "ws", 1)
     with joined(address, "alice") as alice, joined(address, "bob") as bob:
         hub.do("reload")
         wait_for(lambda: sorted(each["name"] for each in clients(hub, "--connected")) == ["alice", "bob"])

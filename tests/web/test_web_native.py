@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
+import ipaddress
 import json
 import struct
 from collections.abc import AsyncIterator
@@ -14,12 +17,13 @@ import pytest
 from consoles import Console, console
 from support import Runner, eventually
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
 import jackfield
 from jackfield import portable
 from jackfield.hub import connect as join
 from jackfield.hub.native import handshake
+from jackfield.hub.security.limits import Rates
 from jackfield.native.channel import StreamChannel
 from jackfield.portable import CONTROL, MAGIC, MAX_MESSAGE, PING, SUBPROTOCOL, encode
 from jackfield.testing.conformance import Check, Traits, battery
@@ -68,8 +72,9 @@ async def told(socket: ClientConnection) -> dict[str, Any]:
 
 async def closed(socket: ClientConnection) -> int:
     """The code that it is closed with."""
-    async for _ in socket:
-        pass
+    with contextlib.suppress(ConnectionClosedError):
+        async for _ in socket:
+            pass
     assert socket.close_code is not None
     return socket.close_code
 
@@ -311,5 +316,36 @@ def test_who_says_no_hello_is_let_go(run_here: Runner, monkeypatch: pytest.Monke
             await socket.send(MAGIC)
             assert (await told(socket))["code"] == "handshake_timeout"
             assert await closed(socket) == native.ENDED
+
+    run_here(main)
+
+
+def test_who_may_not_come_is_turned_away(run_here: Runner) -> None:
+    async def main() -> None:
+        async with console() as made:
+            plan = made.hub._plans[native.DOORS[0]]
+            made.hub._plans[native.DOORS[0]] = dataclasses.replace(plan, rates=Rates(connects=1))
+            async with contextlib.AsyncExitStack() as stack:
+                sockets = [await stack.enter_async_context(browser(made)) for _ in range(10)]
+                assert await closed(sockets[-1]) == native.NOT_NOW
+                await eventually(lambda: 0 < len(made.hub) < 10)
+            allow = dataclasses.replace(plan.access, allow=(ipaddress.ip_network("10.0.0.0/8"),))
+            made.hub._plans[native.DOORS[0]] = dataclasses.replace(plan, access=allow)
+            async with browser(made) as socket:
+                assert await closed(socket) == native.NOT_NOW
+            await eventually(lambda: not len(made.hub))
+
+    run_here(main)
+
+
+def test_a_hub_that_ends_says_so(run_here: Runner) -> None:
+    async def main() -> None:
+        async with console() as made:
+            socket = await browser(made)
+            await socket.send(MAGIC)
+            await socket.send(control(**HELLO))
+            assert (await told(socket))["type"] == "welcome"
+        assert (await told(socket))["type"] == "going"
+        assert await closed(socket) == native.GOING
 
     run_here(main)

@@ -59,12 +59,37 @@ class NativeDoor:
         self._hub = hub
         self.open = 0
         self._gone: dict[int, asyncio.Event] = {}  # by member
+        self._empty = asyncio.Event()
+        self._is_closed = False
         access = access_of(address)
         rates = UNLIMITED if is_local(address) else REMOTE
         plan = ListenerPlan(address, "none", "none", native="only", access=access, rates=rates)
         strict = dataclasses.replace(plan, access=dataclasses.replace(access, mode=TOKEN))
         for number, each in zip(DOORS, (plan, strict), strict=True):
             hub.count_in(number, each)
+
+    @property
+    def is_going(self) -> bool:
+        """Whether the hub ends, or is being reloaded."""
+        return self._is_closed or self._hub.closing or not self._hub.gate.is_set()
+
+    async def close(self) -> None:
+        """Let every client go, told that it may come back, and take no more.
+
+        Waits at most `LAST_WORDS` seconds until they have been told.
+        """
+        self._is_closed, hub = True, self._hub
+        if hub.native is not None and not hub.closing:
+            hub.native.going(back=True, members=self._gone.keys())
+        for member_id in tuple(self._gone):
+            member = hub.group.member(member_id)
+            if member is not None:
+                hub.let_go(member, "the web server ends", LAST_WORDS)
+        if self.open:
+            self._empty.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WORDS):
+                    await self._empty.wait()
 
     def went(self, member_id: int) -> None:
         """The hub has let a client go; what it said before is still to be passed on."""
@@ -77,7 +102,7 @@ class NativeDoor:
 
         `foreign` is whether a page of another origin asks.
         """
-        if self._hub.native is None or self._hub.closing or not self._hub.gate.is_set() or self.open >= MOST:
+        if self._hub.native is None or self.is_going or self.open >= MOST:
             return None
         queue = self._hub.settings.limits.queue
         theirs, ours = jackfield.pair(framing="u32", max_message=len(TOO_LONG), high_water=queue)
@@ -98,6 +123,8 @@ class NativeDoor:
         self._gone.pop(visit.member_id, None)
         self.open -= 1
         visit.channel.abort()
+        if not self.open:
+            self._empty.set()
 
 
 async def native(site: Site, socket: WebSocket) -> None:
@@ -117,6 +144,7 @@ async def native(site: Site, socket: WebSocket) -> None:
     try:
         await socket.accept(subprotocol=SUBPROTOCOL if wanted else None)
         code = await _both_ways(socket, visit.channel, visit.gone)
+        code = GOING if door.is_going else code
         with contextlib.suppress(RuntimeError, WebSocketDisconnect, TimeoutError):
             async with asyncio.timeout(LAST_WORDS):
                 await socket.close(code)

@@ -75,6 +75,8 @@ class Web(WebDoor):
         if self._revoked in self._hub.security.when_revoked:
             self._hub.security.when_revoked.remove(self._revoked)
         server, self._server = self._server, None
+        if self._site is not None and self._site.native is not None:
+            await self._site.native.close()
         if server is not None:
             await server.stop()
 

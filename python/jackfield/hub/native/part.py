@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -364,12 +364,13 @@ class Native(Part):
         if member is not None and session.state == CONNECTED:
             self.refuse(member, Refused(code, message))
 
-    def going(self, *, back: bool) -> None:
-        """Tell every client that the hub ends, and whether it comes `back` at once."""
+    def going(self, *, back: bool, members: Collection[int] | None = None) -> None:
+        """Tell every client, or those of some members, that the hub ends and whether it is `back` at once."""
         reason = "the hub was reloaded" if back else "the hub ends"
         payload = to_json({"type": "going", "reason": reason, "back": back})
-        for session in list(self.sessions.values()):
-            session.send_control(payload)
+        for member_id, session in list(self.sessions.items()):
+            if members is None or member_id in members:
+                session.send_control(payload)
 
     def happened(self, event: Recognised | FellBehind) -> None:
         """A member was recognised as a native client, or reads more slowly than others speak."""
