@@ -156,9 +156,9 @@ class Deframer:
     """Cuts a stream into messages: each behind its length, u32 big-endian. It is used as a `WebSocket` is."""
 
     is_open = True
-    code: int | None = None
 
     def __init__(self) -> None:
+        self.code: int | None = None
         self._buffer = bytearray()
 
     def take(self) -> bytes:
