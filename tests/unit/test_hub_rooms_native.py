@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from pathlib import Path
 from typing import Any
@@ -176,6 +177,30 @@ def test_history_is_read_in_pages_and_searched(run_here: Runner, directory: Path
             assert (await alice.peer.ask("search", text="brot"))["messages"][0][0] == "ops"
             assert (await alice.peer.ask("search", room="ops", text=""))["code"] == "bad_request"
             await alice.peer.close()
+
+    run_here(main)
+
+
+def test_a_client_searches_for_one_thing_at_a_time(
+    run_here: Runner, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        async with running_hub(directory) as hub:
+            alice, bob = (await member(hub, "alice")).peer, (await member(hub, "bob")).peer
+            searched, goes_on = rooms_of(hub).search, asyncio.Event()
+
+            async def slowly(*arguments: Any, **more: Any) -> Any:
+                await goes_on.wait()
+                return await searched(*arguments, **more)
+
+            monkeypatch.setattr(rooms_of(hub), "search", slowly)
+            alice.control(type="search", n=100, room="ops", text="word")
+            assert (await alice.ask("search", room="ops", text="word"))["code"] == "overloaded"
+            goes_on.set()
+            assert (await alice.control_where(lambda body: body.get("n") == 100))["type"] == "ok"
+            for peer in (alice, bob):
+                assert (await peer.ask("search", room="ops", text="word"))["type"] == "ok"
+                await peer.close()
 
     run_here(main)
 
@@ -374,6 +399,36 @@ def test_a_deleted_room_is_gone_for_everyone(run_here: Runner, directory: Path) 
             again = await Member.enter(alice.peer, "ops")
             assert (again.joined["last"], again.joined["published"]) == (0, 0)
             await alice.peer.close()
+
+    run_here(main)
+
+
+def test_members_with_the_longest_names_are_listed_and_told_in_pieces_that_fit(
+    run_here: Runner, directory: Path
+) -> None:
+    async def main() -> None:
+        async with running_hub(directory) as hub:
+            alice = await member(hub, "alice", create={"durable": False})
+            names = {chr(0x20000 + number) * 64 for number in range(210)}
+            others = [await Member.enter(await Peer.join(hub, name=name), "ops") for name in sorted(names)]
+            joined = (await member(hub, "bob")).joined
+            found = [each["name"] for each in joined["members"]]
+            while len(found) < joined["count"]:
+                after = joined["members"][-1]["source"]
+                joined |= await alice.peer.ask("members", room="ops", after=after)
+                found += [each["name"] for each in joined["members"]]
+            assert set(found) == names | {"alice", "bob"}
+
+            async def told(what: str, whom: set[str]) -> None:
+                while whom:
+                    event = await alice.peer.event(what)
+                    whom = whom - {each["name"] for each in event["members"]}
+
+            await told("room_joined", names)
+            for other in others:
+                other.peer.control(type="bye")
+                await other.peer.close()
+            await told("room_left", names)
 
     run_here(main)
 

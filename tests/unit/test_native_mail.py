@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from native_peer import Peer, native_of, running_hub
+from native_peer import CONTROL, Peer, native_of, running_hub
 from support import Runner, eventually
 
 from jackfield.hub.native import contents
@@ -143,6 +143,36 @@ def test_a_message_that_cannot_be_is_refused(
             alice = await Peer.join(hub, name="alice")
             assert (await alice.ask("message", **arguments))["code"] == code
             await alice.close()
+
+    run_here(main)
+
+
+def test_a_message_that_json_makes_too_long_is_refused_and_stops_no_other(
+    run_here: Runner, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        async with running_hub(directory) as hub:
+            await known_and_absent(hub, "bob")
+            alice = await Peer.join(hub, name="alice")
+            # With a lone surrogate each character is an escape of six bytes: 65,500 with the sender.
+            text = "\ud800" + "\u00e9" * 10_909
+            said = f'{{"type":"message","n":1,"to":"bob","sequence":1,"text":"\\ud800{text[1:]}"}}'
+            alice.send(0, CONTROL, said.encode())
+            alice.number = 1
+            refused = await alice.control_where(lambda body: body.get("n") == 1)
+            assert (refused["code"], refused["hint"]) == ("refused", "send it as 'data'")
+            monkeypatch.setattr(contents, "LONGEST_BODY", 65_536)  # as one that came to the disk before
+            alice.send(
+                0, CONTROL, said.replace('"sequence":1', '"sequence":2').replace('"n":1', '"n":2').encode()
+            )
+            assert (await alice.control_where(lambda body: body.get("n") == 2))["state"] == "waiting"
+            alice.number = 2
+            await alice.ask("message", to="bob", text="hello", sequence=3)
+            bob = await Peer.join(hub, name="bob")
+            assert (await acknowledge(bob))["text"] == "hello"
+            await eventually(lambda: not native_of(hub).mail.counts)
+            for peer in (alice, bob):
+                await peer.close()
 
     run_here(main)
 

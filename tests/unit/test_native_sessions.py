@@ -57,6 +57,23 @@ def test_two_clients_talk_over_a_stream(run_here: Runner, directory: Path) -> No
     run_here(main)
 
 
+def test_a_stream_that_is_ended_as_soon_as_it_is_opened_leaves_nothing_behind(
+    run_here: Runner, directory: Path
+) -> None:
+    async def main() -> None:
+        async with running_hub(directory) as hub:
+            alice, bob = await Peer.join(hub, name="alice"), await Peer.join(hub, name="bob")
+            for stream in range(1, 2 * 1100, 2):  # more than a client may have
+                alice.open(stream, "bob")
+                alice.send(stream, RESET, struct.pack(">I", 1))
+                opened, _ = await bob.opened()
+                assert reset_of(await bob.on(opened, RESET))[0] == 1
+            alice.open(2201, "bob")
+            await bob.opened()
+
+    run_here(main)
+
+
 @pytest.mark.parametrize(
     ("to", "service", "code"),
     [("nobody", "channel", 3), ("99", "channel", 3), ("bob", "video", 4), (None, "video", 4)],
@@ -225,6 +242,28 @@ def test_who_says_nothing_is_let_go_in_time(
                 await peer.ended()
                 await peer.close()
             assert len(hub) == 0
+
+    run_here(main)
+
+
+def test_a_list_of_clients_with_long_services_comes_in_pages_that_fit(
+    run_here: Runner, directory: Path
+) -> None:
+    async def main() -> None:
+        async with running_hub(directory) as hub:
+            alice = await Peer.join(hub, name="alice")
+            services = ["\U00020000" * 61 + str(number) for number in range(100, 164)]
+            others = [await Peer.join(hub, services=services, name=f"other{number}") for number in range(6)]
+            found: list[str] = []
+            more: dict[str, Any] | None = {}
+            while more is not None:
+                answer = await alice.ask("clients", **more)
+                assert answer["type"] == "ok"
+                found += [each["name"] for each in answer["clients"]]
+                more = {"after": answer["next"]} if "next" in answer else None
+            assert found == ["alice", *(f"other{number}" for number in range(6))]
+            for peer in (alice, *others):
+                await peer.close()
 
     run_here(main)
 

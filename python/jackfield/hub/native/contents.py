@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any, Final
+
+from jackfield.portable import ProtocolError, to_json
 
 from ..protocol import BAD_REQUEST, REFUSED, RequestError
 from ..roster import timestamp
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from ..rooms.store import Waiting
 
 LONGEST: Final = 32 * 1024  # bytes of one message
+LONGEST_BODY: Final = 64_000  # the same with its sender as JSON, which a hub adds number and time to
 EXPIRES: Final = 7 * 86_400.0  # seconds that a message waits
 LONGEST_WAIT: Final = 90 * 86_400.0
 
@@ -45,6 +49,16 @@ def content_of(request: Request) -> dict[str, Any]:
     if size > LONGEST:
         raise RequestError(REFUSED, f"a message of {size} bytes is too long: at most {LONGEST}")
     return body
+
+
+def encoded(body: dict[str, Any]) -> bytes:
+    """A message as JSON. Raises `RequestError` where it fits into no event with what the hub adds."""
+    with contextlib.suppress(ProtocolError):
+        found = to_json(body)
+        if len(found) <= LONGEST_BODY:
+            return found
+    hint = "send it as 'data'" if "text" in body else ""
+    raise RequestError(REFUSED, f"a message of more than {LONGEST_BODY} bytes as JSON is too long", hint=hint)
 
 
 def content(data: bytes) -> dict[str, Any]:

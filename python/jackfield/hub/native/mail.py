@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import jackfield
-from jackfield.portable import to_json
+from jackfield.portable import ProtocolError
 
 from ..rooms.store import Letter, Store, StoreError, Waiting
 from ..text import LINE_ENDINGS
-from .contents import data_of, name_of
+from .contents import data_of, encoded, name_of
 from .handshake import Refused
 
 if TYPE_CHECKING:
@@ -139,9 +139,11 @@ class Mail:
     async def enqueue(
         self, to: str, body: dict[str, Any], *, sender: str, number: int, name: str, expires: float
     ) -> tuple[int, bool]:
-        """Have a letter on disk; its id, and whether it is new. Raises `Refused` and `StoreError`."""
-        store, hub = await self.ready(), self._native.hub
-        content = to_json(body)
+        """Have a letter on disk; its id, and whether it is new.
+
+        Raises `Refused`, `RequestError` and `StoreError`.
+        """
+        store, hub, content = await self.ready(), self._native.hub, encoded(body)
         if self._letters >= MOST_LETTERS or self._bytes + len(content) > MOST_BYTES:
             raise Refused("overloaded", f"{self._letters} messages wait for absent clients already")
         if not self._may_wait:
@@ -178,7 +180,8 @@ class Mail:
             self._waiters.pop(letter, None)
 
     async def send_direct(self, session: NativeSession, body: dict[str, Any]) -> str:
-        """To a client without an identity: it has it now, or never. Raises `Refused`."""
+        """To a client without an identity: it has it now, or never. Raises `Refused` and `RequestError`."""
+        encoded(body)
         number = self.new_number()
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._direct[number] = session, waiter
@@ -264,7 +267,17 @@ class Mail:
             flow.earlier.pop(each.id, None)
             flow.sent[each.id] = len(each.letter.body)
             event = {"type": "message", "at": each.letter.at, **body, "number": each.id}
-            if not session.push(event):
+            try:
+                pushed = session.push(event)
+            except ProtocolError as problem:  # it came to the disk before such letters were refused
+                size, flow.last = flow.sent.pop(each.id), each.id
+                self._done(to, [(each.id, size)])
+                self._run(self._forget([each.id]))
+                self._native.hub.log(
+                    "mail_lost", to=name_of(to), sender=each.letter.name, reason=str(problem)
+                )
+                continue
+            if not pushed:
                 del flow.sent[each.id]
                 await asyncio.sleep(RETRY)  # its queue is full; what is not sent is sent then
                 return

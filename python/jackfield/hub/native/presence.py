@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from .part import Native
     from .session import NativeSession
 
-PAGE: Final = 100  # clients in one answer
+PAGE: Final = 100  # clients in one answer, or
+FULL: Final = 40_000  # bytes of them: one more, of at most 17 KiB, fits as well
 GATHER: Final = 0.1  # seconds in which news gather
 MOST_TOLD: Final = 10_000  # events a second, all clients together
 MOST_CHANGES: Final = 200  # clients that are told of one by one
@@ -158,13 +159,15 @@ async def clients(session: NativeSession, request: ControlRequest) -> dict[str, 
         raise RequestError(BAD_REQUEST, "'after' must be what 'next' of an earlier answer said")
     place = int(position[:18] or "0")
     found: list[dict[str, Any]] = []
+    size = 0
     if state != "absent" and where != "a":
         ids = [each for each in session.hub.ids() if each > place]
         for count, client_id in enumerate(sorted(ids)):
             view = client_view(session.hub, client_id)
             if view is not None and text in view["name"].casefold():
                 found.append(view)
-            if len(found) == PAGE:
+                size += len(to_json(view))
+            if len(found) == PAGE or size > FULL:
                 return {"clients": found, "next": f"c:{client_id}"}
             if count % 500 == 499:
                 await asyncio.sleep(0)
@@ -174,7 +177,8 @@ async def clients(session: NativeSession, request: ControlRequest) -> dict[str, 
             place += 1
             if entry.identity and text in label(entry).casefold():
                 found.append(absent_view(entry))
-            if len(found) == PAGE:
+                size += len(to_json(found[-1]))
+            if len(found) == PAGE or size > FULL:
                 return {"clients": found, "next": f"a:{place}"}
     return {"clients": found}
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 CONNECTED: Final = "connected"
 HELD: Final = "held"  # its connection is lost, and it may come back
 ENDED: Final = "ended"
+LONGEST_REASON: Final = 1000  # characters of why a request is refused: it may have words of the client in it
 
 StreamHandler = Callable[["NativeSession", Frame], None]
 """Called with each frame that a client sends on a stream of the hub's own."""
@@ -134,7 +135,7 @@ class NativeSession:
 
     def refuse(self, number: int, code: str, message: str, hint: str = "") -> None:
         """Answer a request with an error."""
-        body = {"code": code, "message": message} | ({"hint": hint} if hint else {})
+        body = {"code": code, "message": message[:LONGEST_REASON]} | ({"hint": hint} if hint else {})
         if not self.push({"type": "error", "n": number, **body}) and self.state == CONNECTED:
             self.native.end(self, "overloaded", "it does not read its answers")
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import jackfield
 from jackfield.portable import (
+    CANCELLED,
     MAX_CREDIT,
     NO_SUCH_PEER,
     NO_SUCH_SERVICE,
@@ -110,7 +111,11 @@ def _open_at(
     if not target.send(number, OPEN, payload):
         reset(session, stream, OVERLOADED, "its queue is full")
         return
-    native.switch.link(session.member_id, stream, target.member_id, number, credit=credit)
+    try:
+        native.switch.link(session.member_id, stream, target.member_id, number, credit=credit)
+    except (jackfield.QueueFull, jackfield.ChannelClosed, ValueError):
+        reset(target, number, CANCELLED, "who opened it has ended it already")
+        raise
 
 
 def reset(session: NativeSession, stream: int, code: int, reason: str) -> None:

@@ -12,7 +12,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Final
 
 from ..protocol import BAD_REQUEST, FAILED, RequestError
-from .room import NO_SUCH_ROOM, VIEWS, Room, RoomError, views
+from .room import NO_SUCH_ROOM, OVERLOADED, VIEWS, Room, RoomError, Seat
 from .rows import fitting, row
 from .store import Cursor
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 MOST_READ: Final = 1000  # messages in one answer
 MOST_FOUND: Final = 100
+SEARCHING: Final = "searching"  # in a session's `extra`, while it waits for a search
 
 Control = Callable[["NativeSession", "ControlRequest"], Awaitable[dict[str, Any] | None]]
 Work = Callable[["Rooms", "NativeSession", "ControlRequest"], Awaitable[dict[str, Any]]]
@@ -70,7 +71,7 @@ async def join(rooms: Rooms, session: NativeSession, request: ControlRequest) ->
         "cursor": room.last if start is None else min(start, room.last),
         "credit": rooms.native.credit_of(room),
         "count": len(room.seats),
-        "members": views(list(room.seats.values())[:VIEWS]),
+        "members": list(fitting(map(Seat.view, room.seats.values()), VIEWS)),
     }
 
 
@@ -115,7 +116,7 @@ async def members(rooms: Rooms, session: NativeSession, request: ControlRequest)
     rooms.native.place_of(session, room)
     after = request.integer("after", 0)
     found = [seat for seat in room.seats.values() if seat.source > after]
-    page = views(found[:VIEWS])
+    page = list(fitting(map(Seat.view, found), VIEWS))
     more = {"next": page[-1]["source"]} if len(page) < len(found) else {}
     return {"members": page, "count": len(room.seats), **more}
 
@@ -141,8 +142,15 @@ async def search(rooms: Rooms, session: NativeSession, request: ControlRequest) 
     if room is not None:
         rooms.native.place_of(session, room)
     wanted = [room] if room is not None else rooms.native.rooms_of(session)
-    limit = request.integer("limit", 20, least=1, most=MOST_FOUND)
-    found = await rooms.search(request.text("text"), rooms=wanted, limit=limit)
+    limit, text = request.integer("limit", 20, least=1, most=MOST_FOUND), request.text("text")
+    session.extra = session.extra or {}
+    if SEARCHING in session.extra:
+        raise RoomError(OVERLOADED, "another search of yours is being done", "wait for its answer")
+    session.extra[SEARCHING] = True  # all clients share one thread that searches
+    try:
+        found = await rooms.search(text, rooms=wanted, limit=limit)
+    finally:
+        session.extra.pop(SEARCHING, None)
     return {"messages": list(fitting(([name, *row(message)] for name, message in found), limit))}
 
 

@@ -22,7 +22,7 @@ from jackfield.portable import DATA, FRAME_COST, Frame, to_json
 
 from ..native.part import Follower
 from .room import CREDIT, FORBIDDEN, LONGEST_BODY, RECENT, VIEWS, News, Room, RoomError, Seat
-from .rows import said_as
+from .rows import pages, said_as
 from .said import Said
 from .store import Message
 
@@ -316,8 +316,7 @@ class NativeMembers(Follower):
         changed = [seat.view() for seat, _ in news.changed.values()]
         gone = [_gone(seat, reason) for seat, reason in news.went.values()]
         for kind, views in (("room_joined", came), ("room_changed", changed), ("room_left", gone)):
-            for start in range(0, len(views), VIEWS):
-                some = views[start : start + VIEWS]
+            for some in pages(views, VIEWS):
                 self._tell(room, {"type": kind, "room": room.name, "members": some})
 
     def topic(self, room: Room, by: str) -> None:

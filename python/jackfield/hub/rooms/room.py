@@ -282,11 +282,6 @@ def check_body(body: bytes) -> bytes:
     return body
 
 
-def views(seats: Iterable[Seat]) -> list[dict[str, Any]]:
-    """Members as answers list them."""
-    return [seat.view() for seat in seats]
-
-
 @dataclass(slots=True)
 class News:
     """Who came and went since the members were told last: a flood of them is told at once.

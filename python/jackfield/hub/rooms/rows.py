@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from ..protocol import decode_data, encode_data
@@ -15,13 +15,19 @@ ANSWER: Final = 60_000  # bytes of JSON that one answer has at most, about
 def row(message: Message) -> list[Any]:
     """A message as answers carry it."""
     sequence, at, sender, name, number, body = message
+    said: Any = text_of(body)
+    if said is None:
+        said = {"base64": encode_data(body)}
+    return [sequence, round(at, 3), sender, name, number, said]
+
+
+def text_of(body: bytes) -> str | None:
+    """A body as text; None for one that is none, or that JSON makes longer than base64 does."""
     try:
-        text: Any = body.decode()
-        if len(json.dumps(text)) > len(body) * 4 // 3 + 20:
-            text = {"base64": encode_data(body)}
+        text = body.decode()
     except UnicodeDecodeError:
-        text = {"base64": encode_data(body)}
-    return [sequence, round(at, 3), sender, name, number, text]
+        return None
+    return text if len(json.dumps(text)) <= len(body) * 4 // 3 + 20 else None
 
 
 def message_of(row: Sequence[Any]) -> Message:
@@ -41,9 +47,22 @@ def fitting(items: Iterable[Any], most: int, *, size: int = ANSWER) -> Iterable[
         yield item
 
 
+def pages(items: Iterable[Any], most: int, *, size: int = ANSWER) -> Iterator[list[Any]]:
+    """All items, parted into as many as fit into one event each."""
+    page: list[Any] = []
+    used = 0
+    for item in items:
+        length = len(json.dumps(item, separators=(",", ":"))) + 1
+        if page and (len(page) >= most or used + length > size):
+            yield page
+            page, used = [], 0
+        page.append(item)
+        used += length
+    if page:
+        yield page
+
+
 def said_as(body: bytes) -> dict[str, str]:
     """A body as one message carries it: as `text` where it is that, as `data` in base64 where not."""
-    try:
-        return {"text": body.decode()}
-    except UnicodeDecodeError:
-        return {"data": encode_data(body)}
+    text = text_of(body)
+    return {"data": encode_data(body)} if text is None else {"text": text}

@@ -23,6 +23,7 @@ from typing import Final
 LONGEST_QUERY: Final = 1000  # characters that are looked at
 MOST_TERMS: Final = 32  # of one query
 SNIPPET: Final = 120  # characters
+LOOKED_AT: Final = 4_000  # characters of a text that a snippet may be of
 BEFORE: Final = 40  # characters of a snippet before the first mark
 
 _EACH: Final = (  # Chinese, Japanese and Korean characters
@@ -113,8 +114,11 @@ def indexed_text(text: str) -> str:
 
 
 def snippet(text: str, query: Query) -> tuple[str, list[tuple[int, int]]]:
-    """A piece of a text on one line, around the first thing searched for, and where in it such is."""
-    text = unicodedata.normalize("NFC", _SPACE.sub(" ", text).strip())
+    """A piece of a text on one line, around the first thing searched for, and where in it such is.
+
+    Where that is not in the first `LOOKED_AT` characters, the piece is the beginning.
+    """
+    text = unicodedata.normalize("NFC", _SPACE.sub(" ", text[:LOOKED_AT]).strip())
     spans: list[tuple[int, int]] = []
     words: list[str] = []
     for found in re.finditer(r"[^\W_]+", text):

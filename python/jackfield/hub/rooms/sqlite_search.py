@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +19,7 @@ from .search_words import Query, snippet
 from .sqlite_schema import SEQUENCES
 from .store import MOST_READ, NoSuchRoom, StoreError
 
-LONGEST: Final = 5.0  # seconds that one search may take
+LONGEST: Final = 5.0  # seconds that one search may take, with the marks in what was found
 MOST_SCANNED: Final = 20_000  # messages that are not in the index and looked at by one search
 MOST_BYTES_SCANNED: Final = 8 * 1024 * 1024  # of their bodies
 
@@ -75,6 +76,7 @@ def find(
     connection: sqlite3.Connection, wanted: Query, room: str | None, limit: int
 ) -> tuple[list[Any], int]:
     """Rows of `Found`, and how many messages are not in the index."""
+    until = time.monotonic() + LONGEST
     alarm = threading.Timer(LONGEST, connection.interrupt)
     alarm.start()
     try:
@@ -87,7 +89,8 @@ def find(
     found = []
     for name, key, at, sender, shown, number, body in rows:
         message = (key % SEQUENCES, at, sender, shown, number, body.encode())
-        found.append((name, message, *snippet(body, wanted)))
+        shown_as = wanted if time.monotonic() < until else Query((), ())  # it has taken its time
+        found.append((name, message, *snippet(body, shown_as)))
     return found, unindexed
 
 
