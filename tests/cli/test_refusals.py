@@ -339,3 +339,10 @@ def test_who_says_nothing_is_let_go(start_hub: StartHub) -> None:
     operator = Operator(port)
     assert operator.ask("hello", token=token)["ok"]["role"] == "operator"
     operator.close()
+
+
+def test_a_first_request_that_is_long_is_refused_unread(start_hub: StartHub) -> None:
+    hub = start_hub("tcp://127.0.0.1:0", "tcp://127.0.0.1:0,protocol=control")
+    stranger = Operator(int(hub.seen(rb" operators address=\S+:(\d+)")[1]))
+    assert stranger.ask("hello", more="x" * 5000)["error"]["code"] == "bad_request"
+    stranger.close()

@@ -165,6 +165,29 @@ def test_a_name_that_another_identity_has_is_a_conflict_too() -> None:
     assert (hub.name(1), hub.name(2), hub.registry.conflict_of(2)) == ("tcp-1", "door", "")
 
 
+def test_a_name_that_was_merely_said_gives_way_to_the_one_who_proves_it() -> None:
+    hub = Hub()
+    hub.claim(1, "said:ann")
+    claimed = hub.claim(2, "native:ann")
+    assert (hub.name(1), hub.name(2)) == ("tcp-1", "ann")
+    assert claimed.displaced is hub.registry.entry_of(1)
+    assert hub.registry.conflict_of(1) == "ann"
+    hub.leave(1)
+    hub.leave(2)
+    assert hub.claim(3, "said:ann").displaced is None
+    assert hub.name(3) == "tcp-3"
+    assert hub.claim(4, "native:ann").displaced is None
+    assert hub.name(4) == "ann"
+
+
+def test_a_name_that_an_operator_gave_is_kept_from_who_proves_it() -> None:
+    hub = Hub()
+    hub.claim(1, "said:bob")
+    hub.registry.rename(1, "tcp", "ann")
+    assert hub.claim(2, "native:ann").displaced is None
+    assert (hub.name(1), hub.name(2)) == ("ann", "tcp-2")
+
+
 def test_renaming_one_in_conflict_tells_the_two_apart() -> None:
     hub = Hub()
     hub.claim(1, "said:dev1")
@@ -249,7 +272,7 @@ def test_tags_and_notes_are_bounded() -> None:
     assert hub.registry.entry_of(1) is None
 
 
-IDENTITIES = st.sampled_from(["said:a", "said:b", "said:c", "said:all", "host:a"])
+IDENTITIES = st.sampled_from(["said:a", "said:b", "said:c", "said:all", "host:a", "native:a"])
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(["claim", "newer", "leave", "rename", "award", "forget"]),

@@ -10,7 +10,7 @@ import pytest
 from native_peer import CREDIT, DATA, RESET, Peer, native_of, running_hub
 from support import Runner, eventually
 
-from jackfield.hub.native import Follower, NativeSession
+from jackfield.hub.native import Follower, NativeSession, part
 from jackfield.hub.server import Hub
 
 GRANT = struct.pack(">I", 60_000)
@@ -78,6 +78,38 @@ def test_a_session_that_is_not_taken_up_in_time_is_over(run_here: Runner, direct
             assert session["id"] != alice.welcome["session"]["id"]
             for peer in (again, bob):
                 await peer.close()
+
+    run_here(main)
+
+
+def test_of_sessions_without_a_connection_those_go_for_which_too_much_is_kept(
+    run_here: Runner, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(part, "MOST_KEPT", 50_000)
+    monkeypatch.setattr(part, "KEPT_OF_ONE", 20_000)
+
+    class Ends(Follower):
+        def __init__(self) -> None:
+            self.names: list[str] = []
+
+        def ended(self, session: NativeSession, reason: str) -> None:
+            self.names.append(session.name)
+
+    async def main() -> None:
+        async with running_hub(directory) as hub:
+            ends = Ends()
+            native_of(hub).follow(ends)
+            peers = [await Peer.join(hub, name=name) for name in ("small", "large", "largest")]
+            for peer, size in zip(peers, (10, 20_000, 30_000), strict=True):
+                assert hub.tell(int(peer.welcome["id"]), b"\xff" * size, by="test", ending=None)
+                await peer.event("message")
+            for peer in peers:
+                peer.abort()
+            await eventually(lambda: ends.names == ["largest"])
+            for peer, resumed in zip(peers, (True, True, False), strict=True):
+                again = await peer.back(hub, name=peer.welcome["name"])
+                assert (await again.welcomed())["session"]["resumed"] is resumed
+                await again.close()
 
     run_here(main)
 

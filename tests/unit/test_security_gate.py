@@ -91,6 +91,15 @@ def test_what_each_token_gets(world: World) -> None:
         assert "revoked" not in problem.message
 
 
+def test_nobody_without_a_token_has_the_name_of_one_who_has_one(world: World) -> None:
+    made, secret = world.tokens.create(1.0, name="ann")
+    assert world.refused(OPEN, name="ann").code == "name_taken"
+    assert world.refused(TOKEN, name="ann").code == "bad_token"
+    assert world.admit(OPEN, name="ann", token=secret).identity == "ann"
+    world.tokens.revoke(made.id, 50.0)
+    assert world.admit(OPEN, name="ann") == Admitted(name="ann")
+
+
 def test_a_role_below_the_listeners_is_forbidden(world: World) -> None:
     _, member = world.tokens.create(1.0)
     _, admin = world.tokens.create(1.0, role="admin")

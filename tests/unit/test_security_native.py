@@ -51,6 +51,27 @@ def test_a_token_gets_in_and_gives_name_and_role(directory: Path) -> None:
     jackfield.run(main)
 
 
+def test_whoever_proves_a_name_gets_it_from_who_merely_said_it(directory: Path) -> None:
+    async def main() -> None:
+        async with running_hub(directory, "tcp://127.0.0.1:0") as hub:
+            squatter = await Peer.join(hub, name="ann", instance="other")
+            ann = await Peer.join(hub, token=created(hub, name="ann"))
+            ben = await Peer.join(hub, name="ben")
+            assert ann.welcome["name"] == "ann"
+            assert [each["name"] for each in (await squatter.ask("clients"))["clients"]] == [
+                "tcp-1",
+                "ann",
+                "ben",
+            ]
+            ben.control(type="message", n=50, to="ann", text="hello", sequence=1)
+            assert (await ann.event("message"))["text"] == "hello"
+            assert await refused(hub, name="ann") == "name_taken"
+            for peer in (squatter, ann, ben):
+                await peer.close()
+
+    jackfield.run(main)
+
+
 def test_an_invitation_becomes_a_token_once(directory: Path) -> None:
     async def main() -> None:
         state = directory / "hub.db"

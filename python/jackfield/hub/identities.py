@@ -153,8 +153,14 @@ class Identities:
         self.save(claimed.entry)
         if claimed.lost_by:
             self._log_lost(claimed.entry, claimed.lost_by, f"client {client_id} is newer")
-        if claimed.lost_by or name != before:
-            self._renamed(client_id, claimed.lost_by)
+        displaced = 0
+        if claimed.displaced is not None:
+            self.save(claimed.displaced)
+            displaced = claimed.displaced.client_id
+            if displaced:
+                self._log_lost(claimed.entry, displaced, f"client {client_id} has shown that it is")
+        if claimed.lost_by or displaced or name != before:
+            self._renamed(client_id, claimed.lost_by, displaced)
         if conflict := registry.conflict_of(client_id):
             reason = "another client is called so; see 'jackfield claim'"
             self._log("conflict", **facts, conflict=conflict, reason=reason)

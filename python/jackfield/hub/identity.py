@@ -53,6 +53,11 @@ class Entry:
         """Whether an operator made something of it: then it is never forgotten to make room."""
         return bool(self.named or self.tags or self.note)
 
+    @property
+    def is_certain(self) -> bool:
+        """Whether more than its own word says that it is called so."""
+        return self.named or self.identity.startswith(PROVEN)
+
     def document(self) -> dict[str, Any]:
         """As the hub's state keeps it, under its identity."""
         return {
@@ -95,7 +100,8 @@ class Claimed(NamedTuple):
     """What became of a claim: `entry` is what was claimed; the client has it unless `holder` says who does.
 
     `lost_by` is the connection that had it before and lost it, 0 for none; `is_new` tells that it was never
-    seen before; `forgotten` is who was forgotten to make room.
+    seen before; `forgotten` is who was forgotten to make room, `displaced` who had merely said the name that
+    the entry was proven to have, and has it no more.
     """
 
     entry: Entry
@@ -103,6 +109,7 @@ class Claimed(NamedTuple):
     lost_by: int = 0
     is_new: bool = False
     forgotten: Entry | None = None
+    displaced: Entry | None = None
 
 
 class Awarded(NamedTuple):
@@ -223,8 +230,10 @@ class Registry:
                 self._add_claim(client_id, identity)
                 return Claimed(entry, holder=entry.client_id)
             lost_by = self._take_away(entry)
+        called = self._by_name.get(entry.own_name)
         self._give(now, client_id, entry, protocol, peer)
-        return Claimed(entry, lost_by=lost_by, is_new=is_new, forgotten=forgotten)
+        displaced = called if called not in (None, entry, self._by_name.get(entry.own_name)) else None
+        return Claimed(entry, lost_by=lost_by, is_new=is_new, forgotten=forgotten, displaced=displaced)
 
     def resume(self, client_id: int, entry: Entry | None, *, claims: str = "") -> None:
         """A connection goes on with its entry, as another hub had it; nothing changes where it never left."""
@@ -405,7 +414,7 @@ class Registry:
     def _take_name(self, entry: Entry, name: str) -> None:
         """Call it that, unless the name is taken or cannot be one.
 
-        What a client merely says must not get it what is meant for a host.
+        What a client merely says must not get it what is meant for a host, nor what another one proves.
         """
         if means_host(name) and entry.identity.startswith("said:") and not entry.named:
             return
@@ -413,7 +422,11 @@ class Registry:
             check_name(name)
         except NameRefused:
             return
-        if self._by_name.setdefault(name, entry) is entry:
+        holder = self._by_name.get(name)
+        if holder is not None and entry.identity == f"{PROVEN}{name}" and not holder.is_certain:
+            holder.name, holder = "", None
+        if holder in (None, entry):
+            self._by_name[name] = entry
             entry.name = name
 
     def _free_name(self, entry: Entry) -> None:

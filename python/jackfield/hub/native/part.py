@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 HELD_FOR: Final = 60.0  # seconds that a session outlives its connection
 MOST_HELD: Final = 10_000  # sessions without a connection; the oldest goes first
+MOST_KEPT: Final = 256 * 1024 * 1024  # bytes that are kept for all of these; beyond it those with the most go
+KEPT_OF_ONE: Final = 4 * 1024 * 1024  # bytes at most
 LOOK_EVERY: Final = 0.25  # seconds between two looks for sessions whose time has come
 LAST_WORDS: Final = 2.0  # seconds that an error may take to a client that is let go
 FIRST_SHARED: Final = portable.ROOM_STREAMS  # streams that many clients have in common begin here
@@ -414,7 +416,19 @@ class Native(Part):
         self._looking, now = None, self.now()
         while self._held and (session := next(iter(self._held))).until <= now:
             self._finish(session, f"its client did not come back within {self.held_for:g} s")
+        if len(self._held) > MOST_KEPT // KEPT_OF_ONE:
+            self._make_room()
         self._look_later()
+
+    def _make_room(self) -> None:
+        """End sessions for whose clients most is kept, while too much is kept for all."""
+        kept = {each: self.switch.counts(each.held).kept for each in self._held if each.held is not None}
+        over = sum(kept.values()) - MOST_KEPT
+        for session in sorted(kept, key=kept.__getitem__, reverse=True):
+            if over <= 0:
+                return
+            over -= kept[session]
+            self._finish(session, "too much is kept for sessions that wait for their clients")
 
     # ---------------------------------------------------------------- what operators see
 

@@ -134,7 +134,7 @@ class Gate:
         if plan.access.mode == CERTIFICATE and (certificate is None or not certificate.names):
             raise Refused(FORBIDDEN, "this listener asks for a client certificate with a name in it")
         if shown is None:
-            admitted = self._without_token(plan, name, certificate)
+            admitted = self._without_token(plan, name, now, certificate)
         else:
             admitted = self._with_token(plan, host, shown, name, now, where, certificate)
         if not includes(admitted.role, least):
@@ -147,10 +147,14 @@ class Gate:
             )
         return admitted
 
-    def _without_token(self, plan: ListenerPlan, name: str, certificate: Certificate | None) -> Admitted:
+    def _without_token(
+        self, plan: ListenerPlan, name: str, now: float, certificate: Certificate | None
+    ) -> Admitted:
         if certificate is not None and certificate.names and plan.access.mode != TOKEN:
             return Admitted(identity=certificate.names[0], name=certificate.names[0])
         if plan.access.mode == PLAIN:
+            if name and self._tokens.named(name, now):
+                raise Refused(NAME_TAKEN, f"{name} has a token", "show it, or choose another name")
             return Admitted(name=name)
         raise Refused(BAD_TOKEN, "this listener asks for a token", _ASK, reason="no token")
 

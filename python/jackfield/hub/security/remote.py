@@ -32,6 +32,7 @@ from .roles import OPERATOR
 if TYPE_CHECKING:
     from ..server import Hub
 
+LONGEST_HELLO: Final = 4096  # bytes of the first request
 MOST_UNKNOWN: Final = 16  # connections that have not said who they are
 MAX_MESSAGE: Final = 4 * 1024 * 1024  # bytes of one request: nobody is known yet when the first one comes
 LAST_WORDS: Final = 1.0  # seconds that a refusal may take
@@ -154,7 +155,10 @@ class RemoteOperators(Part):
 
     async def _greet(self, channel: Channel, plan: ListenerPlan) -> Admitted:
         """The first request and its answer. Raises `RequestError`."""
-        request = protocol.parse_request(await channel.receive())
+        message = await channel.receive()
+        if len(message) > LONGEST_HELLO:  # reading megabytes of JSON takes everyone's time
+            raise RequestError(protocol.BAD_REQUEST, f"a hello has at most {LONGEST_HELLO} bytes")
+        request = protocol.parse_request(message)
         if request.op != "hello":
             raise RequestError(
                 FORBIDDEN, "say hello with a token first", hint="set JACKFIELD_TOKEN, or give --token-file"
