@@ -3,7 +3,7 @@
 //   client.answer = (data) => data;                                          // what others ask
 //   console.log(await client.request("dev7", new TextEncoder().encode("status")));
 // Connection is the protocol without sockets or clocks: messages and the time in seconds go in, events and messages come out.
-// Client puts it on a transport, and comes back when that is lost. From a shell: node jackfield.mjs ADDRESS CLIENT TEXT
+// Client puts it on a transport, and comes back when that is lost. From a shell: node jackfield.mjs ADDRESS [CLIENT TEXT]
 
 export const MAGIC = Uint8Array.of(0x8f, 0x4a, 0x41, 0x43, 0x4b, 0x0d, 0x0a, 0x1a);
 const KINDS = ["CONTROL", "OPEN", "DATA", "END", "RESET", "CREDIT", "ACK", "PING", "PONG"];
@@ -17,9 +17,7 @@ const u32 = (value) => { const bytes = new Uint8Array(4); view(bytes).setUint32(
 const u64 = (value) => { const bytes = new Uint8Array(8); view(bytes).setBigUint64(0, BigInt(value)); return bytes; };
 const join = (head, tail) => Uint8Array.from([...head, ...tail]);
 
-export class ProtocolError extends Error {
-  constructor(code, message, hint = null) { super(message); Object.assign(this, { code, hint }); }
-}
+export class ProtocolError extends Error { constructor(code, message, hint = null) { Object.assign(super(message), { code, hint }); } }
 const fail = (code, what) => { throw new ProtocolError(code, what); };
 const need = (condition, what) => condition || fail("bad_json", `${what} is missing or wrong`);
 const isCount = (value) => Number.isInteger(value) && value >= 0 && value <= 2 ** 53;
@@ -176,14 +174,12 @@ export class Connection {
     } else if (flags & SHARED) tell("data", { payload, more: false, shared: true });
     else if (found.endedThere || (kind === END && found.inside)) breaks(8, "END within a message, or more behind it");
     else if (accept(), kind === END) {
-      found.endedThere = true;
-      tell("ended");
+      found.endedThere = true, tell("ended");
       if (found.endedHere) streams.delete(stream);
     } else if (payload.length + 16 > found.canReceive) breaks(7, "more than was granted");
     else {
       found.canReceive -= payload.length + 16;
-      found.inside = Boolean(flags & MORE);
-      tell("data", { payload, more: found.inside, shared: false });
+      tell("data", { payload, more: (found.inside = Boolean(flags & MORE)), shared: false });
     }
   }
   release(count) { return this.session.kept.splice(0, Math.max(0, count - this.session.sent + this.session.kept.length)).length > 0; }
@@ -245,6 +241,7 @@ export class Client {
     Object.assign(this, { address, options, on: {}, n: 0, asked: new Map(), answer: (data) => data });
     this.timer = setInterval(() => this.flush(this.connection.tick(Date.now() / 1000)), 250);
   }
+  get token() { return this.connection.hello.token; } // also what came for an invitation: keep it, connect(address, { token })
   async join() {
     const heard = (message) => this.flush(this.connection.receive(message, Date.now() / 1000));
     this.link = await transport(this.address, this.options, heard, (error) => this.left(error));
@@ -277,13 +274,10 @@ export class Client {
     return new Promise((done, failed) => {
       const late = setTimeout(() => failed(new Error(`no answer within ${seconds} s`)), seconds * 1000);
       this.asked.set(key, (value) => { clearTimeout(late); this.asked.delete(key); (value instanceof Error ? failed : done)(value); });
-      action();
-      this.flush([]);
+      action(), this.flush([]);
     });
   }
-  control(type, members = {}, n = ++this.n) { // "clients"; "message", { to, text }
-    return this.wait(`n${n}`, 10, () => this.connection.control({ type, n, ...members }));
-  }
+  control(type, members = {}, n = ++this.n) { return this.wait(`n${n}`, 10, () => this.connection.control({ type, n, ...members })); }
   async request(to, data, seconds = 10) {
     const stream = this.connection.open({ to, service: "request", credit: WINDOW });
     await this.wait(`open${stream}`, seconds, () => {});
@@ -291,10 +285,16 @@ export class Client {
     return answer.finally(() => this.connection.reset(stream));
   }
 }
-export const connect = (address, hello, options) => new Client(address, hello, options).join(); // options of node:tls: cert, key
+export const connect = (address, hello, options, client = new Client(address, hello, options)) => // options of node:tls: cert, key
+  client.join().catch((error) => { client.close(); throw error; });
 
 if (globalThis.process?.argv[1]?.endsWith("jackfield.mjs")) {
-  const [address, peer, words] = process.argv.slice(2), client = await connect(address);
-  console.log(peer ? lenient.decode(await client.request(peer, text.encode(words))) : await client.control("clients"));
-  client.close();
+  const [address, peer, words = ""] = process.argv.slice(2), given = process.env.JACKFIELD_TOKEN;
+  try {
+    if (!address?.includes("://")) throw new Error("usage: [JACKFIELD_TOKEN=jf_...] node jackfield.mjs tcp://HOST:PORT [CLIENT TEXT]");
+    const client = await connect(address, given && { token: given }), { token } = client.connection.welcomed;
+    if (token) console.error(`jackfield.mjs: the invitation is used up; come again without it, but JACKFIELD_TOKEN=${token}`);
+    const asked = peer ? client.request(peer, text.encode(words)).then((answer) => lenient.decode(answer)) : client.control("clients");
+    console.log(await asked.finally(() => client.close()));
+  } catch (error) { console.error(`jackfield.mjs: ${error.message || error.code}`), (process.exitCode = 1); }
 }

@@ -20,6 +20,7 @@ import contextlib
 import hashlib
 import hmac
 import json
+import os
 import random
 import secrets
 import select
@@ -1157,7 +1158,14 @@ class Place(NamedTuple):
         if self.pin is not None:
             # The pin says which certificate it has to be, and so more than its name and issuer.
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        found = context.wrap_socket(plain, server_hostname=self.host)
+        try:
+            found = context.wrap_socket(plain, server_hostname=self.host)
+        except ssl.SSLCertVerificationError as error:
+            raise ssl.SSLCertVerificationError(
+                1,
+                f"the certificate of {self.host} is not trusted: {error.verify_message}; a hub's own is known"
+                f" by its pin, tls://{self.host}:{self.port}?pin=sha256:..., which every invitation has",
+            ) from error
         if self.pin is not None:
             seen = hashlib.sha256(found.getpeercert(binary_form=True) or b"").hexdigest()
             wanted = self.pin.rpartition(":")[2].replace("-", "").lower()
@@ -1221,6 +1229,7 @@ class Client:
         self._changed = threading.Condition(threading.RLock())
         self._welcomes = self._number = self._sequence = 0
         self._ended: Exception | None = None
+        self._token: str | None = None
         self._is_closing = False
         self._answers: dict[int, dict[str, Any] | None] = {}
         self._letters: deque[tuple[int, Letter]] = deque()
@@ -1240,6 +1249,11 @@ class Client:
     def name(self) -> str:
         """What others know this client by."""
         return str(self._machine.welcomed.get("name", ""))
+
+    @property
+    def token(self) -> str | None:
+        """What the hub gave for an invitation, and None without one: keep it, it admits from now on."""
+        return self._token
 
     @property
     def is_connected(self) -> bool:
@@ -1313,8 +1327,9 @@ class Client:
             self._do(lambda: self._machine.accept(stream.number, WINDOW))
             return stream
 
-    def request(self, peer: str, data: bytes, timeout: float | None = None) -> bytes:
+    def request(self, peer: str, data: bytes | str, timeout: float | None = None) -> bytes:
         """Ask a client, and wait for its answer. Raises ``Refused`` if it is not there, or has none."""
+        question = data.encode() if isinstance(data, str) else data
         with self._changed:
             stream, answers = self._asking.get(peer, (None, {}))
             if stream is None or stream._reset is not None:
@@ -1325,7 +1340,7 @@ class Client:
             number = self._number % 2**31
             answers[number] = None
             try:
-                stream.send(number.to_bytes(4, "big") + data, timeout)
+                stream.send(number.to_bytes(4, "big") + question, timeout)
                 lost = stream
                 what = f"{peer} has not answered"
                 self._until(lambda: answers[number] is not None or lost._reset or lost._ended, timeout, what)
@@ -1507,6 +1522,8 @@ class Client:
             return error
         if isinstance(event, Welcomed):
             self._welcomes += 1
+            given = self._machine.welcomed.get("token")
+            self._token = given if isinstance(given, str) else self._token
             if not event.resumed and self._welcomes > 1:
                 self._lose(ConnectionResetError("the hub did not keep the session"))
         elif isinstance(event, Control):
@@ -1792,7 +1809,7 @@ def _chat(client: Client, room: Room | None) -> None:
             _say(f"[{room.name}] {line.sender}: {harmless(line.data.decode('utf-8', 'replace'))}")
 
     for work in [letters] if room is None else [letters, lambda: lines(room)]:
-        threading.Thread(target=_until_ended, args=(work,), daemon=True).start()
+        threading.Thread(target=_until_ended, args=(client, work), daemon=True).start()
     for typed in sys.stdin:
         text = typed.rstrip("\r\n")
         if text in ("/quit", "/exit"):
@@ -1811,11 +1828,12 @@ def _chat(client: Client, room: Room | None) -> None:
             _say(str(problem), error=True)
 
 
-def _until_ended(work: Callable[[], None]) -> None:
+def _until_ended(client: Client, work: Callable[[], None]) -> None:
     try:
         work()
     except OSError as error:
-        _say(str(error), error=True)
+        if not client._is_closing:
+            _say(f"portable.py: {harmless(str(error))}", error=True)
 
 
 def _list(client: Client) -> None:
@@ -1831,7 +1849,11 @@ def _parser() -> Any:
   python3 portable.py join tcp://127.0.0.1:7000 --name alice --room lobby
   python3 portable.py clients tcp://127.0.0.1:7000
   python3 portable.py message tcp://127.0.0.1:7000 dev7 'restart, please'
-  python3 portable.py request 'tls://hub:7000?pin=sha256:...&invitation=jf_...' dev7 status"""
+  python3 portable.py request 'tls://hub:7000?pin=sha256:...&invitation=jf_...' dev7 now --token-file hub
+  python3 portable.py request 'tls://hub:7000?pin=sha256:...' dev7 now --token-file hub
+
+An invitation is good for one time. The hub gives a token for it, which admits this client from then on: it is
+kept in FILE with --token-file FILE, and printed without."""
     shape = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
         prog="portable.py", description="A client of a Jackfield hub.", epilog=examples, formatter_class=shape
@@ -1856,36 +1878,88 @@ def _parser() -> Any:
             each.add_argument("--room", help="speak in this room, which is made if there is none")
         each.add_argument("--name", help="what others know this client by")
         each.add_argument("--token", help="what admits this client")
+        each.add_argument(
+            "--token-file", metavar="FILE", help="holds the token; what comes for an invitation is kept there"
+        )
         each.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS")
     return parser
+
+
+def _token_in(file: str | None) -> str | None:
+    """The token in a file, which is made if there is none: one that cannot be is found out in time."""
+    if file is None:
+        return None
+    with open(os.open(file, os.O_RDWR | os.O_CREAT, 0o600), encoding="utf-8") as found:
+        return found.read().strip() or None
+
+
+def _keep(token: str, chosen: Any) -> None:
+    """Keep what the hub gave for the invitation; or say it, with how to come again."""
+    import shlex
+
+    why = "put it into a file, and come again with"
+    if chosen.token_file is not None:
+        try:
+            with open(os.open(chosen.token_file, os.O_WRONLY | os.O_TRUNC), "w", encoding="utf-8") as kept:
+                kept.write(token + "\n")
+            os.chmod(chosen.token_file, 0o600)
+        except OSError as error:
+            why = f"it cannot be kept in {chosen.token_file} ({error.strerror}); {why}"
+        else:
+            _say(f"portable.py: the token for the invitation is kept in {chosen.token_file}", error=True)
+            return
+    where, _, query = chosen.address.partition("?")
+    names = ("invitation", "token", "jf.invitation", "jf.token")
+    left = "&".join(part for part in query.split("&") if part and part.partition("=")[0] not in names)
+    address = shlex.quote(harmless(where + ("?" + left if left else "")))
+    _say(f"portable.py: the invitation is used up; this token came for it: {harmless(token)}", error=True)
+    _say(f"{why}: python3 portable.py {chosen.command} {address} ... --token-file FILE", error=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; its exit code: 0, 1 for a failure, 130 after Ctrl-C."""
     chosen = _parser().parse_args(arguments)
+    token = None
     try:
-        with connect(chosen.address, name=chosen.name, token=chosen.token, timeout=chosen.timeout) as client:
-            if chosen.command == "join":
-                room = (
-                    None
-                    if chosen.room is None
-                    else client.join(chosen.room, create=True, timeout=chosen.timeout)
-                )
-                _say(f"joined {chosen.address.partition('?')[0]} as {harmless(client.name)}", error=True)
-                _chat(client, room)
-            elif chosen.command == "clients":
-                _list(client)
-            elif chosen.command == "message":
-                _say(client.message(chosen.peer, chosen.text, chosen.timeout))
-            else:
-                answer = client.request(chosen.peer, chosen.text.encode(), chosen.timeout)
-                _say(harmless(answer.decode("utf-8", "replace")))
+        token = chosen.token or _token_in(chosen.token_file)
+        with connect(chosen.address, name=chosen.name, token=token, timeout=chosen.timeout) as client:
+            if client.token is not None:
+                _keep(client.token, chosen)
+            _run(client, chosen)
     except (OSError, ValueError) as error:
-        _say(f"portable.py: {harmless(str(error))}", error=True)
+        is_kept = token is not None and token != chosen.token
+        _say(f"portable.py: {harmless(_what_failed(error, chosen, is_kept=is_kept))}", error=True)
         return 1
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _what_failed(error: Exception, chosen: Any, *, is_kept: bool) -> str:
+    if not isinstance(error, OSError):
+        return str(error)
+    where = error.filename or chosen.address.partition("?")[0]
+    said = f"{where}: {error.strerror or error}"
+    if is_kept and isinstance(error, Refused) and error.code in ("bad_token", "expired_token"):
+        said += f"; the token is that of {chosen.token_file}: remove it to come with an invitation"
+    return said
+
+
+def _run(client: Client, chosen: Any) -> None:
+    if chosen.command == "join":
+        room = None
+        if chosen.room is not None:
+            room = client.join(chosen.room, create=True, timeout=chosen.timeout)
+        _say(f"joined {chosen.address.partition('?')[0]} as {harmless(client.name)}", error=True)
+        _chat(client, room)
+    elif chosen.command == "clients":
+        _list(client)
+    elif chosen.command == "message":
+        _say(client.message(chosen.peer, chosen.text, chosen.timeout))
+    else:
+        answer = client.request(chosen.peer, chosen.text, chosen.timeout).decode("utf-8", "replace")
+        lines = (answer[:-1] if answer.endswith("\n") else answer).split("\n")
+        _say("\n".join("\t".join(map(harmless, line.split("\t"))) for line in lines))
 
 
 if __name__ == "__main__":

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from background import real_hub
+from background import Background, real_hub
 from protocol_vectors import VECTORS
+from pure_hub import pure_hub
 
 from jackfield import portable
 
@@ -19,11 +21,14 @@ CLIENT = ROOT / "examples/clients/jackfield.mjs"
 PLAYER = Path(__file__).parent / "play_vectors.mjs"
 
 
-def node(*arguments: Any) -> subprocess.CompletedProcess[str]:
+def node(*arguments: Any, **environment: str) -> subprocess.CompletedProcess[str]:
     if shutil.which("node") is None:
         pytest.skip("node is not installed: scripts/install_peers.sh installs it")
     command = ["node", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=50)
+    inherited = {name: value for name, value in os.environ.items() if name != "JACKFIELD_TOKEN"}
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=50, env={**inherited, **environment}
+    )
 
 
 def test_it_passes_the_vectors_of_clients() -> None:
@@ -61,3 +66,36 @@ def test_it_asks_and_answers_over_a_hub(directory: Path) -> None:
         done = node("--input-type=module", "-e", program)
         assert done.stdout.splitlines()[0] == "me!", done
         assert "nobody" in done.stdout.splitlines()[1], done
+
+
+def test_what_fails_from_a_shell_is_one_line(directory: Path) -> None:
+    def failed(*arguments: str) -> str:
+        done = node(CLIENT, *arguments)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.count("\n") == 1
+        assert done.stderr.startswith("jackfield.mjs: ")
+        return done.stderr
+
+    assert "usage: " in failed()
+    assert "usage: " in failed("--help")
+    assert "Invalid URL" in failed("://")
+    assert "ECONNREFUSED" in failed("tcp://127.0.0.1:9")
+    with real_hub(directory) as where:
+        assert "nobody" in failed(where.partition("?")[0], "nobody", "hello")
+
+
+def test_it_shows_and_keeps_what_came_for_an_invitation() -> None:
+    with Background(pure_hub) as background:
+        hub, where = background.hub, str(background.hub.address).partition("?")[0]
+        hub.more = {"token": "jf_lasting"}
+        program = f"""
+            import {{ connect }} from {json.dumps(str(CLIENT))};
+            const client = await connect({json.dumps(where + "?invitation=jf_once")});
+            console.log(client.token);
+            client.close();
+        """
+        assert node("--input-type=module", "-e", program).stdout == "jf_lasting\n"
+        shown = node(CLIENT, f"{where}?invitation=jf_once", "dev7", "x").stderr
+        assert "JACKFIELD_TOKEN=jf_lasting" in shown
+        node(CLIENT, where, "dev7", "x", JACKFIELD_TOKEN="jf_lasting")
+        assert [hello["token"] for hello in hub.hellos] == ["jf_once", "jf_once", "jf_lasting"]

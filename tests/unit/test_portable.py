@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from background import Background, real_hub
+from native_hub import running_hub
 from pure_hub import PureHub, pure_hub
 
 from jackfield import portable
@@ -152,15 +153,23 @@ def test_it_is_python_3_8_and_the_standard_library() -> None:
     assert used & newer == set()
 
 
-def test_it_runs_alone(directory: Path) -> None:
+@pytest.fixture
+def run(directory: Path) -> Any:
+    """The file, copied to where nothing else is, as a command."""
     shutil.copy(FILE, directory)
 
     def run(*arguments: str, said: str = "") -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-I", "portable.py", *arguments]
         return subprocess.run(command, cwd=directory, input=said, capture_output=True, text=True, timeout=30)
 
+    return run
+
+
+def test_it_runs_alone(run: Any, directory: Path) -> None:
     assert "examples:" in run("--help").stdout
-    assert run("clients", "tcp://127.0.0.1:9").returncode == 1
+    failed = run("clients", "tcp://127.0.0.1:9")
+    assert failed.returncode == 1
+    assert failed.stderr == "portable.py: tcp://127.0.0.1:9: Connection refused\n"
     assert "portable.py: " in run("clients", "udp://x:1").stderr
     with real_hub(directory) as where, portable.connect(where.partition("?")[0], name="dev7") as device:
         plain = where.partition("?")[0]
@@ -175,3 +184,52 @@ def test_it_runs_alone(directory: Path) -> None:
         assert joined.returncode == 0
         assert "carol" in joined.stdout
         assert "joined" in joined.stderr
+        left = run("join", plain, "--name", "carol", "--room", "lobby")
+        assert left.stderr == f"joined {plain} as carol\n"
+        assert (left.returncode, left.stdout) == (0, "")
+        device.answer(lambda peer, data: b"one\r\ntwo\tthree\n\n")
+        assert run("request", plain, "dev7", "status").stdout == "one\\r\ntwo\tthree\n\n"
+
+
+def test_what_came_for_an_invitation_is_kept_or_shown(run: Any, directory: Path) -> None:
+    with Background(pure_hub) as background:
+        hub, where = background.hub, str(background.hub.address).partition("?")[0]
+        hub.more = {"token": "jf_lasting"}
+        with portable.connect(f"{where}?invitation=jf_once") as client:
+            assert client.token == "jf_lasting"
+        invitation = f"{where}?invitation=jf_once"
+        shown = run("join", invitation)
+        assert "jf_lasting" in shown.stderr
+        assert f"portable.py join {where} ... --token-file FILE" in shown.stderr
+        kept = directory / "token"
+        first = run("join", invitation, "--token-file", str(kept))
+        assert "jf_lasting" not in first.stderr
+        assert kept.read_text() == "jf_lasting\n"
+        assert kept.stat().st_mode & 0o777 == 0o600
+        hub.more = {}
+        run("join", invitation, "--token-file", str(kept))
+        run("join", where, "--token-file", str(kept))
+        assert [hello["token"] for hello in hub.hellos] == ["jf_once"] * 3 + ["jf_lasting"] * 2
+        hub.refusal = ("bad_token", "nobody knows it")
+        assert "remove it to come with an invitation" in run("join", where, "--token-file", str(kept)).stderr
+        nowhere = run("join", invitation, "--token-file", str(directory / "no" / "token"))
+        assert nowhere.stderr == f"portable.py: {directory}/no/token: No such file or directory\n"
+        assert len(hub.hellos) == 6
+
+
+def test_a_certificate_of_nobody_says_that_the_pin_is_missing(run: Any, directory: Path) -> None:
+    opening = lambda: running_hub(directory, "tls://127.0.0.1:0", state=directory / "hub.db")  # noqa: E731
+    with Background(opening) as background:
+        plain = f"tls://{background.hub.listeners[0][0].address.endpoint}"
+        said = run("clients", plain).stderr
+        assert said.startswith(
+            f"portable.py: {plain}: the certificate of 127.0.0.1 is not trusted: self-signed"
+        )
+        assert f"{plain}?pin=sha256:..." in said
+        assert said.count("\n") == 1
+
+
+def test_a_question_may_be_text(directory: Path) -> None:
+    with real_hub(directory) as where, portable.connect(where.partition("?")[0], name="bob") as bob:
+        bob.answer(lambda peer, data: data.upper())
+        assert bob.request("bob", "ä", 10.0) == "ä".encode().upper()

@@ -16,15 +16,33 @@ module when it runs:
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from typing import Any
+
+_INTERRUPTED = 130  # `failures.INTERRUPTED`, before anything is imported
 
 
 def main() -> None:
-    """The `jackfield` command."""
-    _fill_standard_streams()
-    from .app import run
+    """The `jackfield` command. Ctrl-C while modules are still being imported ends it quietly, with 130."""
+    try:
+        is_usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if is_usual:  # not in the background of a shell, where Ctrl-C is for others
+            signal.signal(signal.SIGINT, _leave)
+        _fill_standard_streams()
+        from .app import run
 
-    sys.exit(run(sys.argv[1:]))
+        if is_usual:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:
+        code = _INTERRUPTED
+    sys.exit(code)
+
+
+def _leave(*_: Any) -> None:
+    """End at once: an exception would come out of whatever module is being imported, as a traceback."""
+    os._exit(_INTERRUPTED)
 
 
 def _fill_standard_streams() -> None:

@@ -170,14 +170,14 @@ class Client:
 
     # ---------------------------------------------------------------- requests and messages
 
-    async def request(self, peer: str, data: bytes, timeout: float | None = None) -> bytes:
-        """Ask a client, and get its answer.
+    async def request(self, peer: str, data: bytes | str, timeout: float | None = None) -> bytes:
+        """Ask a client, and get its answer; text goes as UTF-8.
 
         Raises ``PeerRefused`` if there is no such client or it answers nobody, ``RequestRefused`` if it could
         not answer, ``ChannelLost`` if it left meanwhile, ``TimedOut`` after ``timeout`` seconds. Cancelled or
         timed out, it may have been asked all the same; a late answer is dropped.
         """
-        return await self._requests.ask(peer, data, timeout)
+        return await self._requests.ask(peer, data.encode() if isinstance(data, str) else data, timeout)
 
     def answering(self, answer: Answer) -> AbstractAsyncContextManager[None]:
         """While the block runs, ``answer(peer, data)`` answers what others ask; it may be a coroutine.
