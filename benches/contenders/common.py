@@ -33,6 +33,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--uvloop", action="store_true", help="run on uvloop")
     parser.add_argument("--raise-mmap-threshold", action="store_true", help="keep large buffers in the heap")
     parser.add_argument("--busy-poll", help="how long Jackfield polls before sleeping, such as 100us")
+    parser.add_argument("--gather", action="store_true", help="one write to a connection in a turn")
     parser.add_argument("--workers", type=int, default=1, help="worker processes")
     words = parser.parse_args()
     if words.raise_mmap_threshold:

@@ -1,6 +1,7 @@
 """A hub by hand on uvloop: u32 length, u32 whom, payload; the other one is sent u32 from whom instead.
 
-Frames to one connection within one turn of the loop leave as one write, the best that a Protocol can do.
+Each frame is one `transport.write`, as one writes it at first; with `--gather` the frames to one connection
+within one turn of the loop leave as one write, the best that a Protocol can do.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ from struct import Struct
 from common import arguments, listening, run
 
 words = arguments()
+gather = words.gather
 HEAD = Struct(">II")
 head_from, head_into = HEAD.unpack_from, HEAD.pack
 
@@ -37,6 +39,10 @@ class Client(asyncio.Protocol):
             if stop > end:
                 break
             other = clients[whom]
+            if not gather:
+                other.transport.write(head_into(size, self.number) + data[at + 8 : stop])
+                at = stop
+                continue
             if not other.out:
                 if not waiting:
                     asyncio.get_running_loop().call_soon(self.flush)

@@ -142,6 +142,12 @@ PICOWS = Contender("picows", "picows on uvloop", _python("picows_frames.py"), wi
 SWITCH = Contender("jackfield-switch", "jackfield's switch", _python("jackfield_switch.py"), wire="native")
 C_HUB = replace(C, label="C hub", wire="hub")
 UVLOOP_HUB = Contender("uvloop-hub", "uvloop hub", _python("uvloop_hub.py", "--uvloop"), wire="hub")
+UVLOOP_GATHERING_HUB = Contender(
+    "uvloop-gathering-hub",
+    "uvloop hub, gathering",
+    _python("uvloop_hub.py", "--uvloop", "--gather"),
+    wire="hub",
+)
 NATS = Contender(
     "nats",
     "nats-server",

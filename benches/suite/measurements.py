@@ -306,7 +306,7 @@ def _switched(base: Setting) -> Iterable[Measurement]:
         1e3,
         addressed,
         replace(base, connections=MEMBERS, burst=FLIGHT),
-        (who.C_HUB, who.SWITCH, who.UVLOOP_HUB, who.NATS),
+        (who.C_HUB, who.SWITCH, who.UVLOOP_HUB, who.UVLOOP_GATHERING_HUB, who.NATS),
         left_out="redis: it has no address of one client",
     )
     yield Measurement(
@@ -316,7 +316,7 @@ def _switched(base: Setting) -> Iterable[Measurement]:
         1e3,
         addressed,
         replace(base, transport="unix", connections=MEMBERS, burst=FLIGHT),
-        (who.C_HUB, who.SWITCH, who.UVLOOP_HUB),
+        (who.C_HUB, who.SWITCH, who.UVLOOP_HUB, who.UVLOOP_GATHERING_HUB),
         left_out="nats-server: it has no Unix sockets",
     )
     yield Measurement(

@@ -65,6 +65,7 @@ TARGETS = (
     _bar("room-1000-burst-tcp", "jackfield", 0.8, "uvloop"),
     _bar("addressed", "jackfield-switch", 2.5, "nats"),
     _bar("addressed", "jackfield-switch", 1.6, "uvloop-hub"),
+    _aim("addressed", "jackfield-switch", 1.6, "uvloop-gathering-hub"),
     _aim("addressed", "jackfield-switch", 0.85, "c"),
     _aim("addressed-unix", "jackfield-switch", 1.6, "uvloop-hub"),
     _bar("room-native", "jackfield-switch", 2.5, "nats"),
