@@ -1,7 +1,8 @@
 """An operator's end of the control socket: requests out, events and ends back.
 
 Owns the pairing of replies with requests over one channel. Requests may overlap: one task reads
-the channel and hands each reply to the request it belongs to.
+the channel and hands each reply to the request it belongs to. A hub elsewhere gets the token only
+behind its word that it is one, at a listener for operators.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import jackfield
 
 from . import protocol
 from .control import lost_socket
 from .protocol import RequestError
+
+KIND_WITHIN: Final = 5.0  # seconds in which a hub elsewhere has to say that it is one
 
 
 class NoHub(Exception):
@@ -114,6 +117,7 @@ class Operator:
             problem: Exception = _went_away(None)
         except (jackfield.JackfieldError, OSError, RequestError) as trouble:
             problem = _went_away(trouble)
+            problem.__cause__ = trouble
         self._gone = self._gone or problem
         for replies in self._waiting.values():
             replies.put_nowait(self._gone)
@@ -136,6 +140,7 @@ async def operate(where: Path | Remote) -> AsyncIterator[Operator]:
     reading = asyncio.create_task(operator.read())
     try:
         if isinstance(where, Remote):
+            await _ask_kind(operator, where)
             said = await operator.request("hello", token=where.token)
             if "token" in said:
                 where.kept(str(said["token"]))  # noqa: ASYNC240 - one small file, once
@@ -144,6 +149,30 @@ async def operate(where: Path | Remote) -> AsyncIterator[Operator]:
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
         channel.abort()
+
+
+async def _ask_kind(operator: Operator, where: Remote) -> None:
+    """Have the other end say that it is a listener for operators; nothing secret is sent before.
+
+    Raises `NoHub` when it does not, `RequestError` where it lets nobody in.
+    """
+    try:
+        async with asyncio.timeout(KIND_WITHIN):
+            said = await operator.request("hello", versions=[protocol.PROTOCOL_VERSION])
+    except TimeoutError:
+        why = f"it has not said within {KIND_WITHIN:g} s what it is"
+    except NoHub as gone:
+        ended = gone.__cause__ is None or isinstance(gone.__cause__, ConnectionError)
+        why = "it ended the connection" if ended else "what it says is no answer to an operator"
+    else:
+        if said.get("kind") == protocol.KIND:
+            return
+        why = "what it says is no answer to an operator"
+    at = f"{where.address.scheme}://{where.address.endpoint}"
+    raise NoHub(
+        f"{at} is a listener for clients (or no hub at all): {why}",
+        "a hub takes operators on a listener with protocol=control; the token was not sent",
+    )
 
 
 async def _connect_remote(where: Remote) -> jackfield.Channel:

@@ -1,8 +1,8 @@
 """The messages between operators and the hub.
 
 Over the control socket (a Unix stream of u32-framed messages), and over a listener with `protocol=control`,
-where the first request is a `hello` with a token or an invitation (`security/remote.py`), each message is one
-JSON object in UTF-8. An operator sends requests and may have several under way:
+where a `hello` with a token or an invitation comes first (`security/remote.py`), each message is one JSON
+object in UTF-8. An operator sends requests and may have several under way:
 
     {"id": 1, "op": "clients"}                        `id`: a number of the operator's choice
 
@@ -15,7 +15,8 @@ The hub answers each with any number of events and one end, all carrying that `i
 What cannot be read as a request is answered with an `error` whose `id` is null. Requests:
 
     op         arguments                              events, then ok
-    hello      token?, name?                          ok {version, pid, protocol, role?, name?, token?}
+    hello      token?, name?, versions?               ok {kind, protocol, version?, pid?, role?, name?,
+                                                      token?}
     status     -                                      ok {pid, version, since, clients, ..., listeners: [...]}
     clients    target?, state?, tag?, protocol?,      event {clients: [view, ...]} (pages), ok {count}
                text?
@@ -95,6 +96,11 @@ What cannot be read as a request is answered with an `error` whose `id` is null.
     reload     timeout?                               ok {pid, predecessor, kept, not_kept: [{id, name,
                                                       reason}], seconds, paused}, then the hub hangs up
 
+Who comes over the network asks first what it has reached, by a `hello` with `versions` ([1]) and no token.
+The answer is {"kind": "jackfield-control", "protocol": the highest version of both}, or unsupported_version.
+Only then follows a `hello` with the token, which so no listener for clients ever sees. A first `hello` that
+has a token is taken as well.
+
 A view says who a client is (`id`, `name`, `protocol`, `local`, `peer`, `pid`, `uid`), how it goes (`since`,
 bytes and messages both ways, `queued`, `dropped`, `framing`, `explain`, over TCP `round_trip` in seconds) and
 what is known of it: `state` ("connected" or "absent"), `tags`, `note`; with an identity also `identity`,
@@ -159,8 +165,9 @@ recording itself.
 Who does not read a watch is told less, never disconnected for it.
 
 Error codes: bad_request, no_such_client, ambiguous, refused, failed; forbidden, when the operator's role may
-not do that (`security/roles.py`); reloaded, with a null id, on every connection whose hub has handed over to
-a successor, which answers at the same path. Pure: this file only reads and writes messages.
+not do that (`security/roles.py`); unsupported_version; reloaded, with a null id, on every connection whose
+hub has handed over to a successor, which answers at the same path. Pure: this file only reads and writes
+messages.
 """
 
 from __future__ import annotations
@@ -172,6 +179,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 PROTOCOL_VERSION: Final = 1
+KIND: Final = "jackfield-control"  # what a listener for operators calls itself
 MAX_MESSAGE: Final = 32 * 1024 * 1024
 FRAMING: Final = "u32"
 
@@ -182,6 +190,7 @@ REFUSED: Final = "refused"
 FAILED: Final = "failed"
 FORBIDDEN: Final = "forbidden"
 RELOADED: Final = "reloaded"
+UNSUPPORTED_VERSION: Final = "unsupported_version"
 
 
 class RequestError(Exception):
@@ -276,6 +285,22 @@ def parse_reply(message: bytes) -> dict[str, Any]:
     if len(value.keys() & {"event", "ok", "error"}) != 1 or "id" not in value:
         raise RequestError(BAD_REQUEST, "not a reply")
     return value
+
+
+def greeting(request: Request) -> dict[str, Any] | None:
+    """The answer to a `hello` that asks what it has reached, and shows no token; None for any other request.
+
+    Raises `RequestError` where both have no version in common.
+    """
+    if request.op != "hello" or "token" in request.arguments or "versions" not in request.arguments:
+        return None
+    if PROTOCOL_VERSION not in request._take("versions", list, None, "a list of numbers"):
+        raise RequestError(
+            UNSUPPORTED_VERSION,
+            f"this hub's operators speak version {PROTOCOL_VERSION}",
+            hint="use a jackfield of the hub's version",
+        )
+    return {"kind": KIND, "protocol": PROTOCOL_VERSION}
 
 
 def request(request_id: int, op: str, /, **arguments: Any) -> bytes:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 
 async def hello(session: Session, request: Request) -> dict[str, Any]:
-    return {"version": version(), "pid": os.getpid(), "protocol": protocol.PROTOCOL_VERSION}
+    about = {"kind": protocol.KIND, "protocol": protocol.PROTOCOL_VERSION}
+    return {**about, "version": version(), "pid": os.getpid()}
 
 
 async def status(session: Session, request: Request) -> dict[str, Any]:

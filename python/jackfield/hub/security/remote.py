@@ -1,9 +1,9 @@
 """Operators from other machines: listeners with `protocol=control`, where the first request carries a token.
 
 Owns these listeners and who is heard on them. It is the control socket's protocol (`hub/protocol.py`) and one
-thing more: the first request is a `hello` with a token (or an invitation, whose answer has the token that it
-became), there within `HELLO_WITHIN`. Whoever has said none yet is one of `MOST_UNKNOWN`. A session ends with
-its token: revoked, or expired.
+thing more: first comes a `hello` with a token (or an invitation, whose answer has the token that it became),
+there within `HELLO_WITHIN`; one `hello` before it may ask what kind of listener this is. Whoever has shown no
+token yet is one of `MOST_UNKNOWN`. A session ends with its token: revoked, or expired.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..journal import Throttle
 from ..operations.about import hello
 from ..part import Part
 from ..plan import MAX_OPERATORS, ListenerPlan
-from ..protocol import FORBIDDEN, RELOADED, RequestError
+from ..protocol import FORBIDDEN, RELOADED, Request, RequestError
 from ..roster import endpoint_text
 from ..session import Session
 from .gate import HELLO_WITHIN, Admitted, Certificate, Refused
@@ -154,11 +154,11 @@ class RemoteOperators(Part):
             channel.abort()
 
     async def _greet(self, channel: Channel, plan: ListenerPlan) -> Admitted:
-        """The first request and its answer. Raises `RequestError`."""
-        message = await channel.receive()
-        if len(message) > LONGEST_HELLO:  # reading megabytes of JSON takes everyone's time
-            raise RequestError(protocol.BAD_REQUEST, f"a hello has at most {LONGEST_HELLO} bytes")
-        request = protocol.parse_request(message)
+        """The first requests and their answers. Raises `RequestError`."""
+        request = await _first(channel)
+        if (greeting := protocol.greeting(request)) is not None:
+            channel.send_nowait(protocol.ok(request.id, greeting))
+            request = await _first(channel)
         if request.op != "hello":
             raise RequestError(
                 FORBIDDEN, "say hello with a token first", hint="set JACKFIELD_TOKEN, or give --token-file"
@@ -204,6 +204,14 @@ class RemoteOperators(Part):
             if other is session:
                 asyncio.get_running_loop().call_later(LAST_WORDS, task.cancel)
         session.role = ""  # nothing may be done in the meantime
+
+
+async def _first(channel: Channel) -> Request:
+    """A request of whoever is not known yet. Raises `RequestError`."""
+    message = await channel.receive()
+    if len(message) > LONGEST_HELLO:  # reading megabytes of JSON takes everyone's time
+        raise RequestError(protocol.BAD_REQUEST, f"a hello has at most {LONGEST_HELLO} bytes")
+    return protocol.parse_request(message)
 
 
 def _host(channel: Channel) -> str | None:

@@ -1,0 +1,122 @@
+"""Operators from elsewhere: what they reach is known before a token leaves, and invitations lead there."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from programs import HubProcess, StartHub, wait_for
+
+SECRET = "jf_this-is-never-to-be-seen"
+
+
+def ask(port: int, *requests: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a listener for operators answers, until it hangs up or all is answered."""
+    answers = []
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as plain, plain.makefile("rb") as reader:
+        for number, request in enumerate(requests, 1):
+            message = json.dumps({"id": number, "op": "hello", **request}).encode()
+            plain.sendall(struct.pack(">I", len(message)) + message)
+            head = reader.read(4)
+            answers.append(json.loads(reader.read(struct.unpack(">I", head)[0])) if head else {})
+    return answers
+
+
+def operators_port(hub: HubProcess) -> int:
+    return int(hub.seen(rb" operators address=\S+:(\d+)")[1])
+
+
+@contextlib.contextmanager
+def answering(answer: bytes) -> Iterator[tuple[str, bytearray]]:
+    """Somebody who is no hub, and answers the first message: its address, and all that it has heard."""
+    heard = bytearray()
+
+    def hear(listener: socket.socket) -> None:
+        with listener.accept()[0] as peer, contextlib.suppress(ConnectionError):
+            heard.extend(peer.recv(65_536))
+            peer.sendall(answer)
+            while data := peer.recv(65_536):
+                heard.extend(data)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        hearing = threading.Thread(target=hear, args=(listener,), daemon=True)
+        hearing.start()
+        yield f"tcp://127.0.0.1:{listener.getsockname()[1]}", heard
+        hearing.join(30)
+
+
+def test_a_listener_for_operators_says_what_it_is_before_it_sees_a_token(start_hub: StartHub) -> None:
+    hub = start_hub("tcp://127.0.0.1:0", "tcp://127.0.0.1:0,protocol=control")
+    port = operators_port(hub)
+    token = json.loads(hub.do("token", "create", "--role", "operator", "--json"))["token"]
+    kind, there = ask(port, {"versions": [1, 2]}, {"token": token})
+    assert kind["ok"] == {"kind": "jackfield-control", "protocol": 1}  # and nothing of the hub besides
+    assert there["ok"]["role"] == "operator"
+    assert ask(port, {"versions": [2]})[0]["error"]["code"] == "unsupported_version"
+    assert ask(port, {"versions": "1"})[0]["error"]["code"] == "bad_request"
+    kind, again = ask(port, {"versions": [1]}, {"versions": [1]})
+    assert "ok" in kind
+    assert again["error"]["code"] == "bad_token"
+
+
+def test_no_client_in_a_room_sees_an_operators_token(start_hub: StartHub, directory: Path) -> None:
+    hub = start_hub("tcp://127.0.0.1:0,room=lobby", "--state", str(directory / "hub.db"))
+    hub.environment["JACKFIELD_TOKEN"] = SECRET
+    heard = bytearray()
+    with socket.create_connection(("127.0.0.1", hub.port()), timeout=30) as chatter:
+        wait_for(hub.clients, "the chatter")
+        failed = hub.run("--hub", f"tcp://127.0.0.1:{hub.port()}", "status")
+        invited = hub.run("--hub", f"tcp://127.0.0.1:{hub.port()},invitation={SECRET}", "status")
+        hub.do("kick", "all")
+        while data := chatter.recv(65_536):
+            heard += data
+    for done in (failed, invited):
+        assert done.returncode == 3, done
+        said = f"tcp://127.0.0.1:{hub.port()} is a listener for clients (or no hub at all)"
+        assert said.encode() in done.stderr
+        assert b"protocol=control" in done.stderr
+    assert b"versions" in heard  # the question was heard there, and no more
+    assert SECRET.encode() not in bytes(heard) + bytes(hub.out)
+    assert all(SECRET.encode() not in path.read_bytes() for path in directory.iterdir() if path.is_file())
+
+
+def test_who_says_nothing_is_no_hub_and_gets_no_token(start_hub: StartHub) -> None:
+    hub = start_hub("tcp://127.0.0.1:0", "tcp://127.0.0.1:0,protocol=native")
+    hub.environment["JACKFIELD_TOKEN"] = SECRET
+    with answering(b"") as (address, heard):
+        silent = hub.run("--hub", address, "clients")
+    assert silent.returncode == 3
+    assert b"has not said within 5 s what it is" in silent.stderr
+    assert b'"versions":[1]' in heard
+    assert SECRET.encode() not in heard
+    for index in (0, 1):  # one that waits for what a client says, and one that wants native clients
+        reached = hub.run("--hub", f"tcp://127.0.0.1:{hub.port(index)}", "clients")
+        assert reached.returncode == 3
+        assert b"is a listener for clients (or no hub at all)" in reached.stderr
+    assert SECRET.encode() not in bytes(hub.out)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"id": 1, "ok": {"version": "1", "pid": 1, "protocol": 1}},
+        {"id": 1, "ok": {"kind": "something else"}},
+        {"id": 1, "event": {"kind": "jackfield-control"}},
+        {"id": 1, "op": "hello", "versions": [1]},
+    ],
+)
+def test_an_answer_of_another_kind_gets_no_token(start_hub: StartHub, answer: dict[str, Any]) -> None:
+    hub = start_hub("tcp://127.0.0.1:0")
+    hub.environment["JACKFIELD_TOKEN"] = SECRET
+    message = json.dumps(answer).encode()
+    with answering(struct.pack(">I", len(message)) + message) as (address, heard):
+        done = hub.run("--hub", address, "clients")
+    assert done.returncode == 3
+    assert SECRET.encode() not in heard
