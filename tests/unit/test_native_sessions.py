@@ -252,8 +252,8 @@ def test_a_list_of_clients_with_long_services_comes_in_pages_that_fit(
     async def main() -> None:
         async with running_hub(directory) as hub:
             alice = await Peer.join(hub, name="alice")
-            services = ["\U00020000" * 61 + str(number) for number in range(100, 164)]
-            others = [await Peer.join(hub, services=services, name=f"other{number}") for number in range(6)]
+            services = ["\U00020000" * 61 + str(number) for number in range(100, 132)]
+            others = [await Peer.join(hub, services=services, name=f"other{number}") for number in range(12)]
             found: list[str] = []
             more: dict[str, Any] | None = {}
             while more is not None:
@@ -261,7 +261,7 @@ def test_a_list_of_clients_with_long_services_comes_in_pages_that_fit(
                 assert answer["type"] == "ok"
                 found += [each["name"] for each in answer["clients"]]
                 more = {"after": answer["next"]} if "next" in answer else None
-            assert found == ["alice", *(f"other{number}" for number in range(6))]
+            assert found == ["alice", *(f"other{number}" for number in range(12))]
             for peer in (alice, *others):
                 await peer.close()
 

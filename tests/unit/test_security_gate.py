@@ -115,6 +115,28 @@ def test_an_invited_one_cannot_take_the_name_of_another(world: World) -> None:
     assert world.admit(TOKEN, token=invitation, name="ben").identity == "ben"
 
 
+def test_an_invited_one_cannot_take_a_name_that_somebody_has_proven(world: World) -> None:
+    """A certificate's, or that of a token that was revoked: with the name go its messages and cursors."""
+    world.gate = Gate(world.tokens, world.addresses, is_proven={"ann", "dev.example"}.__contains__)
+    _, invitation = world.tokens.create(1.0, kind=INVITATION, expires=1000.0)
+    assert world.refused(TOKEN, token=invitation, name="ann").code == "name_taken"
+    own = Certificate(("dev.example",))
+    assert world.admit(TOKEN, token=invitation, name="dev.example", certificate=own).identity == "dev.example"
+    _, named = world.tokens.create(1.0, kind=INVITATION, name="ann", expires=1000.0)
+    assert world.admit(TOKEN, token=named).identity == "ann", "an operator gives it again"
+
+
+@pytest.mark.parametrize("name", ["hub", "operator", "Admin", "everyone", "me"])
+def test_nobody_chooses_a_name_that_passes_for_the_hubs(world: World, name: str) -> None:
+    _, invitation = world.tokens.create(1.0, kind=INVITATION, expires=1000.0)
+    _, nameless = world.tokens.create(1.0)
+    assert world.refused(OPEN, name=name).code == "name_taken"
+    assert world.refused(TOKEN, token=invitation, name=name).code == "name_taken"
+    assert world.refused(TOKEN, token=nameless, name=name).code == "name_taken"
+    _, given = world.tokens.create(1.0, name=name)
+    assert world.admit(TOKEN, token=given, name=name).identity == name, "an operator has named it so"
+
+
 @pytest.mark.parametrize(
     "name", ["all", "3", "tcp-1", "a b", "<b>", "a\x1b[31m", "'; drop--", "x" * 65, 5, [], ""]
 )

@@ -72,6 +72,22 @@ def test_whoever_proves_a_name_gets_it_from_who_merely_said_it(directory: Path) 
     jackfield.run(main)
 
 
+def test_an_invited_one_does_not_become_whoever_was_revoked(directory: Path) -> None:
+    async def main() -> None:
+        async with running_hub(directory, TOKEN) as hub:
+            ann = await Peer.join(hub, token=created(hub, name="ann"))
+            (token,) = hub.security.tokens
+            await hub.security.revoke(token.id)
+            await ann.ended()
+            invitation = created(hub, kind="invitation", expires=100.0)
+            assert await refused(hub, token=invitation, name="ann") == "name_taken"
+            ben = await Peer.join(hub, token=invitation, name="ben")
+            assert ben.welcome["name"] == "ben", "the invitation is as good as before"
+            await ben.close()
+
+    jackfield.run(main)
+
+
 def test_an_invitation_becomes_a_token_once(directory: Path) -> None:
     async def main() -> None:
         state = directory / "hub.db"

@@ -168,6 +168,10 @@ class Registry:
         """What is known under a name, or an identity written out, be it there or absent."""
         return self._by_name.get(name) or self._known.get(name)
 
+    def knows(self, identity: str) -> bool:
+        """Whether somebody of that identity is known, be it there or absent."""
+        return identity in self._known
+
     def absent(self) -> Iterator[Entry]:
         """Everyone who is known and not there."""
         return (entry for entry in self._known.values() if not entry.client_id)

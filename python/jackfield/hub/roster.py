@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from jackfield import Address, Explanation, Member, Statistics
 
+RESERVED: Final = frozenset({"hub", "operator", "admin", "everyone", "me"})  # nobody chooses to be called so
+
 _SHORT: Final = {"unix+dgram": "dgram", "unix+seqpacket": "seqpacket"}
 _DEFAULT_NAME: Final = re.compile(r"(tcp|tls|ws|wss|udp|unix|dgram|seqpacket|serial)-([1-9]\d*)")
 _TAG: Final = re.compile(r"[^\W_][\w.@+-]{0,31}")

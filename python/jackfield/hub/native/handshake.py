@@ -21,7 +21,7 @@ from ..security.roles import MEMBER
 
 VERSIONS: Final = (1,)
 PATIENCE: Final = 10.0  # seconds from the connection to a whole HELLO
-MOST_SERVICES: Final = 64
+MOST_SERVICES: Final = 32
 LONGEST_WORD: Final = 64  # characters of an instance, of a service, of a session's id
 LONGEST_AGENT: Final = 120
 LONGEST_KEY: Final = 128  # characters of a session's key, of a token

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from ..roster import NameRefused, check_name
+from ..roster import RESERVED, NameRefused, check_name
 from .store import Message, Retention
 
 MOST_ROOMS: Final = 1_000
@@ -25,7 +25,6 @@ CREDIT: Final = 1024 * 1024  # bytes that one native member may have on their wa
 VIEWS: Final = 200  # members in one event or answer
 RECENT: Final = 200  # messages that a room remembers without a disk
 RECENT_BYTES: Final = 256 * 1024
-RESERVED: Final = frozenset({"hub", "operator", "admin", "everyone", "me"})  # nobody is called so
 
 _ROOM_NAME: Final = re.compile(r"[^\W_][\w.+-]{0,63}")
 

@@ -10,13 +10,13 @@ danger, and locking out a neighbour would be one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield import TlsFacts
 
-from ..roster import NameRefused, check_name, means_host
+from ..roster import RESERVED, NameRefused, check_name, means_host
 from .access import CERTIFICATE, PLAIN, TOKEN
 from .limits import Addresses
 from .roles import MEMBER, includes
@@ -104,11 +104,14 @@ class Refused(Exception):
 
 
 class Gate:
-    """The gate of one hub."""
+    """The gate of one hub. `is_proven` says whether somebody has shown before that a name is its own."""
 
-    def __init__(self, tokens: Tokens, addresses: Addresses) -> None:
+    def __init__(
+        self, tokens: Tokens, addresses: Addresses, *, is_proven: Callable[[str], bool] = lambda name: False
+    ) -> None:
         self._tokens = tokens
         self._addresses = addresses
+        self._is_proven = is_proven
 
     def admit(
         self,
@@ -153,6 +156,7 @@ class Gate:
         if certificate is not None and certificate.names and plan.access.mode != TOKEN:
             return Admitted(identity=certificate.names[0], name=certificate.names[0])
         if plan.access.mode == PLAIN:
+            _check_free(name)
             if name and self._tokens.named(name, now):
                 raise Refused(NAME_TAKEN, f"{name} has a token", "show it, or choose another name")
             return Admitted(name=name)
@@ -180,10 +184,13 @@ class Gate:
             raise Refused(
                 FORBIDDEN, "the token and the certificate name two different clients", token=token.id
             )
+        if not token.name:
+            _check_free(name)
         if token.kind != INVITATION:
             identity = identity or token.name or f"token:{token.id}"
             return Admitted(token.role, identity, token.name or name, token.id)
-        if not token.name and name and self._tokens.named(name, now):
+        taken = self._tokens.named(name, now) or (name != identity and self._is_proven(name))
+        if not token.name and name and taken:
             raise Refused(NAME_TAKEN, f"{name} is somebody else", "choose another name", token=token.id)
         try:
             made, secret = self._tokens.redeem(token, now, name=name, where=where)
@@ -220,6 +227,12 @@ def _can_be_called(name: str) -> bool:
     except NameRefused:
         return False
     return not means_host(name)
+
+
+def _check_free(name: str) -> None:
+    """A name that one chooses for oneself must not pass for the hub's own or an operator's."""
+    if name.casefold() in RESERVED:
+        raise Refused(NAME_TAKEN, f"nobody can be called {name!r}", "choose another name")
 
 
 def _where(plan: ListenerPlan) -> str:

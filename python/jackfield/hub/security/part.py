@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from ..identity import PROVEN
 from ..journal import Field, Throttle
 from ..part import Part
 from ..roster import peer_text, timestamp
@@ -42,7 +43,7 @@ class Security(Part):
         self._clock = Clock()
         self.tokens = Tokens(hub.state, os.urandom)
         self.addresses = Addresses()
-        self.gate = Gate(self.tokens, self.addresses)
+        self.gate = self._make_gate()
         self.when_revoked: list[Callable[[str], None]] = []
         """Called with the id of a token that was revoked: whoever came with it is to go."""
         self.listeners: list[tuple[Listener, ListenerPlan]] = []
@@ -65,8 +66,15 @@ class Security(Part):
 
         self.audit_log = AuditLog(hub.settings.audit, journal_of(os.environ), trouble)
         self.tokens = Tokens(hub.state, os.urandom)
-        self.gate = Gate(self.tokens, self.addresses)
+        self.gate = self._make_gate()
         self._clock.seen(self.tokens.load())
+
+    def _make_gate(self) -> Gate:
+        return Gate(
+            self.tokens,
+            self.addresses,
+            is_proven=lambda name: self._hub.identities.registry.knows(f"{PROVEN}{name}"),
+        )
 
     async def close(self) -> None:
         await asyncio.to_thread(self.audit_log.close)
