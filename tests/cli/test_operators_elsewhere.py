@@ -120,3 +120,48 @@ def test_an_answer_of_another_kind_gets_no_token(start_hub: StartHub, answer: di
         done = hub.run("--hub", address, "clients")
     assert done.returncode == 3
     assert SECRET.encode() not in heard
+
+
+def test_an_operator_is_invited_to_a_listener_for_operators(start_hub: StartHub, directory: Path) -> None:
+    hub = start_hub(
+        "tcp://127.0.0.1:0", "tls://127.0.0.1:0,protocol=control", "--state", str(directory / "hub.db")
+    )
+    hub.environment["XDG_DATA_HOME"] = str(directory)
+    port = operators_port(hub)
+    text = hub.do("invite", "--role", "operator").decode().strip()
+    assert text.startswith(f"tls://127.0.0.1:{port}?pin=sha256:")
+    assert hub.do("--hub", text, "clients") == b"No client is connected.\n"
+    named = hub.do("invite", "--role", "admin", "--listener", str(port), "--host", "localhost").decode()
+    assert named.startswith(f"tls://localhost:{port}?pin=")
+    as_client = hub.do("invite", "--role", "operator", "--listener", str(hub.port())).decode()
+    assert as_client.startswith(f"tcp://127.0.0.1:{hub.port()}?invitation=")
+    member = hub.run("invite", "--listener", str(port))
+    assert member.returncode == 1
+    assert b"is for operators" in member.stderr
+    unknown = hub.run("invite", "--role", "operator", "--listener", "1")
+    assert f"127.0.0.1:{port}".encode() in unknown.stderr
+
+
+def test_nobody_is_invited_where_no_operator_can_come(start_hub: StartHub) -> None:
+    hub = start_hub("tcp://127.0.0.1:0")
+    done = hub.run("invite", "--role", "operator")
+    assert done.returncode == 1
+    assert b"no listener of this hub takes operators" in done.stderr
+    assert json.loads(hub.do("token", "ls", "--json")) == []
+
+
+def test_a_member_is_invited_where_a_token_is_asked_for(start_hub: StartHub, directory: Path) -> None:
+    asking = ["tls://127.0.0.1:0,access=token"] * 2
+    hub = start_hub("tcp://127.0.0.1:0", "tls://127.0.0.1:0", *asking, "--state", str(directory / "hub.db"))
+    done = hub.run("invite", "--name", "camera7")
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"tls://127.0.0.1:{hub.port(2)}?pin=sha256:".encode())
+    assert done.stderr.decode() == (
+        f"jackfield: it is as good at tls://127.0.0.1:{hub.port(3)}; --listener chooses\n"
+    )
+    plain = hub.do("invite", "--listener", str(hub.port())).decode()
+    assert plain.startswith(f"tcp://127.0.0.1:{hub.port()}?invitation=jf_")
+    made = json.loads(hub.do("invite", "--json"))
+    assert [int(each.partition("?")[0].rpartition(":")[2]) for each in made["invitations"]] == [
+        hub.port(2), hub.port(3), hub.port(1), hub.port(0)
+    ]  # fmt: skip

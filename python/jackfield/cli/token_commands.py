@@ -51,7 +51,8 @@ def create(
     \b
     Examples:
       jackfield token create --name ann --role operator --expires 90d
-      JACKFIELD_TOKEN=$(jackfield token create --role operator) jackfield --hub tls://hub:7443 clients
+      JACKFIELD_TOKEN=$(jackfield token create --role operator) \\
+        jackfield --hub 'tls://hub:7443?pin=sha256:...' clients      (the pin is in `status`)
     """
     from .tokens import create as command
 
@@ -109,7 +110,7 @@ def invite(
     host: Annotated[
         str | None,
         typer.Option(
-            "--host", metavar="HOST", help="How the hub is reached from there, where it listens on all."
+            "--host", metavar="HOST", help="The name or address that the hub is reached by from there."
         ),
     ] = None,
     as_json: Json = False,
@@ -118,13 +119,16 @@ def invite(
     """Invite one client: prints what it joins with, once.
 
     It has everything in one text: where the hub is, its certificate's pin, and an invitation, in
-    whose place whoever comes first gets a token of its own.
+    whose place whoever comes first gets a token of its own. A member is sent to a listener for
+    clients, one that asks for a token and has TLS before others; an operator or admin to one
+    with protocol=control. --listener and --host choose another one, --json has all.
 
     \b
     Examples:
       jackfield invite
-      jackfield invite --name ann --role operator --expires 2h
       jackfield join "$(jackfield invite --name camera7)"
+      jackfield --hub "$(jackfield invite --role operator --expires 2h)" clients
+      jackfield invite --listener 7445 --host hub.example.org
     """
     from .tokens import invite as command
 

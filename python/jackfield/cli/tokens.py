@@ -12,7 +12,7 @@ from ..hub.journal import line_of
 from ..hub.operator import Operator
 from ..hub.roster import timestamp
 from ..hub.text import TextError
-from .failures import Failure
+from .failures import Failure, one_line, say
 from .operate import print_json, with_hub
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0, "y": 365 * 86_400.0}
@@ -79,17 +79,21 @@ def invite(
         return
     if not made["invitations"]:
         raise Failure(
-            "no listener of this hub takes native clients",
+            "no listener of this hub takes native clients with an invitation",
             "start it with one such as tls://:7443, or tcp://127.0.0.1:7000,protocol=native",
         )
-    shown = (
-        made["invitations"]
-        if len(made["invitations"]) > 1 and sys.stdout.isatty()
-        else made["invitations"][:1]
-    )
-    print("\n".join(shown))
+    chosen, *others = made["invitations"][: made["equal"]]
+    print(chosen)
+    if others:
+        also = ", ".join(each.partition("?")[0] for each in others)
+        say(one_line(f"it is as good at {also}", "--listener chooses"))
     if sys.stdout.isatty():
-        print(f"Good once, for a {made['role']}, {_until(made)}: jackfield join '{made['invitations'][0]}'")
+        used = f"jackfield --hub '{chosen}' status" if made["operators"] else f"jackfield join '{chosen}'"
+        print(f"Good once, for {_of_role(made)}, {_until(made)}: {used}")
+
+
+def _of_role(made: dict[str, Any]) -> str:
+    return f"an {made['role']}" if made["role"][0] in "ao" else f"a {made['role']}"
 
 
 def _until(made: dict[str, Any]) -> str:

@@ -89,8 +89,9 @@ What cannot be read as a request is answered with an `error` whose `id` is null.
     token_create  role?, name?, expires?, listeners?  ok {token: its text, id, kind, role, name, expires, ...}
     token_list    -                                   ok {tokens: [the same without its text, ...]}
     token_revoke  token: id or name                   ok {revoked: [ids]}
-    invite     role?, name?, expires?, listeners?,    ok {token, ..., invitations: [what to come with]}
-               host?
+    invite     role?, name?, expires?, listeners?,    ok {token, ..., invitations: [what to come with, the
+               host?                                  best first], equal: how many are as good as that,
+                                                      operators: whether it is for --hub}
     stop       -                                      ok {}, then the hub ends
     flush      -                                      ok {state, config}: what should last is on disk there
     reload     timeout?                               ok {pid, predecessor, kept, not_kept: [{id, name,

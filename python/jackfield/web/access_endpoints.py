@@ -23,7 +23,13 @@ ENDPOINTS: Final = (
         "invite",
         "Make an invitation, which is good once.",
         record({}, {**_TAKES, "host": text("The name or address of this machine for whoever is invited.")}),
-        record({**_MADE, "invitations": listing(told("What `jackfield join` is given."))}, more=True),
+        record(
+            {
+                **_MADE,
+                "invitations": listing(told("What `jackfield join` or `--hub` is given.")),
+            },
+            more=True,
+        ),
     ),
     Endpoint(
         "token_list",

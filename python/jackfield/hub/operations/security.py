@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import socket
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +10,8 @@ from jackfield import Address, InvalidAddress
 
 from ..protocol import BAD_REQUEST, REFUSED, Request, RequestError
 from ..roster import NameRefused, check_name
-from ..security.access import SECURE, is_local
+from ..security.certificate import pin_of
+from ..security.places import At, invited_to, meant
 from ..security.roles import MEMBER, ROLES
 from ..security.tokens import INVITATION, INVITED_FOR, TOKEN, TokenRefused
 
@@ -28,19 +28,34 @@ async def token_create(session: Session, request: Request) -> dict[str, Any]:
 
 
 async def invite(session: Session, request: Request) -> dict[str, Any]:
-    """An invitation, and what it is joined with at each listener that it is good for."""
+    """An invitation, and what one comes with at each listener that it is good for, the best first.
+
+    So many as `equal` says are as good as the first; `operators` says whether that is for operators.
+    """
+    host, role = _host(request), _role(request)
+    listeners = _listeners(session, request, role)
+    places, equal = invited_to(
+        _all(session), operators=role != MEMBER, named=listeners, host=host, own_host=own_host()
+    )
+    if not places and role != MEMBER and not listeners:
+        raise RequestError(
+            REFUSED,
+            "no listener of this hub takes operators",
+            hint="start it with one such as tls://:7444,protocol=control",
+        )
     made = await _create(session, request, INVITATION, request.seconds("expires", INVITED_FOR, most=LONGEST))
-    return {**made, "invitations": _invitations(session, made, _host(request))}
+    texts = []
+    for at, address in places:
+        pinned = {"pin": at.pin} if at.pin else {}
+        texts.append(str(address.with_options(**pinned, invitation=made["token"])))
+    operators = bool(places) and places[0][0].plan.control
+    return {**made, "invitations": texts, "equal": equal, "operators": operators}
 
 
 async def _create(session: Session, request: Request, kind: str, expires: float | None) -> dict[str, Any]:
     security = session.hub.security
-    role = request.text("role", MEMBER)
-    if role not in ROLES:
-        raise RequestError(
-            BAD_REQUEST, f"there is no role {role[:40]!r}", hint=f"there are {', '.join(ROLES)}"
-        )
-    listeners = tuple(dict.fromkeys(_listener(session, text) for text in request.texts("listeners")))
+    role = _role(request)
+    listeners = _listeners(session, request, role)
     try:
         token, secret = security.tokens.create(
             security.now(),
@@ -55,6 +70,15 @@ async def _create(session: Session, request: Request, kind: str, expires: float 
         raise RequestError(REFUSED, str(problem)) from problem
     await session.hub.state.flush()
     return {**token.view(security.now()), "token": secret}
+
+
+def _role(request: Request) -> str:
+    role = request.text("role", MEMBER)
+    if role not in ROLES:
+        raise RequestError(
+            BAD_REQUEST, f"there is no role {role[:40]!r}", hint=f"there are {', '.join(ROLES)}"
+        )
+    return role
 
 
 def _host(request: Request) -> str:
@@ -77,37 +101,34 @@ def _name(request: Request) -> str:
     return name
 
 
-def _listener(session: Session, text: str) -> str:
-    """The listener that is meant by its address, its port or its place, as tokens name it."""
-    known = [str(plan.address.without_options()) for _, plan in session.hub.listeners]
-    bound = [str(listener.address.without_options()) for listener, _ in session.hub.listeners]
-    for place, names in enumerate(zip(known, bound, strict=True)):
-        port = names[1].rpartition(":")[2]
-        if text in (*names, port, f":{port}"):
-            return known[place]
-    raise RequestError(
-        REFUSED, f"no listener {text[:80]!r}", hint=f"there are {', '.join(bound)}", candidates=bound
-    )
-
-
-def _invitations(session: Session, made: dict[str, Any], host: str) -> list[str]:
-    """What a client is given to come with, for each listener that it is good at."""
-    pin = session.hub.security.pin
+def _all(session: Session) -> list[At]:
+    """The listeners for clients and for operators."""
+    security = session.hub.security
     found = []
-    for listener, plan in session.hub.listeners:
-        if plan.native == "off" or (
-            made["listeners"] and str(plan.address.without_options()) not in made["listeners"]
-        ):
-            continue
-        at = listener.address.without_options()
-        secure = at.scheme in SECURE
-        if not secure and not is_local(at):
-            continue  # whoever is on the way could read it
-        if at.port is not None and at.host in (None, "0.0.0.0", "::"):
-            at = dataclasses.replace(at, host=host or own_host())
-        pinned = {"pin": pin} if secure and pin else {}
-        found.append(str(at.with_options(**pinned, invitation=made["token"])))
+    for listener, plan in (*session.hub.listeners, *security.listeners):
+        own = bool(security.pin) and pin_of(plan) == security.pin  # others are known by who signed them
+        found.append(At(listener.address, plan, security.pin if own else ""))
     return found
+
+
+def _listeners(session: Session, request: Request, role: str) -> tuple[str, ...]:
+    """The listeners that are named in a request, as tokens name them. Raises `RequestError`."""
+    known, found = _all(session), []
+    for text in request.texts("listeners"):
+        at = meant(known, text)
+        if at is None:
+            there = [str(each.bound.without_options()) for each in known]
+            raise RequestError(
+                REFUSED, f"no listener {text[:80]!r}", hint=f"there are {', '.join(there)}", candidates=there
+            )
+        if at.plan.control and role == MEMBER:
+            raise RequestError(
+                REFUSED,
+                f"{at.bound.without_options()} is for operators, and a member is none",
+                hint="give it --role operator, or another listener",
+            )
+        found.append(at.name)
+    return tuple(dict.fromkeys(found))
 
 
 def own_host() -> str:

@@ -94,8 +94,9 @@ class Access {
   }
 
   /** What was made is shown once. */
-  show({ token, invitations }) {
-    const texts = invitations?.length ? invitations.map((each) => `jackfield join '${each}'`) : [token];
+  show({ token, invitations, operators }) {
+    const command = operators ? "jackfield status --hub" : "jackfield join";
+    const texts = invitations?.length ? invitations.map((each) => `${command} '${each}'`) : [token];
     dialog({
       title: t("access.once"),
       body: h(
