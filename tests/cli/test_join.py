@@ -12,6 +12,7 @@ import pytest
 from background import Background
 from programs import JACKFIELD, HubProcess, Process, Spawn, StartHub, wait_for
 from pure_hub import pure_hub
+from terminals import Terminal
 
 from jackfield import portable
 
@@ -33,10 +34,11 @@ def test_two_at_a_terminal_write_to_each_other(start_hub: StartHub, spawn: Spawn
     where = address_of(start_hub(NATIVE))
     alice = joined(spawn, where, "--name", "alice", data_home=directory)
     bob = joined(spawn, where, "--name", "bob", "--json", data_home=directory)
-    alice.write(b"hello?\n@bob \x1b[31mhello\n@nobody there\n")
+    alice.write(b"hello?\n@bob\n@bob \x1b[31mhello\n@nobody there\n")
     line = json.loads(bob.seen(rb"(\{.*\})\n")[1])
     assert (line["event"], line["from"], line["text"]) == ("message", "alice", "\x1b[31mhello")
     alice.seen(rb"nobody has opened a stream", err=True)
+    alice.seen(rb"nothing was sent", err=True)
     alice.seen(rb"jackfield: the hub refuses message: .*nobody", err=True)
     bob.write(b"@alice \x1b[31mback\n")
     assert alice.seen(rb"bob: (.*)\n")[1] == rb"\e[31mback"
@@ -100,6 +102,7 @@ def test_what_fails_is_one_line(spawn: Spawn, directory: Path) -> None:
             (["tcp://127.0.0.1:9"], 1, rb"connection refused"),
             (["udp://127.0.0.1:9"], 2, rb"no hub can be joined over this transport"),
             ([where, "--answer", "'"], 2, rb"--answer"),
+            ([where, "--answer", "/nowhere/command x"], 2, rb"there is no command '/nowhere/command'"),
         ]:
             process = spawn(JACKFIELD, "join", *arguments)
             assert process.wait() == code, process.err
@@ -122,3 +125,17 @@ def test_over_websocket_a_client_is_listed_as_such(
     device.popen.send_signal(signal.SIGINT)
     assert device.wait() == 130
     hub.seen(rb" left id=1 name=dev7 protocol=ws .*the peer closed the connection")
+
+
+def test_ctrl_d_at_a_terminal_leaves(start_hub: StartHub, directory: Path) -> None:
+    where = address_of(start_hub(NATIVE))
+    environment = {**os.environ, "XDG_DATA_HOME": str(directory)}
+    terminal = Terminal(str(JACKFIELD), "join", where, "--name", "alice", environment=environment)
+    try:
+        terminal.seen(b"joined ")
+        terminal.seen(b"\n")
+        terminal.type(b"\x04")
+        assert terminal.wait() == 0
+        assert b"Traceback" not in terminal.shown
+    finally:
+        terminal.end()

@@ -139,7 +139,34 @@ def test_who_is_there(run: Runner, directory: Path) -> None:
             while (change := await anext(changes)).kind != "went":
                 pass
             assert change.person.name == "carol"
+            assert change.person.native
+            assert change.person.services == ("channel", "request")
             await changes.aclose()
+
+    run(main)
+
+
+def test_who_answers_no_questions_says_so(run: Runner, directory: Path) -> None:
+    """A client that never answers, and one that has stopped to."""
+
+    async def main() -> None:
+        async with two_clients(directory) as (alice, bob):
+            with pytest.raises(PeerRefused, match="it answers no questions") as refused:
+                await alice.request("bob", b"?", timeout=30.0)
+            assert refused.value.code == "no_such_service"
+            asked = asyncio.Event()
+
+            async def ponder(peer: Any, data: bytes) -> bytes:
+                asked.set()
+                return await asyncio.Future()
+
+            async with bob.answering(ponder):
+                asking = asyncio.ensure_future(alice.request("bob", b"?", timeout=30.0))
+                await asked.wait()
+            with pytest.raises(jackfield.ChannelLost, match="it answers no more questions"):
+                await asking
+            async with bob.answering(lambda peer, data: data.upper()):
+                assert await alice.request("bob", "ä", timeout=30.0) == "ä".encode()
 
     run(main)
 

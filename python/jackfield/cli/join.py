@@ -1,7 +1,7 @@
 """`jackfield join`: a native client at a terminal or in a pipe.
 
 Everything that others say is shown as safe text, or as one JSON object in a line. Typed lines are sent as
-they come; the end of the input does not end the client.
+they come; the end of the input ends the client at a terminal (Ctrl-D), and not where there is none.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -45,6 +46,8 @@ def _words(answer: str) -> list[str]:
         raise Failure(f"--answer {answer!r} cannot be read: {problem}", code=failures.USAGE) from None
     if not words:
         raise Failure("--answer needs a command", "for example --answer date", code=failures.USAGE)
+    if shutil.which(words[0]) is None:
+        raise Failure(f"--answer: there is no command {words[0]!r}", code=failures.USAGE)
     return words
 
 
@@ -159,14 +162,18 @@ async def _type(client: Client, streams: Streams) -> None:
         for line in lines:
             with contextlib.suppress(jackfield.ChannelLost, jackfield.ChannelClosed):
                 await _send(client, streams, line.decode("utf-8", "surrogateescape").removesuffix("\r"))
+    if os.isatty(sys.stdin.fileno()):
+        await client.close()
 
 
 async def _send(client: Client, streams: Streams, text: str) -> None:
     try:
         if text.startswith("@"):
             peer, _, said = text[1:].partition(" ")
-            if await client.message(peer, said) == "waiting":
-                say(one_line(f"{peer} is absent", "it gets the message when it is back"))
+            if not peer or not said:
+                say(one_line("nothing was sent", "write '@NAME text' to send a message"))
+            elif await client.message(peer, said) == "waiting":
+                say(one_line(f"the message waits for {safe_text(peer)}", "it gets it when it is there"))
         elif text and not await streams.say(text):
             say(one_line("nobody has opened a stream", "write '@NAME text' to send a message"))
     except JackfieldError as problem:

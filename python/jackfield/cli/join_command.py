@@ -31,7 +31,7 @@ def join(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Join a hub as a native client, and stay until Ctrl-C.
+    """Join a hub as a native client, and stay until Ctrl-D or Ctrl-C.
 
     Messages of others are shown as they come, and so is what is said on streams that others open. Lines
     that you type: `@NAME TEXT` is a message to a client, which waits for it if it is absent; anything

@@ -299,9 +299,9 @@ class StreamChannel:
         finally:
             self._close("")
 
-    def abort(self) -> None:
-        """End at once: what is queued is dropped, and the peer sees a reset."""
-        self._close("it was aborted")
+    def abort(self, reason: str = "it was aborted") -> None:
+        """End at once: what is queued is dropped, and the peer sees a reset with the reason."""
+        self._close(reason)
 
     def _close(self, reason: str) -> None:
         if self.closed:

@@ -173,9 +173,10 @@ class Client:
     async def request(self, peer: str, data: bytes | str, timeout: float | None = None) -> bytes:
         """Ask a client, and get its answer; text goes as UTF-8.
 
-        Raises ``PeerRefused`` if there is no such client or it answers nobody, ``RequestRefused`` if it could
-        not answer, ``ChannelLost`` if it left meanwhile, ``TimedOut`` after ``timeout`` seconds. Cancelled or
-        timed out, it may have been asked all the same; a late answer is dropped.
+        Raises ``PeerRefused`` if there is no such client or it has answered nobody for a second,
+        ``RequestRefused`` if it could not answer, ``ChannelLost`` if it left meanwhile, ``TimedOut`` after
+        ``timeout`` seconds. Cancelled or timed out, it may have been asked all the same; a late answer is
+        dropped.
         """
         return await self._requests.ask(peer, data.encode() if isinstance(data, str) else data, timeout)
 
@@ -187,7 +188,8 @@ class Client:
         return self._requests.answering(answer)
 
     async def message(self, peer: str, data: bytes | str, *, expires: float | None = None) -> str:
-        """Send a message to a client that may be absent: ``delivered``, or ``waiting`` for its return.
+        """Send a message to a client that may be absent: ``delivered`` once its program has taken it
+        (``messages``), or ``waiting``: the hub keeps it until then.
 
         ``expires`` is how many seconds it may wait. Raises ``RequestRefused``, ``SessionLost`` (then it may
         have been sent, or not).

@@ -75,7 +75,7 @@ def peer_refused(peer: object, service: str, code: int, reason: str) -> PeerRefu
 
 
 _HINTS = {
-    "no_such_peer": "clients() tells who is there; message() waits for who is absent",
-    "no_such_service": "clients() tells what services each one has",
+    "no_such_peer": "clients() tells who is there",
+    "no_such_service": "clients() tells its services; it answers questions within answering()",
     "peer_gone": "it left at that moment: open again when it is back",
 }

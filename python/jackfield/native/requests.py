@@ -116,12 +116,16 @@ class Requests:
 
         async def take(channel: StreamChannel) -> None:
             room = asyncio.Semaphore(AT_ONCE)
-            async with asyncio.TaskGroup() as group:
-                with contextlib.suppress(ChannelLost):
-                    async for message in channel:
-                        await room.acquire()
-                        working = group.create_task(_answer(channel, message, answer))
-                        working.add_done_callback(lambda _: room.release())
+            try:
+                async with asyncio.TaskGroup() as group:
+                    with contextlib.suppress(ChannelLost):
+                        async for message in channel:
+                            await room.acquire()
+                            working = group.create_task(_answer(channel, message, answer))
+                            working.add_done_callback(lambda _: room.release())
+            except asyncio.CancelledError:
+                channel.abort("it answers no more questions")
+                raise
 
         async with self._streams.serving(take, SERVICE):
             yield

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("jackfield")
 
+UNANSWERED = 1.0
+"""Seconds after which who asks a client that answers no questions is told so."""
 MOST_WAITING = 64
 """Streams of one service that may wait for somebody to take them."""
 
@@ -185,7 +187,16 @@ class Streams:
             said = header["from"].get("name")
             peer = Peer(header["from"]["id"], said if isinstance(said, str) else "")
             service.waiting.append((number, peer))
+            if name == "request" and service.taker is None:
+                asyncio.get_running_loop().call_later(UNANSWERED, self._nobody_answers, service, number)
             service.wake()
+
+    def _nobody_answers(self, service: _Service, number: int) -> None:
+        left = deque(each for each in service.waiting if each[0] != number)
+        if len(left) < len(service.waiting):
+            service.waiting = left
+            self._machine.reset(number, portable.NO_SUCH_SERVICE, "it answers no questions")
+            self._session.flush_soon()
 
     def acknowledged(self) -> None:
         """The hub has more of what was sent: streams that waited for that go on."""

@@ -26,7 +26,7 @@ from . import control, handshake, streams, talk
 from .greeting import Greeting, Said
 from .handshake import Hello, Refused, Who
 from .mail import Mail
-from .presence import Presence, client_view
+from .presence import Presence, session_view
 from .session import CONNECTED, ENDED, HELD, NativeSession
 
 if TYPE_CHECKING:
@@ -200,11 +200,7 @@ class Native(Part):
         session = self.sessions.pop(member.id, None)
         if session is None:
             return
-        view = client_view(self.hub, session.client_id) or {
-            "id": str(session.client_id),
-            "name": session.name,
-        }
-        self.presence.changed(session.client_id, "went", view)
+        self.presence.changed(session.client_id, "went", session_view(session, "absent"))
         self.presence.watch(session, on=False)
         self._unlist(session)
         self.mail.restart(session.identity)

@@ -117,14 +117,7 @@ def client_view(hub: Hub, client_id: int) -> dict[str, Any] | None:
         return None
     session = hub.native.sessions.get(member.id)
     if session is not None:
-        return {
-            "id": str(client_id),
-            "name": session.name,
-            "state": "connected",
-            "native": True,
-            "services": list(session.services),
-            "since": timestamp(session.since),
-        }
+        return session_view(session)
     return {
         "id": str(client_id),
         "name": hub.identities.registry.name_of(client_id, member.protocol),
@@ -132,6 +125,18 @@ def client_view(hub: Hub, client_id: int) -> dict[str, Any] | None:
         "native": False,
         "services": ["channel"],
         "since": timestamp(hub.group.statistics(member).since),
+    }
+
+
+def session_view(session: NativeSession, state: str = "connected") -> dict[str, Any]:
+    """What other clients may know of a native one."""
+    return {
+        "id": str(session.client_id),
+        "name": session.name,
+        "state": state,
+        "native": True,
+        "services": list(session.services),
+        "since": timestamp(session.since),
     }
 
 
