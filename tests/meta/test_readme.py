@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,11 @@ def hub(directory: Path, start: Starter) -> Iterator[dict[str, str]]:
             command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
         try:
+            end = time.monotonic() + LIMIT
+            while b" ready pid=" not in log.read_bytes():
+                assert process.poll() is None, log.read_text()
+                assert time.monotonic() < end, log.read_text()
+                time.sleep(0.02)
             yield environment
         finally:
             process.send_signal(signal.SIGTERM)
