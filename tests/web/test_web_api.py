@@ -41,6 +41,8 @@ def test_every_operation_answers_as_it_is_described(run_here: Runner, directory:
             script.write_text(SCRIPT)
             await first.send(b"hi")
             described = (await made.browser.get("/api/v1/openapi.json")).json()
+            session = described["components"]["securitySchemes"]["cookie"]["name"]
+            assert session in made.browser.cookies
             asked: list[tuple[str, dict[str, Any]]] = [
                 ("hello", {}),
                 ("status", {}),

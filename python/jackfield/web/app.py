@@ -41,7 +41,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 def make_app(site: Site) -> ASGIApp:
     """The application of one console."""
     endpoints = site.endpoints()
-    described = document(version=site.version, endpoints=endpoints.values())
+    described = document(version=site.version, endpoints=endpoints.values(), cookie=site.cookie)
 
     async def index(request: Request) -> Response:
         site.check_host(request)

@@ -41,8 +41,13 @@ STATUSES: Final = {
 }
 
 
-def document(*, version: str, endpoints: Iterable[Endpoint] = tuple(ENDPOINTS.values())) -> dict[str, Any]:
-    """The whole document."""
+def document(
+    *,
+    version: str,
+    endpoints: Iterable[Endpoint] = tuple(ENDPOINTS.values()),
+    cookie: str = "jackfield_8080",
+) -> dict[str, Any]:
+    """The whole document; `cookie` is what the session's one is called at the port that it is served from."""
     paths: dict[str, Any] = {f"/api/v1/{each.op}": _path(each) for each in endpoints}
     paths["/api/v1/session"] = {
         "get": {
@@ -81,7 +86,7 @@ def document(*, version: str, endpoints: Iterable[Endpoint] = tuple(ENDPOINTS.va
         "components": {
             "schemas": {"Error": ERROR},
             "securitySchemes": {
-                "cookie": {"type": "apiKey", "in": "cookie", "name": "jackfield_session"},
+                "cookie": {"type": "apiKey", "in": "cookie", "name": cookie},
                 "token": {"type": "http", "scheme": "bearer"},
             },
         },

@@ -115,7 +115,7 @@ _ALL: Final = (
         "hello",
         "Who answers.",
         _NOTHING,
-        record({"version": told(), "pid": whole(), "protocol": whole()}),
+        record({"kind": told(), "version": told(), "pid": whole(), "protocol": whole()}),
         reads=True,
     ),
     Endpoint("status", "The hub in figures.", _NOTHING, _STATUS, reads=True),
