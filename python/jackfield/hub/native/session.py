@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 import jackfield
 from jackfield.portable import CONTROL, Frame, to_json
 
+from ..identity import PROVEN
 from ..roster import default_name
-from .handshake import Hello, Who
+from .handshake import TOKEN, Hello, Who
 
 if TYPE_CHECKING:
     from jackfield import Member
@@ -99,6 +100,11 @@ class NativeSession:
         entry = registry.known_as(self.identity) if self.identity else registry.entry_of(self.client_id)
         own = "" if entry is None else entry.name
         return own or default_name(self.client_id, self.protocol)
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether a token or a certificate says who it is, and not only its own word."""
+        return self.identity.startswith((PROVEN, TOKEN))
 
     @property
     def sender(self) -> str:

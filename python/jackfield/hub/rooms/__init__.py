@@ -1,6 +1,7 @@
 """Rooms: many members who hear what each of them says, whatever program each of them is.
 
 room        one room: members, topic, sequences, who may; pure
+keeping     what each maker of rooms may have, and for how long rooms and messages are kept
 lines       how a program without a protocol chats, and what it is shown; pure
 outlet      what rooms ask of each kind of member
 plain       members without a protocol

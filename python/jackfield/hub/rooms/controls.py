@@ -12,6 +12,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Final
 
 from ..protocol import BAD_REQUEST, FAILED, RequestError
+from .keeping import maker_of
 from .room import NO_SUCH_ROOM, OVERLOADED, VIEWS, Room, RoomError, Seat
 from .rows import fitting, row
 from .store import Cursor
@@ -84,7 +85,12 @@ def _create(rooms: Rooms, session: NativeSession, name: str, wish: Any) -> Room:
     if not isinstance(durable, bool):
         raise RequestError(BAD_REQUEST, "join: 'durable' must be true or false")
     return rooms.create(
-        name, made_by=session.name, durable=durable, topic=wish.get("topic", ""), lasting=durable
+        name,
+        made_by=session.name,
+        maker=maker_of(session),
+        durable=durable,
+        topic=wish.get("topic", ""),
+        lasting=durable,
     )
 
 

@@ -16,7 +16,6 @@ from typing import Any, Final, NamedTuple
 from ..roster import RESERVED, NameRefused, check_name
 from .store import Message, Retention
 
-MOST_ROOMS: Final = 1_000
 MOST_MEMBERS: Final = 20_000  # of one room
 LONGEST_TOPIC: Final = 300  # characters
 LONGEST_BODY: Final = 45_000  # bytes of one message: in base64 it fits into one answer with all else
@@ -89,7 +88,7 @@ class Room:
     """One room. `open_to_plain` says whether programs without a protocol may come in.
 
     `lasting` rooms are there again after a restart of the hub, with their messages if they are `durable`;
-    others end with their last member.
+    others end with their last member. `maker` is whose share of rooms it takes, empty for an operator's.
     """
 
     name: str
@@ -98,6 +97,7 @@ class Room:
     open_to_plain: bool = False
     lasting: bool = True
     made_by: str = ""
+    maker: str = ""
     created: float = 0.0
     retention: Retention = field(default=KEPT)
     seats: dict[int, Seat] = field(default_factory=dict)
@@ -216,6 +216,7 @@ class Room:
             "topic": self.topic,
             "open": self.open_to_plain,
             "made_by": self.made_by,
+            "maker": self.maker,
             "created": self.created,
             "retention": retention_document(self.retention),
         }
@@ -230,6 +231,7 @@ class Room:
             topic=check_topic(str(document["topic"])),
             open_to_plain=bool(document["open"]),
             made_by=str(document["made_by"]),
+            maker=str(document.get("maker", "")),
             created=float(document["created"]),
             retention=retention_of(document["retention"]),
         )

@@ -18,6 +18,7 @@ from ..client import Client
 from ..part import Part
 from ..state_file import DAMAGED, StateError
 from .chatting import Chatting
+from .keeping import check_room_for, keep
 from .lines import Pace
 from .native_members import NativeMembers
 from .outlet import Outlet
@@ -27,10 +28,8 @@ from .room import (
     FORBIDDEN,
     GAP,
     KEPT,
-    MOST_ROOMS,
     NO_SUCH_MEMBER,
     NO_SUCH_ROOM,
-    OVERLOADED,
     RECENT,
     News,
     Room,
@@ -41,7 +40,7 @@ from .room import (
     check_topic,
 )
 from .said import Said, newest_of
-from .store import Appended, BadQuery, Became, Cursor, Message, Page, Retention, RunAppended, StoreError
+from .store import Appended, BadQuery, Became, Cursor, Message, Page, Retention, RunAppended
 from .writer import Writer
 
 if TYPE_CHECKING:
@@ -51,7 +50,6 @@ KIND: Final = "room"  # of documents in the state
 GATHER: Final = 0.25  # seconds in which who comes and goes is gathered, once that is often
 TOLD_AT_ONCE: Final = 5  # comings and goings of a quiet room that are told one by one
 TOLD_TAKES: Final = 0.0005  # seconds more for each member that is told
-RETAINED_EVERY: Final = 60.0  # seconds between two looks at what rooms keep
 MOST_SEARCHED: Final = 20  # rooms that one search looks at
 FRAME: Final = 24  # bytes of a published message beside its body: its number, and what a frame costs
 BEHIND: Final = 0.02  # seconds after which a leave is told: what was said before it is on its way to the disk
@@ -95,7 +93,7 @@ class Rooms(Part):
             if plan.room and plan.room not in self.rooms:
                 self.create(plan.room, made_by="the hub", open_to_plain=True)
         await asyncio.gather(*map(self.ready, self.rooms.values()))
-        self._keeping = asyncio.create_task(self._keep())
+        self._keeping = asyncio.create_task(keep(self))
 
     async def close(self) -> None:
         for timer in self._telling.values():
@@ -162,18 +160,18 @@ class Rooms(Part):
         name: str,
         *,
         made_by: str,
+        maker: str = "",
         durable: bool = True,
         topic: str = "",
         open_to_plain: bool = False,
         lasting: bool = True,
         retention: Retention | None = None,
     ) -> Room:
-        """Make a room. Raises `RoomError`, also for one that is there."""
+        """Make a room; `maker` as `keeping.maker_of` says. Raises `RoomError`, also for one that is there."""
         check_room_name(name)
         if name in self.rooms:
             raise RoomError(FORBIDDEN, f"there is a room {name} already")
-        if len(self.rooms) >= MOST_ROOMS:
-            raise RoomError(OVERLOADED, f"the hub has its {MOST_ROOMS} rooms", "delete one first")
+        check_room_for(maker, self)
         room = Room(
             name,
             durable=durable,
@@ -181,6 +179,7 @@ class Rooms(Part):
             open_to_plain=open_to_plain,
             lasting=lasting,
             made_by=made_by,
+            maker=maker,
             created=self.hub.clock(),
             retention=retention or KEPT,
         )
@@ -451,15 +450,6 @@ class Rooms(Part):
         """Delete what a room does not keep any more; how many messages that were. Raises `StoreError`."""
         await self.ready(room)
         return await self.hub.store.retain(room.name, room.retention, now=self.hub.clock())
-
-    async def _keep(self) -> None:
-        """Delete what rooms do not keep any more, now and then."""
-        while True:
-            await asyncio.sleep(RETAINED_EVERY)
-            for room in list(self.rooms.values()):
-                if room.durable:
-                    with contextlib.suppress(StoreError):
-                        await self.retain(room)
 
     # ---------------------------------------------------------------- who comes and goes
 

@@ -1,0 +1,90 @@
+"""How many rooms one may make, and that those end which nobody uses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from native_peer import Peer, running_hub
+from support import Runner, eventually
+
+from jackfield.hub.operator import operate
+from jackfield.hub.rooms import keeping
+from jackfield.hub.rooms.keeping import ANY, UNUSED_FOR, end_unused
+from jackfield.hub.rooms.rooms import Rooms
+from jackfield.hub.server import Hub
+
+
+def rooms_of(hub: Hub) -> Rooms:
+    rooms = hub.part(Rooms)
+    assert rooms is not None
+    return rooms
+
+
+def token_of(hub: Hub, **more: str) -> str:
+    return hub.security.tokens.create(hub.security.now(), **more)[1]  # type: ignore[arg-type]
+
+
+async def make(peer: Peer, room: str) -> str:
+    """Make a room and leave it; empty, or why there is none."""
+    joined = await peer.ask("join", room=room, create={"durable": True})
+    if joined["type"] == "error":
+        return str(joined["code"])
+    await peer.ask("leave", room=room)
+    return ""
+
+
+def test_nobody_takes_all_rooms(run_here: Runner, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not with other names and connections either, and a restart of the hub forgets nothing."""
+    monkeypatch.setattr(keeping, "MOST_OF_ONE", 3)
+    monkeypatch.setattr(keeping, "MOST_OF_ANY", 4)
+    state = directory / "hub.db"
+
+    async def main() -> None:
+        async with running_hub(directory, state=state) as hub:
+            ann, ben = token_of(hub, name="ann"), token_of(hub, name="ben")
+            greedy = [await Peer.join(hub, token=ann, instance=f"{number}") for number in range(2)]
+            made = [await make(greedy[number % 2], f"ann-{number}") for number in range(5)]
+            assert made == [""] * 3 + ["overloaded"] * 2
+            strangers = [await Peer.join(hub, name=f"name{number}") for number in range(5)]
+            made = [await make(peer, f"room-{number}") for number, peer in enumerate(strangers)]
+            assert made == [""] * 4 + ["overloaded"]
+            assert await make(await Peer.join(hub, token=ben), "bens") == ""
+        async with running_hub(directory, state=state) as hub, operate(hub.settings.control) as operator:
+            again, other = await Peer.join(hub, token=ann), await Peer.join(hub, name="other")
+            assert await make(again, "more") == "overloaded"
+            assert await make(other, "more") == "overloaded"
+            await operator.request("room_create", room="more")
+            chief = await Peer.join(hub, token=token_of(hub, name="chief", role="operator"))
+            assert [await make(chief, f"chief-{number}") for number in range(5)] == [""] * 5
+            await operator.request("room_delete", room="ann-0")
+            assert await make(again, "ann-0") == ""
+            assert {room.maker for room in rooms_of(hub)} == {"native:ann", "native:ben", ANY, ""}
+            for peer in (again, other, chief):
+                await peer.close()
+
+    run_here(main)
+
+
+def test_a_room_ends_that_nobody_uses(run_here: Runner, directory: Path) -> None:
+    async def main() -> None:
+        async with running_hub(directory) as hub, operate(hub.settings.control) as operator:
+            rooms, peer = rooms_of(hub), await Peer.join(hub, name="ann")
+            await operator.request("room_create", room="of-an-operator")
+            for name in ("used", "spoken-in", "unused"):
+                await peer.ask("join", room=name, create={"durable": True})
+            spoken = rooms.find("spoken-in")
+            rooms.publish(spoken, next(iter(spoken.seats.values())), 1, b"hello")
+            await eventually(lambda: spoken.last == 1)
+            for name in ("spoken-in", "unused"):
+                await peer.ask("leave", room=name)
+            assert await end_unused(rooms, set(rooms)) == set(), "a new one has its time"
+            for room in rooms:
+                room.created -= UNUSED_FOR
+            seen = await end_unused(rooms, set())
+            assert [room.name for room in seen] == ["unused"]
+            assert await end_unused(rooms, seen) == set()
+            assert set(rooms.rooms) == {"of-an-operator", "used", "spoken-in"}
+            await peer.close()
+
+    run_here(main)
