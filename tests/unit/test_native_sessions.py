@@ -284,6 +284,43 @@ def test_changes_are_told_to_who_watches(run_here: Runner, directory: Path) -> N
     run_here(main)
 
 
+def test_dense_requests_are_counted_before_they_are_read(run_here: Runner, directory: Path) -> None:
+    async def main() -> None:
+        async with running_hub(directory) as hub:
+            other, peer = await Peer.join(hub, name="other"), await Peer.join(hub)
+            for number in range(300):
+                peer.control(type="clients", n=number, x=[{"a": []}] * 5000)
+            answers: list[dict[str, Any]] = []
+            while not answers or "n" in answers[-1]:
+                answers.append(await peer.control_where(lambda body: True))
+            assert answers[-1]["code"] == "rate_limited"
+            assert len(answers) < 60, "some milliseconds each"
+            await peer.ended()
+            assert (await other.ask("clients"))["type"] == "ok"
+            for each in (peer, other):
+                await each.close()
+
+    run_here(main)
+
+
+@pytest.mark.parametrize(("size", "code"), [(500, "rate_limited"), (1200, "too_big")], ids=["dense", "long"])
+def test_opens_that_take_long_to_read_end_their_client(
+    run_here: Runner, directory: Path, size: int, code: str
+) -> None:
+    async def main() -> None:
+        async with running_hub(directory) as hub:
+            peer = await Peer.join(hub)
+            header = json.dumps({"to": "nobody", "credit": 0, "x": [[]] * size}).encode()
+            for number in range(1, 3000, 2):
+                peer.send(number, OPEN, header)
+            last = await peer.control_where(lambda body: body["type"] == "error" and "n" not in body)
+            assert last["code"] == code
+            await peer.ended()
+            await peer.close()
+
+    run_here(main)
+
+
 def test_a_flood_of_requests_is_refused_and_then_ended(run_here: Runner, directory: Path) -> None:
     async def main() -> None:
         async with running_hub(directory) as hub:

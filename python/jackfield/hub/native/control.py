@@ -21,6 +21,7 @@ from ..security.roles import CONTROLS as RIGHTS
 from ..security.roles import may
 from ..state_file import StateError
 from . import messages, presence
+from .effort import RATE, dense
 from .handshake import Refused
 
 if TYPE_CHECKING:
@@ -43,21 +44,19 @@ def _bye(session: NativeSession, _body: dict[str, Any]) -> None:
 NOTES: Final[dict[str, Note]] = {**messages.NOTES, "bye": _bye}
 
 MOST_PENDING: Final = 64  # requests of one client that are being done
-BURST: Final = 1000  # requests and notes of one client at once, and
-RATE: Final = 200.0  # per second after that; beyond it they are refused, and
-PATIENCE: Final = 1000  # refusals later the connection ends
 _tasks: set[asyncio.Task[None]] = set()  # asyncio itself holds tasks weakly
 
 
 def receive(session: NativeSession, payload: bytes) -> None:
     """A client's CONTROL message. Raises `Refused` for what ends the connection."""
+    is_within = session.count(1 + dense(payload))
     body = from_json(payload)
     kind, number = body.pop("type", None), body.pop("n", None)
     if number is not None and (type(number) is not int or not 0 <= number < 2**53):
         raise Refused("bad_json", "'n' must be a whole number from 0 on")
     if not isinstance(kind, str):
         raise Refused("bad_json", "a control message needs 'type', a text")
-    problem = _refusal(session, kind, number)
+    problem = _refusal(session, kind, number, is_within=is_within)
     if problem is not None:
         if number is not None:
             session.push({"type": "error", "n": number, **problem.body()})
@@ -69,11 +68,9 @@ def receive(session: NativeSession, payload: bytes) -> None:
         task.add_done_callback(_tasks.discard)
 
 
-def _refusal(session: NativeSession, kind: str, number: int | None) -> Refused | None:
-    """Why it is not done. Raises `Refused` where there have been too many of them."""
-    if not session.may_ask(session.native.now(), rate=RATE, burst=BURST):
-        if session.over > PATIENCE:
-            raise Refused("rate_limited", f"{session.over} messages beyond {RATE:g} a second")
+def _refusal(session: NativeSession, kind: str, number: int | None, *, is_within: bool) -> Refused | None:
+    """Why it is not done."""
+    if not is_within:
         return Refused("rate_limited", f"more than {RATE:g} messages a second", "ask more slowly")
     known: Any = NOTES if number is None else CONTROLS
     if kind in ("hello", "welcome"):

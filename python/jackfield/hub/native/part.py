@@ -22,7 +22,7 @@ from ..client import Client
 from ..journal import Field, Throttle
 from ..part import Part
 from ..roster import peer_text, version
-from . import control, handshake, streams, talk
+from . import control, effort, handshake, streams, talk
 from .greeting import Greeting, Said
 from .handshake import Hello, Refused, Who
 from .mail import Mail
@@ -305,7 +305,7 @@ class Native(Part):
                     "payload": portable.MAX_PAYLOAD,
                     "message": self.hub.settings.limits.max_message,
                     "requests": control.MOST_PENDING,
-                    "rate": control.RATE,
+                    "rate": effort.RATE,
                 },
                 "hub": {"version": version()},
                 **more,

@@ -14,7 +14,8 @@ from jackfield.portable import CONTROL, Frame, to_json
 
 from ..identity import PROVEN
 from ..roster import default_name
-from .handshake import TOKEN, Hello, Who
+from .effort import BURST, PATIENCE, RATE
+from .handshake import TOKEN, Hello, Refused, Who
 
 if TYPE_CHECKING:
     from jackfield import Member
@@ -65,7 +66,7 @@ class NativeSession:
         self.watching = False
         self.is_leaving = False  # it said that it will not come back
         self.pending = 0  # requests that are being done
-        self.over = 0  # messages beyond the rate
+        self.over = 0  # usual messages beyond the rate
         self.extra: dict[str, Any] | None = None  # what other parts keep with a session, under their names
         self._left_to_ask = 0.0
         self._asked_at = 0.0
@@ -167,14 +168,19 @@ class NativeSession:
 
     # ---------------------------------------------------------------- limits
 
-    def may_ask(self, now: float, *, rate: float, burst: int) -> bool:
-        """Whether one more message is within the rate; counts it. `now` is monotonic."""
-        left = min(float(burst), self._left_to_ask + (now - self._asked_at) * rate)
-        left = float(burst) if not self._asked_at else left
+    def count(self, cost: int) -> bool:
+        """Whether a message that costs as much as `cost` usual ones is within the rate.
+
+        Raises `Refused` where there have been too many beyond it.
+        """
+        now = self.native.now()
+        left = min(float(BURST), self._left_to_ask + (now - self._asked_at) * RATE)
+        left = float(BURST) if not self._asked_at else left
         self._asked_at = now
-        if left < 1:
-            self._left_to_ask = left
-            self.over += 1
-            return False
-        self._left_to_ask = left - 1
-        return True
+        is_within = left >= cost
+        self._left_to_ask = left - cost if is_within else left
+        if not is_within:
+            self.over += cost
+            if self.over > PATIENCE:
+                raise Refused("rate_limited", f"{self.over} messages beyond {RATE:g} a second")
+        return is_within

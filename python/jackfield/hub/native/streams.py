@@ -25,6 +25,7 @@ from jackfield.portable import (
     to_json,
 )
 
+from .effort import dense
 from .handshake import Refused
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 CHANNEL: Final = "channel"  # the one service that a plain client has: its bytes
 AGAIN: Final = 0.1  # seconds until a newcomer that has said nothing yet is tried again,
 TRIES: Final = 20  # so often
+LONGEST_OPEN: Final = 4096  # bytes of an OPEN
 LONGEST_REASON: Final = 256  # bytes of a RESET's reason
 
 Service = Callable[["NativeSession", int, dict[str, Any]], None]
@@ -44,6 +46,9 @@ Service = Callable[["NativeSession", int, dict[str, Any]], None]
 
 def opened(native: Native, session: NativeSession, stream: int, payload: bytes) -> None:
     """A client opens a stream. Raises `Refused` for what ends the connection."""
+    if len(payload) > LONGEST_OPEN:
+        raise Refused("too_big", f"an open of {len(payload)} bytes; the longest has {LONGEST_OPEN}")
+    session.count(dense(payload))
     body = from_json(payload)
     service, credit, to = body.get("service", CHANNEL), body.get("credit", 0), body.get("to")
     if not isinstance(service, str) or not service:
