@@ -10,7 +10,7 @@ import pytest
 from native_peer import CREDIT, DATA, RESET, Peer, native_of, running_hub
 from support import Runner, eventually
 
-from jackfield.hub.native import Follower, NativeSession, part
+from jackfield.hub.native import Follower, NativeSession, held, part
 from jackfield.hub.server import Hub
 
 GRANT = struct.pack(">I", 60_000)
@@ -78,6 +78,33 @@ def test_a_session_that_is_not_taken_up_in_time_is_over(run_here: Runner, direct
             assert session["id"] != alice.welcome["session"]["id"]
             for peer in (again, bob):
                 await peer.close()
+
+    run_here(main)
+
+
+def test_nobody_pushes_out_the_sessions_of_others(
+    run_here: Runner, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(held, "MOST_HELD", 5)
+
+    async def main() -> None:
+        async with running_hub(directory) as hub:
+            token = hub.security.tokens.create(hub.security.now(), name="alice")[1]
+            alice = await Peer.join(hub, token=token)
+            alice.abort()
+            await eventually(lambda: not native_of(hub).sessions)
+            crowd = []
+            for number in range(12):
+                crowd.append(await Peer.join(hub, name=f"other{number}"))
+                crowd[-1].abort()
+                await eventually(lambda: not native_of(hub).sessions)
+            again = await alice.back(hub, token=token)
+            assert (await again.welcomed())["session"]["resumed"] is True
+            for number, resumed in ((7, False), (8, True), (11, True)):
+                other = await crowd[number].back(hub, name=f"other{number}")
+                assert (await other.welcomed())["session"]["resumed"] is resumed
+                await other.close()
+            await again.close()
 
     run_here(main)
 

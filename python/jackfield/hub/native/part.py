@@ -25,6 +25,7 @@ from ..roster import peer_text, version
 from . import control, effort, handshake, streams, talk
 from .greeting import Greeting, Said
 from .handshake import Hello, Refused, Who
+from .held import Held
 from .mail import Mail
 from .presence import Presence, session_view
 from .session import CONNECTED, ENDED, HELD, NativeSession
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from ..server import Hub
 
 HELD_FOR: Final = 60.0  # seconds that a session outlives its connection
-MOST_HELD: Final = 10_000  # sessions without a connection; the oldest goes first
 MOST_KEPT: Final = 256 * 1024 * 1024  # bytes that are kept for all of these; beyond it those with the most go
 KEPT_OF_ONE: Final = 4 * 1024 * 1024  # bytes at most
 LOOK_EVERY: Final = 0.25  # seconds between two looks for sessions whose time has come
@@ -77,7 +77,7 @@ class Native(Part):
         self.gathered: dict[int, Gathered] = {}  # of those that take many DATA frames at once
         self._by_key: dict[str, NativeSession] = {}  # by session id, the held ones too
         self._by_identity: dict[str, list[NativeSession]] = {}  # with a connection; the newest last
-        self._held: dict[NativeSession, None] = {}  # the one held longest first
+        self._held = Held()
         self.greeting = Greeting(self)
         self._followers: list[Follower] = []
         self._plans: dict[int, tuple[ListenerPlan, ListenerPlan]] = {}  # by identity, with what they become
@@ -210,9 +210,9 @@ class Native(Part):
             self._finish(session, reason)
             return
         session.until = self.now() + self.held_for
-        self._held[session] = None
-        if len(self._held) > MOST_HELD:
-            self._finish(next(iter(self._held)), "too many sessions wait for their clients")
+        surplus = self._held.add(session)
+        if surplus is not None:
+            self._finish(surplus, "too many sessions wait for their clients")
         self._tell("paused", session, reason)
         self._look_later()
 
@@ -248,7 +248,7 @@ class Native(Part):
             self._finish(session, "frames that its client lacks were not kept any more")
             return False
         session.held = None
-        self._held.pop(session, None)
+        self._held.discard(session)
         session.attach(member, hello)
         said = self._list(session)
         self._welcome(session, hello, hello.session.key, said, resumed=True, received=received)
@@ -387,7 +387,7 @@ class Native(Part):
 
     def _finish(self, session: NativeSession, reason: str) -> None:
         session.state = ENDED
-        self._held.pop(session, None)
+        self._held.discard(session)
         self._by_key.pop(session.id, None)
         held, session.held = session.held, None
         if held is not None:

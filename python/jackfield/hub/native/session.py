@@ -14,6 +14,7 @@ from jackfield.portable import CONTROL, Frame, to_json
 
 from ..identity import PROVEN
 from ..roster import default_name
+from ..security.limits import key_of
 from .effort import BURST, PATIENCE, RATE
 from .handshake import TOKEN, Hello, Refused, Who
 
@@ -33,12 +34,16 @@ StreamHandler = Callable[["NativeSession", Frame], None]
 
 
 class NativeSession:
-    """What the hub knows of a native client. Made by `Native`; its identity is the same for all its life."""
+    """What the hub knows of a native client. Made by `Native`; its identity is the same for all its life.
+
+    `origin` is to whom that is counted which all clients share: its identity if it is proven, else where it
+    comes from, as any number of names can be said.
+    """
 
     __slots__ = (
         "__weakref__", "_asked_at", "_left_to_ask", "_streams", "agent", "client_id",
-        "digest", "extra", "held", "id", "identity", "instance", "is_leaving", "member_id", "native", "over",
-        "pending",
+        "digest", "extra", "held", "id", "identity", "instance", "is_leaving", "member_id", "native",
+        "origin", "over", "pending",
         "protocol", "role", "services", "since", "state", "token_id", "until", "watching",
     )  # fmt: skip
 
@@ -78,6 +83,7 @@ class NativeSession:
         self.member_id = member.id
         self.client_id = member.number
         self.protocol = member.protocol
+        self.origin = self.identity if self.is_proven else _where(member)
         self.instance = hello.instance
         self.agent = hello.agent
         self.services = hello.services
@@ -184,3 +190,9 @@ class NativeSession:
             if self.over > PATIENCE:
                 raise Refused("rate_limited", f"{self.over} messages beyond {RATE:g} a second")
         return is_within
+
+
+def _where(member: Member) -> str:
+    if member.credentials is not None:
+        return f"user:{member.credentials[1]}"
+    return f"address:{key_of(member.peer.host if member.peer.port is not None else None)}"
