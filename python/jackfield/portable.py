@@ -1082,6 +1082,21 @@ class Refused(ConnectionError):
         self.code, self.message, self.hint = code, message, hint
 
 
+READABLE = "has no TLS, and everyone on the way could read the token"
+
+
+def is_readable(scheme: str, host: str | None) -> bool:
+    """Whether what is said to there goes over a network without TLS."""
+    if scheme not in ("tcp", "ws") or host in (None, "", "localhost"):
+        return False
+    import ipaddress  # few programs have a token and no TLS
+
+    try:
+        return not ipaddress.ip_address(str(host).partition("%")[0]).is_loopback
+    except ValueError:
+        return True
+
+
 class Place(NamedTuple):
     """Where a hub is: ``tcp://host:port``, ``tls://host:port?pin=sha256:HEX&invitation=jf_...``, ``unix:///path``,
     ``ws://host:port/native``, ``wss://host:port/native?jf.pin=sha256:HEX``.
@@ -1184,14 +1199,20 @@ def connect(
     services: Sequence[str] = SERVICES,
     timeout: float = HANDSHAKE,
     reconnect: bool = True,
+    insecure_token: bool = False,
 ) -> Client:
     """Join a hub, within ``timeout`` seconds: ``with connect("tcp://host:7000", name="x") as client``.
 
     Raises ``ValueError`` for what is no address, ``OSError`` if nobody can be reached, and of these
     ``Refused`` if the hub does not want this client, and ``TimeoutError``. With ``reconnect`` it comes back
-    by itself when the connection is lost, and its session goes on.
+    by itself when the connection is lost, and its session goes on. A token or an invitation is a
+    ``ValueError`` where everyone on the way could read it, unless ``insecure_token`` says that they may.
     """
     place = Place.parse(address)
+    if (token or place.token) and not insecure_token and is_readable(place.scheme, place.host):
+        raise ValueError(
+            f"{place.scheme}://{place.host}:{place.port} {READABLE}; write tls://, or insecure_token"
+        )
     hello = {"instance": secrets.token_hex(8), "agent": "jackfield portable", "services": list(services)}
     hello.update({key: said for key, said in (("name", name), ("token", token or place.token)) if said})
     client = Client(place, hello, timeout, reconnect=reconnect)
@@ -1881,6 +1902,11 @@ kept in FILE with --token-file FILE, and printed without."""
         each.add_argument(
             "--token-file", metavar="FILE", help="holds the token; what comes for an invitation is kept there"
         )
+        each.add_argument(
+            "--insecure-token",
+            action="store_true",
+            help="show a token where everyone on the way could read it",
+        )
         each.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS")
     return parser
 
@@ -1922,7 +1948,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     token = None
     try:
         token = chosen.token or _token_in(chosen.token_file)
-        with connect(chosen.address, name=chosen.name, token=token, timeout=chosen.timeout) as client:
+        with connect(
+            chosen.address, name=chosen.name, token=token, timeout=chosen.timeout,
+            insecure_token=chosen.insecure_token,
+        ) as client:  # fmt: skip
             if client.token is not None:
                 _keep(client.token, chosen)
             _run(client, chosen)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
 import struct
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from programs import HubProcess, StartHub, wait_for
+from programs import JACKFIELD, HubProcess, Spawn, StartHub, wait_for
+
+import jackfield
 
 SECRET = "jf_this-is-never-to-be-seen"
 
@@ -165,3 +170,47 @@ def test_a_member_is_invited_where_a_token_is_asked_for(start_hub: StartHub, dir
     assert [int(each.partition("?")[0].rpartition(":")[2]) for each in made["invitations"]] == [
         hub.port(2), hub.port(3), hub.port(1), hub.port(0)
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "words", [("--hub", "", "clients"), ("clients", "--control", ""), ("kick", "all", "--hub", " ")]
+)
+def test_a_hub_that_is_named_by_nothing_is_wrong_usage(start_hub: StartHub, words: tuple[str, ...]) -> None:
+    done = start_hub("tcp://127.0.0.1:0").run(*words)
+    assert done.returncode == 2
+    assert b"it is empty, and so names no hub" in done.stderr
+
+
+def test_the_lines_at_the_start_of_a_hub_work(start_hub: StartHub, spawn: Spawn, directory: Path) -> None:
+    hub = start_hub(
+        "tls://127.0.0.1:0,access=token",
+        "tls://127.0.0.1:0,protocol=control",
+        "--state",
+        str(directory / "hub.db"),
+    )
+    hub.environment["XDG_DATA_HOME"] = str(directory)
+    begun = bytes(hub.out).decode()
+    join = next(line for line in begun.splitlines() if f":{hub.port()} " in line and "$(" in line)
+    words = join.split(maxsplit=1)[1]
+    assert f"invite --listener {hub.port()}" in words
+    spawn("sh", "-c", f"exec {words}", environment=hub.environment).seen(rb"joined tls://127.0.0.1", err=True)
+    operate = next(line for line in begun.splitlines() if "--role operator" in line).split(maxsplit=1)[1]
+    done = subprocess.run(["sh", "-c", operate], env=hub.environment, capture_output=True, timeout=30)
+    assert done.returncode == 0, done
+
+
+@pytest.mark.parametrize("address", ["tcp://192.0.2.9:7444", "ws://192.0.2.9:80/native"])
+def test_no_token_goes_where_everyone_on_the_way_reads_it(address: str, directory: Path) -> None:
+    environment = {**os.environ, "XDG_DATA_HOME": str(directory)}
+    portable = [sys.executable, str(Path(jackfield.__file__).parent / "portable.py")]
+    for command, code in (
+        ([JACKFIELD, "join", address, "--token", SECRET], 2),
+        ([JACKFIELD, "chat", "lobby", "--join", address, "--token", SECRET], 2),
+        ([*portable, "clients", address, "--token", SECRET], 1),
+    ):
+        done = subprocess.run(
+            command, env=environment, capture_output=True, timeout=30, stdin=subprocess.DEVNULL
+        )
+        assert done.returncode == code, done
+        assert b"has no TLS, and everyone on the way could read the token" in done.stderr, done
+        assert SECRET.encode() not in done.stderr

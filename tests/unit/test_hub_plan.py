@@ -112,7 +112,16 @@ def test_how_to_join(address: str, framing: str, ending: str, command: str) -> N
             {"access": "certificate"},
             "openssl s_client -quiet -connect 127.0.0.1:7443 -cert FILE -key FILE",
         ),
-        ("tls://:7443", {"access": "token", "native": "only"}, "jackfield invite --control /x"),
+        (
+            "tls://:7443",
+            {"access": "token", "native": "only"},
+            'jackfield join "$(jackfield invite --listener 7443 --control /x)"',
+        ),
+        (
+            "unix:///run/a.sock",
+            {"access": "token", "native": "only"},
+            'jackfield join "$(jackfield invite --listener unix:///run/a.sock --control /x)"',
+        ),
     ],
 )
 def test_how_to_join_with_a_certificate_or_a_token(address: str, facts: dict[str, str], command: str) -> None:
@@ -132,6 +141,10 @@ def test_the_banner() -> None:
         "  jackfield clients --control /x",
         "  jackfield talk 1 --control /x",
         "Ctrl-C ends the hub.",
+    ]
+    assert banner([], control_option="", operators=[Address.parse("tls://:7444")])[:2] == [
+        "Operators elsewhere come with an invitation:",
+        '  tls://:7444   jackfield clients --hub "$(jackfield invite --role operator --listener 7444)"',
     ]
     assert "\x1b[1mnc 127.0.0.1 7000\x1b[0m" in banner(bound, control_option="", colour=True)[1]
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 import jackfield
+from jackfield import InvalidAddress, portable
+from jackfield.hub import connect
 from jackfield.native.credentials import CredentialsError, credentials_file, keep, load, with_kept
 from jackfield.native.invitation import read_place
 
@@ -61,3 +63,37 @@ def test_a_damaged_file_is_said_and_kept(tmp_path: Path, content: str) -> None:
 def test_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", "/data")
     assert credentials_file() == Path("/data/jackfield/credentials.json")
+
+
+@pytest.mark.parametrize(
+    ("address", "readable"),
+    [
+        ("tcp://127.0.0.1:7000", False),
+        ("tcp://[::1]:7000", False),
+        ("tcp://localhost:7000", False),
+        ("unix:///run/hub", False),
+        ("tls://hub.example:7000", False),
+        ("wss://hub.example:443/native", False),
+        ("tcp://hub.example:7000", True),
+        ("tcp://10.9.9.9:7000", True),
+        ("tcp://[fe80::1]:7000", True),
+        ("ws://hub.example:80/native", True),
+    ],
+)
+def test_a_token_is_kept_from_networks_without_tls(address: str, readable: bool) -> None:
+    invitation = address + ("&" if "?" in address else "?") + "invitation=jf_x"
+    place = read_place(address)
+    assert portable.is_readable(place.address.scheme, place.address.host) is readable
+    connect(address)  # without a token there is nothing to read
+    connect(address, token="jf_x", insecure_token=True)
+    if readable:
+        with pytest.raises(InvalidAddress, match="everyone on the way could read the token"):
+            connect(address, token="jf_x")
+        with pytest.raises(ValueError, match="everyone on the way could read the token"):
+            portable.connect(address, token="jf_x")
+    else:
+        connect(address, token="jf_x")
+    if readable and not address.startswith("ws"):
+        with pytest.raises(InvalidAddress, match="everyone on the way") as caught:
+            connect(invitation)
+        assert "jf_x" not in str(caught.value)

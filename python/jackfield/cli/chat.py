@@ -81,6 +81,7 @@ def chat(
     control: str | None,
     address: str | None,
     token: str | None,
+    insecure_token: bool = False,
 ) -> None:
     interactive = sys.stdin.isatty() and sys.stdout.isatty() and not as_json
     if last is None:
@@ -104,7 +105,10 @@ def chat(
     async def as_client(address: str) -> None:
         from .chat_member import entered
 
-        async with entered(address, room, names, token=token, last=last) as (place, first):
+        async with entered(address, room, names, token=token, last=last, insecure_token=insecure_token) as (
+            place,
+            first,
+        ):
             await talk(place, first)
 
     if address is None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .parameters import Control, chosen_control
+from .parameters import Control, InsecureToken, chosen_control
 
 
 def chat(
@@ -36,6 +36,7 @@ def chat(
         str | None,
         typer.Option("--token", metavar="TOKEN", envvar="JACKFIELD_TOKEN", help="What admits with --join."),
     ] = None,
+    insecure_token: InsecureToken = False,
 ) -> None:
     """Chat in a room of the hub.
 
@@ -62,5 +63,5 @@ def chat(
 
     command(
         room, name=name, last=last, follow=follow, as_json=as_json, address=address, token=token,
-        control=chosen_control(context, control),
+        insecure_token=insecure_token, control=chosen_control(context, control),
     )  # fmt: skip

@@ -30,7 +30,13 @@ T = TypeVar("T")
 
 @contextlib.asynccontextmanager
 async def entered(
-    address: str, room: str, names: Sequence[str], *, token: str | None, last: int
+    address: str,
+    room: str,
+    names: Sequence[str],
+    *,
+    token: str | None,
+    last: int,
+    insecure_token: bool = False,
 ) -> AsyncIterator[tuple[MemberPlace, dict[str, Any]]]:
     """Be in a room while the block runs, by the first name that is free: the place, and its first event.
 
@@ -51,7 +57,14 @@ async def entered(
             _offer(events, {"problem": "connected again"})
 
     for name in names:
-        joining = connect(known.address, name=name, token=token or known.token, services=(), on_state=state)
+        joining = connect(
+            known.address,
+            name=name,
+            token=token or known.token,
+            services=(),
+            on_state=state,
+            insecure_token=insecure_token,
+        )
         try:
             client = await joining
             break

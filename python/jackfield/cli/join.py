@@ -13,6 +13,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jackfield
@@ -33,10 +34,19 @@ PATIENCE = 30.0
 """Seconds that a command may take to answer."""
 
 
-def join(address: str, *, name: str | None, token: str | None, answer: str | None, as_json: bool) -> None:
+def join(
+    address: str,
+    *,
+    name: str | None,
+    token: str | None,
+    answer: str | None,
+    as_json: bool,
+    insecure_token: bool = False,
+) -> None:
     place = read_place(Address.from_command_line(address))
     command = None if answer is None else _words(answer)
-    run(lambda: _stay(place, name=name, token=token, command=command, as_json=as_json))
+    stay = partial(_stay, place, name=name, token=token, command=command, as_json=as_json)
+    run(lambda: stay(insecure_token=insecure_token))
 
 
 def _words(answer: str) -> list[str]:
@@ -52,13 +62,24 @@ def _words(answer: str) -> list[str]:
 
 
 async def _stay(
-    place: Place, *, name: str | None, token: str | None, command: Sequence[str] | None, as_json: bool
+    place: Place,
+    *,
+    name: str | None,
+    token: str | None,
+    command: Sequence[str] | None,
+    as_json: bool,
+    insecure_token: bool,
 ) -> None:
     shown = Shown(Output(sys.stdout.fileno()), as_json=as_json)
     known = place if token is not None else with_kept(place)
     services = ("channel",) if command is None else ("channel", "request")
     connecting = connect(
-        known.address, name=name, token=token or known.token, services=services, on_state=shown.state
+        known.address,
+        name=name,
+        token=token or known.token,
+        services=services,
+        on_state=shown.state,
+        insecure_token=insecure_token,
     )
     async with connecting as client, contextlib.AsyncExitStack() as stack:
         new_token = client.welcome.get("token")

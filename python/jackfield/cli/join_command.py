@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .parameters import Json
+from .parameters import InsecureToken, Json
 
 
 def join(
@@ -21,6 +21,7 @@ def join(
         str | None,
         typer.Option("--token", metavar="TOKEN", envvar="JACKFIELD_TOKEN", help="What admits this client."),
     ] = None,
+    insecure_token: InsecureToken = False,
     answer: Annotated[
         str | None,
         typer.Option(
@@ -51,4 +52,4 @@ def join(
     """
     from .join import join as command
 
-    command(address, name=name, token=token, answer=answer, as_json=as_json)
+    command(address, name=name, token=token, answer=answer, as_json=as_json, insecure_token=insecure_token)

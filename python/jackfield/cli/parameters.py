@@ -9,11 +9,20 @@ from typing import Annotated
 
 import typer
 
+
+def _said(text: str | None) -> str | None:
+    """A hub that is named by nothing is none: what a shell put there failed, and another one is not meant."""
+    if text is not None and not text.strip():
+        raise typer.BadParameter("it is empty, and so names no hub")
+    return text
+
+
 Control = Annotated[
     str | None,
     typer.Option(
         "--control",
         "--hub",
+        callback=_said,
         metavar="PATH",
         help="The hub: its control socket, or tls://host:port (or the variable JACKFIELD_CONTROL).",
     ),
@@ -109,6 +118,12 @@ Timeout = Annotated[
 Recorded = Annotated[
     str | None,
     typer.Option("--record", metavar="FILE", help="Record both directions; FILE.pcapng is for Wireshark."),
+]
+InsecureToken = Annotated[
+    bool,
+    typer.Option(
+        "--insecure-token", help="Show the token without TLS, where everyone on the way could read it."
+    ),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say on standard error who talks to whom.")]
 

@@ -314,11 +314,16 @@ async def _serve(
     option = option_text(hub.settings.control, os.environ, os.getuid())
     colour = window is not None and "NO_COLOR" not in os.environ
     pins = {plan.address: pin_of(plan) for _, plan in bound}
-    lines = banner(bound, control_option=option, program=_program(), colour=colour, pins=pins)
+    operators = [listener.address for listener, _ in hub.security.listeners]
+    lines = banner(
+        bound, control_option=option, program=_program(), colour=colour, pins=pins, operators=operators
+    )
     if succession is None:
         writer.put("".join(f"{line}\n" for line in lines), to_stderr=form != "text")
     listening = ",".join(str(address.without_options()) for address, _ in bound)
     more: dict[str, Any] = {}
+    if operators:
+        more["operators"] = ",".join(str(address.without_options()) for address in operators)
     if hub.settings.config is not None:
         more["config"] = str(hub.settings.config)
     if succession is not None:

@@ -24,11 +24,12 @@ def how_to_join(
 ) -> str:
     """The command that joins a listener from this machine: `nc` where it can, else socat, else jackfield.
 
-    Where a token is asked for it is the command that makes an invitation. `native` is as in `ListenerPlan`,
-    `pin` the fingerprint of the listener's certificate.
+    Where a token is asked for it comes with an invitation that is made for it. `native` is as in
+    `ListenerPlan`, `pin` the fingerprint of the listener's certificate.
     """
     if access == TOKEN:
-        return f"{program} invite{control_option}"
+        named = shlex.quote(str(bound.without_options()) if bound.port is None else str(bound.port))
+        return f'{program} join "$({program} invite --listener {named}{control_option})"'
     if native == "only":
         joined = _reachable(bound).without_options()
         if bound.scheme == "tls" and pin:
@@ -91,19 +92,21 @@ def banner(
     program: str = "jackfield",
     colour: bool = False,
     pins: Mapping[Address, str] | None = None,
+    operators: Sequence[Address] = (),
 ) -> list[str]:
     """What the hub prints at its start: where it listens, how to join, how to pick a client.
 
     `program` is how a shell starts this command line; `pins` has the fingerprints of the certificates of
-    planned addresses.
+    planned addresses; `operators` come to those.
     """
 
     def bold(text: str) -> str:
         return f"\x1b[1m{text}\x1b[0m" if colour else text
 
     shown = [(str(address.without_options()), plan) for address, plan in bound]
-    wide = max((len(text) for text, _ in shown), default=0)
-    lines = ["Listening; join from another terminal:"]
+    theirs = [str(address.without_options()) for address in operators]
+    wide = max(map(len, (*(text for text, _ in shown), *theirs)), default=0)
+    lines = ["Listening; join from another terminal:"] if shown else []
     for (text, plan), (address, _) in zip(shown, bound, strict=True):
         joining = how_to_join(
             address,
@@ -120,6 +123,12 @@ def banner(
     if exposed:
         who = "whoever reaches it" if None in exposed else "whoever is in its allow="
         lines.append(f"  (an address above is reachable from other machines, and {who} can join)")
+    if theirs:
+        lines.append("Operators elsewhere come with an invitation:")
+    for text, address in zip(theirs, operators, strict=True):
+        named = text if address.port is None else address.port
+        inviting = f"{program} invite --role operator --listener {named}{control_option}"
+        lines.append(f"  {text:<{wide}}   " + bold(f'{program} clients --hub "$({inviting})"'))
     lines.append("See who is there, pick one by its id or name, talk to it:")
     lines.append("  " + bold(f"{program} clients{control_option}"))
     lines.append("  " + bold(f"{program} talk 1{control_option}"))

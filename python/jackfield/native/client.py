@@ -14,7 +14,7 @@ from jackfield import Address, Backoff, JackfieldError, State, portable
 
 from .channel import StreamChannel
 from .errors import SessionLost, request_refused
-from .invitation import read_place
+from .invitation import check_secrecy, read_place
 from .people import Change, Letter, People, Person
 from .requests import Answer, Requests
 from .room import After, Room
@@ -57,6 +57,7 @@ def connect(
     instance: str | None = None,
     agent: str | None = None,
     on_state: Callable[[State], object] | None = None,
+    insecure_token: bool = False,
 ) -> Connecting:
     """Join a hub, by its address or an invitation: ``async with connect(...) as client``.
 
@@ -65,10 +66,14 @@ def connect(
     tried once; later ones by ``reconnect`` (None: never), and the session goes on with the next one if that
     comes within a minute: nothing is lost or doubled. ``on_state`` hears every ``State``.
 
-    Raises ``InvalidAddress`` at once; what ``jackfield.connect`` raises, and ``HubRefused``, when awaited.
+    Raises ``InvalidAddress`` at once, also for a token or an invitation where everyone on the way could read
+    it (TCP without TLS, beyond this machine) unless ``insecure_token`` says that they may; what
+    ``jackfield.connect`` raises, and ``HubRefused``, when awaited.
     Cancelled, it leaves nothing open.
     """
     place = read_place(address)
+    if (token or place.token) and not insecure_token:
+        check_secrecy(place)
     backoff = Backoff.parse(reconnect) if isinstance(reconnect, str) else reconnect
     hello: dict[str, Any] = {
         "instance": instance or secrets.token_hex(8),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jackfield import Address, InvalidAddress
+from jackfield import Address, InvalidAddress, portable
 
 STREAMS = {"tcp", "tls", "unix"}
 PACKETS = {"unix+seqpacket"}
@@ -43,3 +43,14 @@ def read_place(text: Address | str) -> Place:
         )
     token = address.option("invitation") or address.option("token")
     return Place(address.with_options(invitation=None, token=None, framing=None), token)
+
+
+def check_secrecy(place: Place) -> None:
+    """Raise ``InvalidAddress`` where everyone on the way could read a token."""
+    if portable.is_readable(place.address.scheme, place.address.host):
+        raise InvalidAddress(
+            place.key,
+            0,
+            f"it {portable.READABLE}",
+            "write tls://, or say that the token may be read: insecure_token, --insecure-token",
+        )
