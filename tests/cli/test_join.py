@@ -55,13 +55,13 @@ def test_a_command_answers_and_a_stream_is_a_conversation(
     where = address_of(start_hub(NATIVE))
     script = 'read question; [ "$question" != fail ] && echo "$JACKFIELD_PEER: $question"'
     device = joined(spawn, where, "--name", "dev7", "--answer", f"sh -c '{script}'", data_home=directory)
-    with portable.connect(where, name="me") as client:
-        assert client.request("dev7", b"status", 10.0) == b"me: status\n"
+    with portable.connect(where, name="mia") as client:
+        assert client.request("dev7", b"status", 10.0) == b"mia: status\n"
         with pytest.raises(portable.Refused, match="exit code 1"):
             client.request("dev7", b"fail", 10.0)
         stream = client.open("dev7", timeout=10.0)
         stream.send(b"are you \x1b[1mthere?", 10.0)
-        assert device.seen(rb"me> (.*)\n")[1] == rb"are you \e[1mthere?"
+        assert device.seen(rb"mia> (.*)\n")[1] == rb"are you \e[1mthere?"
         device.write(b"yes\n")
         assert stream.receive(10.0) == b"yes\n"
 
@@ -119,7 +119,7 @@ def test_over_websocket_a_client_is_listed_as_such(
     (view,) = json.loads(hub.do("clients", "--json"))
     assert (view["name"], view["protocol"], view["native"]) == ("dev7", "ws", True)
     assert view["local"] == where.removeprefix("ws://")
-    with portable.connect(address_of(hub), name="me") as client:
+    with portable.connect(address_of(hub), name="mia") as client:
         assert client.request("dev7", b"once", 10.0) == b"once"
     device.end_input()
     device.popen.send_signal(signal.SIGINT)

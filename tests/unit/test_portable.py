@@ -174,10 +174,10 @@ def test_it_runs_alone(run: Any, directory: Path) -> None:
     with real_hub(directory) as where, portable.connect(where.partition("?")[0], name="dev7") as device:
         plain = where.partition("?")[0]
         device.answer(lambda peer, data: data.upper() + b"\x1b[31m")
-        listed = run("clients", plain, "--name", "me")
+        listed = run("clients", plain, "--name", "mia")
         assert [line.split()[1:] for line in listed.stdout.splitlines()] == [
             ["dev7", "connected"],
-            ["me", "connected"],
+            ["mia", "connected"],
         ]
         assert run("request", plain, "dev7", "status").stdout == "STATUS\\x1b[31m\n"
         joined = run("join", plain, "--name", "carol", said="/clients\nhello\n/quit\n")
