@@ -4,8 +4,8 @@ Owns their way. A message for a known client is a *letter*: it is on disk before
 taken, and goes to the newest session of that identity, in order, until the client says that it has it
 (`delivered`). A letter that was not acknowledged is delivered again with the same number, which clients hand
 on once; a message that is sent again (the same sender and sequence) is taken once. A plain client gets its
-letters as bytes when it is known again, once. What waits is bounded for each recipient by the store, and in
-all by `MOST_LETTERS` and `MOST_BYTES`; and it expires.
+letters as bytes when it is known again, once. What waits is bounded for each recipient by the store, for each
+sender by its share (`shares.py`), and in all by `MOST_LETTERS` and `MOST_BYTES`; and it expires.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from ..rooms.store import Letter, Store, StoreError, Waiting
 from ..text import LINE_ENDINGS
 from .contents import data_of, encoded, name_of
 from .handshake import Refused
+from .shares import MOST_BYTES, MOST_LETTERS, Count, Shares
 
 if TYPE_CHECKING:
     from jackfield import Member
@@ -32,21 +33,13 @@ if TYPE_CHECKING:
     from .part import Native
     from .session import NativeSession
 
-MOST_LETTERS: Final = 200_000  # that wait in all
-MOST_BYTES: Final = 256 * 1024 * 1024  # of all that waits
 WINDOW: Final = 32  # letters on their way to one client
 ANSWERED_WITHIN: Final = 5.0  # seconds in which a recipient that is there has it; else it waits
 LOOK_EVERY: Final = 30.0  # seconds between two looks for what has expired
 RETRY: Final = 2.0  # seconds after which a store that failed is asked again
 FLAG: Final = ("hub", "mail")  # of the document that says that letters may wait
 
-
-@dataclass(slots=True)
-class Count:
-    """What waits for one recipient."""
-
-    letters: int = 0
-    bytes: int = 0
+Sent = tuple[str, int]  # a letter's sender, and its bytes
 
 
 @dataclass(slots=True, eq=False)
@@ -56,8 +49,8 @@ class Flow:
     `earlier` are those that an earlier session was sent, and may still acknowledge.
     """
 
-    sent: dict[int, int] = field(default_factory=dict)  # ids with their bytes
-    earlier: dict[int, int] = field(default_factory=dict)
+    sent: dict[int, Sent] = field(default_factory=dict)  # by id
+    earlier: dict[int, Sent] = field(default_factory=dict)
     last: int = 0  # the id of the last one that was sent
     news: asyncio.Event = field(default_factory=asyncio.Event)
     restart: bool = False
@@ -69,6 +62,7 @@ class Mail:
     def __init__(self, native: Native) -> None:
         self._native = native
         self.counts: dict[str, Count] = {}  # by recipient's identity
+        self.shares = Shares()
         self._flows: dict[str, Flow] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiters: dict[int, asyncio.Future[None]] = {}  # by letter, of senders who want to know
@@ -102,13 +96,16 @@ class Mail:
         assert self._store is not None
         while True:
             try:
-                queues = await self._store.queues()
+                queues, senders = await self._store.queues(), await self._store.senders()
                 break
             except StoreError as problem:
                 self._native.hub.log("mail_unread", reason=str(problem))
                 await asyncio.sleep(RETRY)
         self.counts.clear()
+        self.shares.clear()
         self._letters = self._bytes = 0
+        for each in senders:
+            self.shares.add(*each)
         for to, letters, size, _ in queues:
             self._count(to, letters, size)
             self.wake(to)
@@ -137,15 +134,25 @@ class Mail:
     # ---------------------------------------------------------------- letters in
 
     async def enqueue(
-        self, to: str, body: dict[str, Any], *, sender: str, number: int, name: str, expires: float
+        self,
+        to: str,
+        body: dict[str, Any],
+        *,
+        sender: str,
+        number: int,
+        name: str,
+        expires: float,
+        origin: str = "",
     ) -> tuple[int, bool]:
-        """Have a letter on disk; its id, and whether it is new.
+        """Have a letter on disk; its id, and whether it is new. Without an origin it is within every share.
 
         Raises `Refused`, `RequestError` and `StoreError`.
         """
         store, hub, content = await self.ready(), self._native.hub, encoded(body)
         if self._letters >= MOST_LETTERS or self._bytes + len(content) > MOST_BYTES:
             raise Refused("overloaded", f"{self._letters} messages wait for absent clients already")
+        if origin:
+            self.shares.check(sender, len(content), origin)
         if not self._may_wait:
             self._may_wait = True
             hub.state.save(*FLAG, {"letters": True})
@@ -153,7 +160,14 @@ class Mail:
             self._begin_expiring()
         now = hub.clock()
         letter = Letter(to, sender, number, now, now + expires, name, content)
-        (posted,) = await store.enqueue([letter])
+        self.shares.add(sender, 1, len(content), origin=origin)  # before it is known: others ask meanwhile
+        fresh = False
+        try:
+            (posted,) = await store.enqueue([letter])
+            fresh = posted.fresh
+        finally:
+            if not fresh:
+                self.shares.remove(sender, len(content))
         if posted.full:
             raise Refused("overloaded", f"as much as there is room for waits for {name_of(to)}")
         if posted.fresh:
@@ -162,10 +176,18 @@ class Mail:
         return posted.id, posted.fresh
 
     async def send(
-        self, to: str, body: dict[str, Any], *, sender: str, number: int, name: str, expires: float
+        self, to: str, body: dict[str, Any], *, session: NativeSession, number: int, expires: float
     ) -> str:
-        """Have a letter on disk and on its way; `delivered`, or `waiting`. Raises as `enqueue`."""
-        letter, fresh = await self.enqueue(to, body, sender=sender, number=number, name=name, expires=expires)
+        """Have a client's letter on disk and on its way; `delivered`, or `waiting`. Raises as `enqueue`."""
+        letter, fresh = await self.enqueue(
+            to,
+            body,
+            sender=session.sender,
+            number=number,
+            name=session.name,
+            expires=expires,
+            origin=session.origin,
+        )
         if not fresh and to not in self.counts:
             return "delivered"
         if self._native.newest(to) is None:
@@ -265,13 +287,13 @@ class Mail:
                 flow.last = each.id
                 continue
             flow.earlier.pop(each.id, None)
-            flow.sent[each.id] = len(each.letter.body)
+            flow.sent[each.id] = each.letter.sender, len(each.letter.body)
             event = {"type": "message", "at": each.letter.at, **body, "number": each.id}
             try:
                 pushed = session.push(event)
             except ProtocolError as problem:  # it came to the disk before such letters were refused
-                size, flow.last = flow.sent.pop(each.id), each.id
-                self._done(to, [(each.id, size)])
+                sent, flow.last = flow.sent.pop(each.id), each.id
+                self._done(to, sent)
                 self._run(self._forget([each.id]))
                 self._native.hub.log(
                     "mail_lost", to=name_of(to), sender=each.letter.name, reason=str(problem)
@@ -289,7 +311,7 @@ class Mail:
         if member is None or self._store is None:
             return
         await self._store.delivered([each.id])
-        self._done(to, [(each.id, len(each.letter.body))])
+        self._done(to, (each.letter.sender, len(each.letter.body)))
         sender = f"client:{each.letter.name}"
         try:
             told = hub.tell(member.number, data_of(body), by=sender, ending=LINE_ENDINGS.get(ending))
@@ -305,14 +327,14 @@ class Mail:
         if direct is not None and direct[0] is session and not direct[1].done():
             direct[1].set_result(None)
         flow = self._flows.get(session.identity)
-        size = None if flow is None else flow.sent.pop(number, None) or flow.earlier.pop(number, None)
-        if flow is None or size is None:
+        sent = None if flow is None else flow.sent.pop(number, None) or flow.earlier.pop(number, None)
+        if flow is None or sent is None:
             return
         flow.news.set()
         waiter = self._waiters.get(number)
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
-        self._done(session.identity, [(number, size)])
+        self._done(session.identity, sent)
         self._run(self._forget([number]))
 
     async def _forget(self, ids: list[int]) -> None:
@@ -323,9 +345,10 @@ class Mail:
             except StoreError:
                 await asyncio.sleep(RETRY)
 
-    def _done(self, to: str, letters: Sequence[tuple[int, int]]) -> None:
+    def _done(self, to: str, sent: Sent) -> None:
+        self.shares.remove(*sent)
         if to in self.counts:
-            self._count(to, -len(letters), -sum(size for _, size in letters))
+            self._count(to, -1, -sent[1])
 
     def _count(self, to: str, letters: int, size: int) -> None:
         """So many more wait for somebody."""
@@ -354,7 +377,7 @@ class Mail:
             flow.sent.pop(each.id, None)
             flow.earlier.pop(each.id, None)
             flow.news.set()
-        self._done(each.letter.to, [(each.id, len(each.letter.body))])
+        self._done(each.letter.to, (each.letter.sender, len(each.letter.body)))
 
     async def letters(self, to: str, after: int, limit: int) -> list[Waiting]:
         """What waits for an identity. Raises `StoreError`."""

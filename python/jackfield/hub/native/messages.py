@@ -37,9 +37,8 @@ async def message(session: NativeSession, request: ControlRequest) -> dict[str, 
         state = await mail.send(
             entry.identity,
             body,
-            sender=session.sender,
+            session=session,
             number=number,
-            name=session.name,
             expires=EXPIRES if expires is None else float(expires),
         )
         return {"state": state}

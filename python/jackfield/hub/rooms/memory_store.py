@@ -28,6 +28,7 @@ from .store import (
     Results,
     Retention,
     RoomFacts,
+    Sending,
     Store,
     StoreClosed,
     Waiting,
@@ -238,6 +239,14 @@ class MemoryStore(Store):
             queue = found.get(letter.to) or Queue(letter.to, 0, 0, letter.at)
             found[letter.to] = queue._replace(letters=queue.letters + 1, bytes=queue.bytes + len(letter.body))
         return [found[to] for to in sorted(found, key=str.encode)]
+
+    async def senders(self) -> list[Sending]:
+        self._check()
+        found: dict[str, Sending] = {}
+        for each in self._letters.values():
+            _, letters, size = found.get(each.sender) or (each.sender, 0, 0)
+            found[each.sender] = Sending(each.sender, letters + 1, size + len(each.body))
+        return [found[sender] for sender in sorted(found, key=str.encode)]
 
     async def close(self) -> None:
         self._closed = True

@@ -87,3 +87,10 @@ class Letters:
             " GROUP BY recipient ORDER BY recipient"
         )
         return [row[:4] for row in found]
+
+    def senders(self) -> list[Row]:
+        found = self._connection.execute(
+            "SELECT sender, count(*), sum(length(body)) FROM letters WHERE NOT delivered"
+            " GROUP BY sender ORDER BY sender"
+        )
+        return found.fetchall()

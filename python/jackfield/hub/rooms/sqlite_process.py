@@ -41,7 +41,7 @@ TRANSIENT: Final = (
     "SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN",
     "SQLITE_NOMEM",
 )  # fmt: skip
-LOOKS: Final = frozenset({"rooms", "read", "last", "published", "cursor", "waiting", "queues"})
+LOOKS: Final = frozenset({"rooms", "read", "last", "published", "cursor", "waiting", "queues", "senders"})
 
 Call = list[Any]
 

@@ -41,6 +41,7 @@ from .store import (
     RoomFacts,
     Run,
     RunAppended,
+    Sending,
     Store,
     StoreClosed,
     StoreError,
@@ -239,6 +240,9 @@ class SqliteStore(Store):
 
     async def queues(self) -> list[Queue]:
         return [Queue(*row) for row in await self._ask("queues")]
+
+    async def senders(self) -> list[Sending]:
+        return [Sending(*row) for row in await self._ask("senders")]
 
     # ---------------------------------------------------------------------------------------- the process
 

@@ -224,6 +224,14 @@ class Queue(NamedTuple):
     since: float  # `at` of the first of them
 
 
+class Sending(NamedTuple):
+    """What waits of one sender."""
+
+    sender: str
+    letters: int
+    bytes: int
+
+
 class Store(ABC):
     """Rooms, their messages, who has read how far, and letters. See the module for what all calls promise.
 
@@ -333,6 +341,10 @@ class Store(ABC):
     @abstractmethod
     async def queues(self) -> list[Queue]:
         """For whom letters wait."""
+
+    @abstractmethod
+    async def senders(self) -> list[Sending]:
+        """Of whom letters wait."""
 
     # -------------------------------------------------------------------------------------------- end
 

@@ -431,6 +431,7 @@ async def letters_wait_once(opened: Open) -> None:
         assert [each.letter.number for each in await store.waiting("bo", posted[0].id)] == [3]
         assert [each.letter.number for each in await store.waiting("bo", limit=1)] == [7]
         assert await store.queues() == [("bo", 2, 4, 1.0), ("cy", 1, 2, 1.0)]
+        assert [(letters, size) for _, letters, size in await store.senders()] == [(3, 6)]
         assert await store.expire(8.0) == []
         assert [each.letter for each in await store.expire(9.0)] == [letter("cy", 4, expires=9.0)]
         assert await store.expire(9.0) == []
