@@ -219,7 +219,7 @@ async function transport(address, options, heard, ended) {
   const pin = url.searchParams.get("pin")?.replace(/^sha256:/, "").toUpperCase();
   const socket = connect({ ...where, rejectUnauthorized: !pin, ...options });
   await new Promise((done, failed) => socket.once(tls ? "secureConnect" : "connect", done).once("error", failed));
-  if (pin && socket.getPeerCertificate().fingerprint256.replaceAll(":", "") !== pin) throw socket.destroy(new Error("not the pin"));
+  if (pin && socket.getPeerCertificate().fingerprint256.replaceAll(":", "") !== pin) { socket.destroy(); throw new Error("not the pin"); }
   let buffer = Buffer.alloc(0);
   socket.on("error", () => {}).on("close", over).on("data", (data) => {
     for (buffer = Buffer.concat([buffer, data]); buffer.length >= 4; ) {

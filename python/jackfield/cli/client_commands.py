@@ -35,9 +35,9 @@ def clients(
 ) -> None:
     """List who is connected, and who is known and absent. (Also: ls)
 
-    A client is known when its listener identifies it (see `serve --identify`): it keeps its name, tags
-    and note while it is away, and SINCE says for how long it has been. `claims dev1` under STATE is a
-    client that says it is dev1 while another one has that name.
+    A native client is known by its name, any other one when its listener identifies it (see `serve
+    --identify`): it keeps name, tags and note while it is away, and SINCE says for how long it has
+    been. `claims dev1` under STATE is a client that says it is dev1 while another one has that name.
 
     \b
     Examples:
