@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import pty
@@ -320,6 +321,25 @@ def test_a_certificate_of_its_own(
     value = as_json(f"https://127.0.0.1:{port}/hello")
     assert value["cause"] == "certificate-invalid"
     assert "127.0.0.1" in value["sentence"]
+
+
+def test_a_certificate_that_is_pinned(serve: Serve, certificate: tuple[Path, Path]) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+
+    def answer(connection: socket.socket) -> None:
+        with contextlib.suppress(ssl.SSLError), context.wrap_socket(connection, server_side=True) as secure:
+            secure.sendall(b"hello\n")
+            secure.recv(1000)
+
+    port = serve(answer)
+    pin = hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate[0].read_text())).hexdigest()
+    value = as_json(f"tls://127.0.0.1:{port}?pin=sha256:{pin}")
+    assert (value["cause"], step(value, "tls")["verified"]) == ("ok", True)
+    value = as_json(f"tls://127.0.0.1:{port}?pin=sha256:{'00' * 32}")
+    assert (value["cause"], step(value, "tls")["verified"]) == ("certificate-invalid", False)
+    assert f"sha256:{pin}, and not the one of pin=" in value["sentence"]
+    assert step(value, "tls")["certificate"]["names"] == ["localhost"]
 
 
 def test_tls_that_ends_after_the_handshake(

@@ -181,3 +181,16 @@ def test_nothing_to_listen_on(directory: Path) -> None:
     done = run("serve", "--config", "none")
     assert done.returncode == 2
     assert "nothing to listen on" in done.stderr
+
+
+def test_a_path_is_a_text_and_a_list_has_elements_of_its_kind(directory: Path) -> None:
+    file = directory / "wrong.toml"
+    file.write_text('state = 7\naudit = 5\nscript = "/hooks.py"\n')
+    done = run("config", "check", str(file))
+    assert done.returncode != 0
+    for line, words in [
+        (1, "state: 7 is not the text of a path"),
+        (2, "audit: 5 is not the text of a path"),
+        (3, "script: '/hooks.py' is not a list of texts such as ['FILE']"),
+    ]:
+        assert re.search(rf":{line}:\d+: {re.escape(words)}", done.stderr), done.stderr

@@ -164,6 +164,8 @@ def test_a_backup_restores_what_lasts(start_hub: StartHub, directory: Path) -> N
     assert made["state"] == str(state)
     assert made["rooms"] == str(directory / "state-rooms.db")
     assert stat.S_IMODE(archive.stat().st_mode) == 0o600
+    nowhere = hub.run("backup", str(directory / "no" / "b.tar"))
+    assert f"there is no directory {directory}/no; make it first" in nowhere.stderr.decode()
     again = hub.run("backup", str(archive))
     assert again.returncode == 1
     assert b"--force" in again.stderr

@@ -101,12 +101,20 @@ def test_clients_by_tag() -> None:
             select(nobody, tagged)
 
 
+def test_a_pattern_of_absent_ones_says_what_takes_their_names() -> None:
+    directory = Clients(absent=[Absent("away3", "10.0.0.7:99", "2026-11-20T12:00:00.000Z")])
+    with pytest.raises(NoSuchClient) as raised:
+        select("away*", directory)
+    assert raised.value.hint.endswith("rename, tag, note and forget take the name of one that is absent")
+
+
 def test_who_is_absent_is_named_with_the_time_and_the_place() -> None:
     absent = [Absent(f"away{n}", "10.0.0.7:99", "2026-11-20T12:00:00.000Z") for n in range(12)]
     directory = Clients(Candidate(1, "tcp-1", "127.0.0.1:4001"), absent=absent)
     for target in ("away3", "1,away3"):
         with pytest.raises(NoSuchClient) as raised:
             select(target, directory)
+        assert "forget" not in raised.value.hint
         assert str(raised.value) == "absent: away3 (since 2026-11-20T12:00:00.000Z, last at 10.0.0.7:99)"
         assert "only clients that are connected" in raised.value.hint
     with pytest.raises(NoSuchClient, match=r"away9 \(since .*\) and 2 more$"):

@@ -28,6 +28,8 @@ def backup(file: str, *, force: bool, as_json: bool, control: str | None) -> Non
     target = Path(file)
     if target.exists() and not force:
         raise Failure(f"{target} is there already", "overwrite it with --force, or name another file")
+    if not target.parent.is_dir():
+        raise Failure(f"{target} cannot be written: there is no directory {target.parent}", "make it first")
     state, config, running = _sources(control)
     if state is None and config is None:
         raise Failure("there is neither a state nor a configuration to keep", "see 'jackfield status'")

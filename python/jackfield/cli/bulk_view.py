@@ -164,7 +164,8 @@ def _sentences(bulk: Bulk, rows: Sequence[_Row]) -> list[str]:
     total, failed = len(bulk.names), len(bulk.failed)
     seconds = [result["seconds"] for result in bulk.results.values() if "seconds" in result]
     answers = [row for row in rows if row.outcome == ANSWERED]
-    if any(row.outcome == SENT for row in rows) or not (answers or failed):
+    is_asked = any(row.outcome == ASKED for row in rows)
+    if any(row.outcome == SENT for row in rows) or not (answers or failed or is_asked):
         sent = sum(row.count for row in rows if row.outcome == SENT)
         lines = [f"{sent} of {counted(total)} sent to"]
     else:
@@ -178,7 +179,8 @@ def _sentences(bulk: Bulk, rows: Sequence[_Row]) -> list[str]:
             f"halted after wave {bulk.wave} of {bulk.waves}, {failed} failed: {not_sent} not sent to"
         )
     elif bulk.interrupted:
-        lines.append(f"interrupted in wave {bulk.wave} of {bulk.waves}: {not_sent} not sent to")
+        rest = f"{not_sent} not sent to" if not_sent else "all were sent to"
+        lines.append(f"interrupted in wave {bulk.wave} of {bulk.waves}: {rest}")
     return lines
 
 

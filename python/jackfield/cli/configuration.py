@@ -44,19 +44,25 @@ class Setting:
     metavar: str
     help: str
 
+    @property
+    def _sample(self) -> str:
+        """An element of a list."""
+        return _ANYWHERE if self.metavar == "ADDRESS" else self.metavar
+
     def value(self, given: Any) -> Any:
         """The option's value for what a file says. Raises `TypeError`."""
         if self.kind is bool:
             fits, wanted = isinstance(given, bool), "true or false"
         elif self.kind is list:
             fits = isinstance(given, list) and all(isinstance(each, str) for each in given)
-            wanted = f"a list of texts such as [{_ANYWHERE!r}]"
+            wanted = f"a list of texts such as [{self._sample!r}]"
         elif self.kind is int:
             fits = isinstance(given, int) and not isinstance(given, bool) and given >= (self.least or 0)
             wanted = f"a whole number from {self.least or 0} on"
         else:
-            fits = isinstance(given, (str, int)) and not isinstance(given, bool)
-            wanted = "a text"
+            is_file = self.metavar == "PATH"
+            fits = isinstance(given, str if is_file else (str, int)) and not isinstance(given, bool)
+            wanted = "the text of a path" if is_file else "a text"
         if not fits:
             raise TypeError(f"{_shown(given)} is not {wanted}")
         return str(given) if self.kind is str else given

@@ -226,8 +226,9 @@ class Check:
         """The handshake; where the certificate is not to be trusted, once more to see it."""
         host = (self._target.address.host or "localhost").partition("%")[0]
         timeout = self._manner.timeout
-        seen, stream = await start_tls(channel, host, verify=True, timeout=timeout)
-        if stream is None and seen.ended is None:
+        pins = self._target.pins
+        seen, stream = await start_tls(channel, host, verify=not pins, pins=pins, timeout=timeout)
+        if stream is None and seen.ended is None and not pins:
             _, again = await self._connect(replace(self._target.address, host=channel.peer.host))
             if again is not None:
                 shown, _ = await start_tls(again, host, verify=False, timeout=timeout)

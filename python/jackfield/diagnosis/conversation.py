@@ -6,9 +6,11 @@ it becomes an observation. Only a few kilobytes are read.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import ssl
 import time
+from collections.abc import Sequence
 from typing import Literal, Protocol
 
 from jackfield import Channel, EndOfStream, JackfieldError, TimedOut
@@ -89,9 +91,12 @@ class TlsStream:
 
 
 async def start_tls(
-    channel: Channel, host: str, *, verify: bool, timeout: float
+    channel: Channel, host: str, *, verify: bool, timeout: float, pins: Sequence[str] = ()
 ) -> tuple[Tls, TlsStream | None]:
-    """Lead a TLS handshake as a client; ``timeout`` in seconds. What went wrong is in the observation."""
+    """Lead a TLS handshake as a client; ``timeout`` in seconds. What went wrong is in the observation.
+
+    With ``pins`` it is those certificates alone that are trusted.
+    """
     begun = time.monotonic()
 
     def seen(problem: str = "", ended: Literal["closed", "reset", "silence", "alert"] | None = None) -> Tls:
@@ -112,16 +117,17 @@ async def start_tls(
         return seen(error.message, "reset"), None
     cipher = stream.session.cipher()
     der = stream.session.getpeercert(binary_form=True)
-    return (
-        Tls(
-            time.monotonic() - begun,
-            stream.session.version(),
-            cipher[0] if cipher else None,
-            verified=verify,
-            certificate=_certificate(der),
-        ),
-        stream,
+    fingerprint = f"sha256:{hashlib.sha256(der or b'').hexdigest()}"
+    is_pinned = fingerprint in pins
+    shown = Tls(
+        time.monotonic() - begun,
+        stream.session.version(),
+        cipher[0] if cipher else None,
+        verified=is_pinned if pins else verify,
+        problem=f"it is {fingerprint}, and not the one of pin=" if pins and not is_pinned else "",
+        certificate=_certificate(der),
     )
+    return shown, stream if is_pinned or not pins else None
 
 
 def _certificate(der: bytes | None) -> Certificate | None:

@@ -45,7 +45,8 @@ def _tls(seen: Observations, tls: Tls, where: str) -> Verdict | None:
     sentence = f"the certificate of {where} is not to be trusted: {tls.problem}"
     step = (
         "let the server have a certificate for this name by an authority that this machine knows, "
-        "or name that authority's file in SSL_CERT_FILE"
+        "or name that authority's file in SSL_CERT_FILE; a hub's own certificate is known by its pin, "
+        "`tls://...?pin=sha256:...`, which `jackfield status` has"
     )
     evidence = _tls_evidence(seen)
     return Verdict("certificate-invalid", sentence, "certain", "the verification failed", step, evidence)

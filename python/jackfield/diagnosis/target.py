@@ -30,6 +30,8 @@ class Target:
     http: bool = False
     path: str = "/"
     """What HTTP asks for."""
+    pins: tuple[str, ...] = ()
+    """The certificates that are trusted, each as ``sha256:`` and digits; none: those of authorities."""
 
     @property
     def is_unix(self) -> bool:
@@ -63,13 +65,14 @@ def _target(*words: str) -> Target:
     text = " ".join(words)
     web = _WEB.match(text)
     address = Address.from_command_line(*words).with_options(framing=None, connect_timeout=None)
-    Options.from_address(address)
+    options = Options.from_address(address)
     if web is not None:
         _, slash, path = text[web.end() :].partition("/")
         asked = "/" + path.partition("#")[0] if slash else "/"
         return Target(text, address, tls=web[1].lower() == "https", http=True, path=_printable(asked))
     if address.scheme == "tls":
-        return Target(text, Address("tcp", address.host, address.port, options=address.options), tls=True)
+        below = Address("tcp", address.host, address.port, options=address.with_options(pin=None).options)
+        return Target(text, below, tls=True, pins=tuple(options.pin or ()))
     if address.scheme not in KINDS or address.is_unnamed:
         known = ", ".join(f"{scheme}://" for scheme in (*KINDS, "tls", "http", "https"))
         raise NotSupported(f"{text} cannot be checked", hint=f"what can be checked: {known}", address=address)

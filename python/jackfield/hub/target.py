@@ -87,6 +87,10 @@ class NoSuchClient(LookupError):
         self.hint = f"did you mean {self.closest}?" if self.closest else ""
         if absent:
             self.hint = "only clients that are connected can be reached; see 'jackfield clients --absent'"
+            if all(
+                each.name != target for each in absent
+            ):  # a pattern or a list, where a name would have done for some
+                self.hint += "; rename, tag, note and forget take the name of one that is absent"
         super().__init__(text)
 
 

@@ -151,7 +151,11 @@ class Rooms(Part):
         room = self.rooms.get(name)
         if room is None:
             near = difflib.get_close_matches(name, self.rooms, 1)
-            hint = f"did you mean {near[0]}?" if near else "see 'jackfield rooms'"
+            hint = (
+                f"did you mean {near[0]}?"
+                if near
+                else "'jackfield rooms' lists them, 'jackfield rooms create NAME' makes one"
+            )
             raise RoomError(NO_SUCH_ROOM, f"there is no room {name[:80]!r}", hint)
         return room
 
