@@ -194,3 +194,28 @@ def test_a_server_that_is_none_is_refused_by_the_client() -> None:
         with pytest.raises(ConnectionError) as refused:
             list(wire.feed(answer))
         assert getattr(refused.value, "code", "") == code
+
+
+def test_tiny_frames_that_come_together_leave_others_their_turn(
+    run_here: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most, turns, PONG = 40_000, [0], 10
+
+    def handled(self: server._Bounded, event: object) -> None:
+        turns[-1] += 1
+
+    def next_turn() -> None:
+        turns.append(0)
+        asyncio.get_running_loop().call_soon(next_turn)
+
+    monkeypatch.setattr(server._Bounded, "handle_pong", handled)
+
+    async def main() -> None:
+        async with console() as made, raw(made) as (reader, writer):
+            next_turn()
+            writer.write(frame(PONG) * most + frame(BINARY, control(type="clients", n=7)))
+            await reader.readuntil(b'"n":7')
+            assert sum(turns) == most
+            assert max(turns) <= server.AT_ONCE // len(frame(PONG)) + 1
+
+    run_here(main)

@@ -27,6 +27,9 @@ LONGEST_MESSAGE: Final = 8 * 1024 * 1024  # bytes of one WebSocket message
 LONGEST_OF_CLIENTS: Final = 128 * 1024  # the same of native clients; the hub itself refuses less than that
 MOST_FRAGMENTS: Final = 1000  # of one message
 MOST_PINGS: Final = 100  # that come at once
+AT_ONCE: Final = (
+    16_384  # bytes of a WebSocket that one turn of the loop takes: they may be thousands of frames
+)
 LAST_WORDS: Final = 5.0  # seconds that a WebSocket may take for what is left to say
 
 
@@ -50,8 +53,13 @@ class _Impatient(H11Protocol):
 
 
 class _Bounded(WebSocketsSansIOProtocol):
-    """A WebSocket whose peer can make nothing grow: not by pings, by small fragments, or by never reading."""
+    """A WebSocket whose peer can make nothing grow: not by pings, by small fragments, or by never reading.
 
+    What comes at once is taken in pieces, with the loop's other work between them.
+    """
+
+    _rest = b""  # what came, and is not taken yet
+    _taking: asyncio.Handle | None = None
     _pings = 0  # of what came at once
     _cut: asyncio.TimerHandle | None = None
 
@@ -61,8 +69,39 @@ class _Bounded(WebSocketsSansIOProtocol):
         super().handle_connect(event)
 
     def data_received(self, data: bytes) -> None:
+        self._rest += data
+        if self._taking is None:
+            self._take()
+        else:
+            self.transport.pause_reading()
+
+    def _take(self) -> None:
+        was_paused, self._taking = self._taking is not None, None
+        piece, self._rest = self._rest[:AT_ONCE], self._rest[AT_ONCE:]
         self._pings = 0
-        super().data_received(data)
+        super().data_received(piece)
+        if self.transport.is_closing():
+            self._rest = b""
+        elif self._rest:
+            self.transport.pause_reading()
+            self._taking = self.loop.call_soon(self._take)
+        elif was_paused and not self.read_paused:
+            self.transport.resume_reading()
+
+    async def receive(self) -> Any:
+        message = await self.queue.get()
+        if self.read_paused and self.queue.empty():
+            self.read_paused = False
+            if not self._rest:
+                self.transport.resume_reading()
+        return message
+
+    def eof_received(self) -> None:
+        """With TLS the end may come with the last bytes."""
+        rest, self._rest = self._rest, b""
+        if rest:
+            super().data_received(rest)
+        super().eof_received()
 
     def handle_cont(self, event: Any) -> None:
         if len(self.frames) >= MOST_FRAGMENTS:
@@ -102,8 +141,9 @@ class _Bounded(WebSocketsSansIOProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        if self._cut is not None:
-            self._cut.cancel()
+        for timer in (self._cut, self._taking):
+            if timer is not None:
+                timer.cancel()
 
 
 class _Server(uvicorn.Server):
