@@ -27,9 +27,7 @@ LONGEST_MESSAGE: Final = 8 * 1024 * 1024  # bytes of one WebSocket message
 LONGEST_OF_CLIENTS: Final = 128 * 1024  # the same of native clients; the hub itself refuses less than that
 MOST_FRAGMENTS: Final = 1000  # of one message
 MOST_PINGS: Final = 100  # that come at once
-AT_ONCE: Final = (
-    16_384  # bytes of a WebSocket that one turn of the loop takes: they may be thousands of frames
-)
+AT_ONCE: Final = 16_384  # bytes of a WebSocket that one turn of the loop takes: thousands of frames
 LAST_WORDS: Final = 5.0  # seconds that a WebSocket may take for what is left to say
 
 
