@@ -29,6 +29,8 @@ pub(crate) struct LowWater {
     told: usize,
     /// Not before so many bytes have come in, since the peer was slow.
     from: u64,
+    /// How many had come in when it last began to wait: who looks again meanwhile does not make it longer.
+    since: u64,
 }
 
 /// What has to be received at least before `missing` bytes of plaintext are there, when there is anything to gain.
@@ -41,14 +43,14 @@ fn mark(missing: usize, unread: usize) -> usize {
 }
 
 impl<H: Host> Link<H> {
-    /// The link is about to sleep: `missing` bytes of its message have not come, 0 when it has none. Whether this is for
-    /// more than a byte.
+    /// The link is about to sleep: `missing` bytes of its message have not come, 0 when it has none. Whether a wait for
+    /// more than a byte begins with this.
     fn tell_low_water(&mut self, missing: usize) -> bool {
         let (Some(session), Some(fd)) = (self.tls.as_deref(), self.fd.as_ref()) else { return false };
         let mut wanted = mark(missing, session.unread());
         let low_water = match &mut self.low_water {
             None if wanted == 1 => return false,
-            low_water => low_water.get_or_insert_with(|| Box::new(LowWater { told: 1, from: 0 })),
+            low_water => low_water.get_or_insert_with(|| Box::new(LowWater { told: 1, from: 0, since: u64::MAX })),
         };
         if self.counters.bytes_in < low_water.from {
             wanted = 1;
@@ -58,7 +60,7 @@ impl<H: Host> Link<H> {
             // Where it cannot be said, every record is reported, as ever.
             let _ = socket::set_option(fd.as_fd(), libc::SOL_SOCKET, libc::SO_RCVLOWAT, wanted as i32);
         }
-        wanted > 1
+        wanted > 1 && std::mem::replace(&mut low_water.since, self.counters.bytes_in) != self.counters.bytes_in
     }
 }
 
