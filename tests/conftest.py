@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import signal
+import socket
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -26,6 +27,10 @@ os.environ["SSL_CERT_FILE"] = str(support_tls.certificates().directory / "ca.pem
 # Some tests hold a thousand sockets, whatever limit the shell came with.
 _, _most = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (min(_most, 20_000) if _most > 0 else 20_000, _most))
+
+# The C library reads host.conf(5) at a process's first look-up and never again, and without it a name of
+# /etc/hosts has but one address: that look-up must not be one of a test that leaves no descriptor free.
+socket.getaddrinfo("localhost", 0)
 
 # A loaded machine makes an example slow, never wrong: pytest's own time limit ends what hangs.
 hypothesis.settings.register_profile(

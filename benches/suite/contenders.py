@@ -130,6 +130,9 @@ JACKFIELD_BUSY = Contender("jackfield-busy", "jackfield busy_poll=100us", _jackf
 JACKFIELD_MANY = Contender("jackfield-many", "jackfield receive_many", _jackfield(receive="receive-many"))
 JACKFIELD_GROUP = Contender("jackfield-group", "jackfield, in a group", _jackfield(memory="group"))
 JACKFIELD_HUB = Contender("jackfield-hub", "jackfield serve (hub)", _hub, is_hub=True)
+JACKFIELD_NATIVE_HUB = Contender(
+    "jackfield-hub-native", "jackfield serve (hub), native clients", _hub, wire="native", is_hub=True
+)
 STREAMS = Contender("streams", "asyncio streams", _python("streams.py"))
 STREAMS_MMAP = Contender("streams-mmap", "asyncio streams, mmap raised", _python("streams.py", MMAP))
 PROTOCOL = Contender("protocol", "asyncio Protocol", _python("protocol.py"))

@@ -249,6 +249,7 @@ def _memory(base: Setting, connections: int) -> Iterable[Measurement]:
             who.C,
             who.JACKFIELD_GROUP,
             who.JACKFIELD_HUB,
+            who.JACKFIELD_NATIVE_HUB,
             who.SWITCH,
             who.JACKFIELD,
             who.STREAMS,

@@ -71,6 +71,7 @@ TARGETS = (
     _bar("room-native", "jackfield-switch", 2.5, "nats"),
     _bar("room-native", "jackfield-switch", 2.0, "redis"),
     _bar("memory-tcp", "jackfield-switch", 1200.0, None, at_most=True),
+    _bar("memory-tcp", "jackfield-hub-native", 4096.0, None, at_most=True),
     _bar("udp", "jackfield", 0.8, "c"),
     _bar("udp", "jackfield", 30.0, "datagram-protocol"),
     _aim("udp", "jackfield", 0.8, "c-raw"),
