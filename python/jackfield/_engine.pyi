@@ -30,6 +30,7 @@ __all__ = [
     "Member",
     "Message",
     "Operation",
+    "Published",
     "Reactor",
     "Recognised",
     "Session",
