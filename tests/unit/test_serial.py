@@ -275,17 +275,21 @@ def test_an_unplugged_device_is_told(run: Runner) -> None:
 
 def test_an_unplugged_device_is_told_without_a_loop() -> None:
     with device() as end, sync.connect(f"serial://{end.path}", framing="line") as channel:
-        threading.Timer(0.05, end.unplug).start()
+        unplugging = threading.Timer(0.05, end.unplug)
+        unplugging.start()
         with pytest.raises(jackfield.ChannelLost, match="unplugged"):
             channel.receive(10.0)
+        unplugging.join()
 
 
 def test_a_close_wakes_who_receives_without_a_loop() -> None:
     with device() as end:
         channel = sync.connect(f"serial://{end.path}", framing="line")
-        threading.Timer(0.05, channel.close).start()
+        closing = threading.Timer(0.05, channel.close)
+        closing.start()
         with pytest.raises(jackfield.ChannelClosed):
             channel.receive()
+        closing.join()
 
 
 def plug(link: Path, end: Device) -> str:
