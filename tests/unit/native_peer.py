@@ -48,8 +48,8 @@ class Peer:
         self.packets: jackfield.Channel | None = None  # of a transport that keeps boundaries
 
     @classmethod
-    async def connect(cls, hub: Hub, *, listener: int = 0) -> Self:
-        """A connection that has said nothing yet."""
+    async def connect(cls, hub: Hub, *, listener: int = 0, local: str = "") -> Self:
+        """A connection that has said nothing yet; `local` is the address that it comes from."""
         address = hub.listeners[listener][0].address
         if address.scheme == "unix+seqpacket":
             packets = await jackfield.connect(address.without_options(), max_message=100_000)
@@ -58,7 +58,8 @@ class Peer:
             return peer
         if address.port is None:
             return cls(*await asyncio.open_unix_connection(address.path))
-        return cls(*await asyncio.open_connection(address.host, address.port))
+        here = (local, 0) if local else None
+        return cls(*await asyncio.open_connection(address.host, address.port, local_addr=here))
 
     async def back(self, hub: Hub, **hello: Any) -> Peer:
         """Another connection, with the session of this one."""
@@ -68,9 +69,9 @@ class Peer:
         return peer
 
     @classmethod
-    async def join(cls, hub: Hub, *, listener: int = 0, **hello: Any) -> Self:
+    async def join(cls, hub: Hub, *, listener: int = 0, local: str = "", **hello: Any) -> Self:
         """A client that was welcomed."""
-        peer = await cls.connect(hub, listener=listener)
+        peer = await cls.connect(hub, listener=listener, local=local)
         peer.hello(**hello)
         await peer.welcomed()
         return peer

@@ -10,7 +10,7 @@ from support import Runner, eventually
 
 from jackfield.hub.operator import operate
 from jackfield.hub.rooms import keeping
-from jackfield.hub.rooms.keeping import ANY, UNUSED_FOR, end_unused
+from jackfield.hub.rooms.keeping import UNUSED_FOR, end_unused
 from jackfield.hub.rooms.rooms import Rooms
 from jackfield.hub.server import Hub
 
@@ -37,7 +37,6 @@ async def make(peer: Peer, room: str) -> str:
 def test_nobody_takes_all_rooms(run_here: Runner, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not with other names and connections either, and a restart of the hub forgets nothing."""
     monkeypatch.setattr(keeping, "MOST_OF_ONE", 3)
-    monkeypatch.setattr(keeping, "MOST_OF_ANY", 4)
     state = directory / "hub.db"
 
     async def main() -> None:
@@ -48,7 +47,7 @@ def test_nobody_takes_all_rooms(run_here: Runner, directory: Path, monkeypatch: 
             assert made == [""] * 3 + ["overloaded"] * 2
             strangers = [await Peer.join(hub, name=f"name{number}") for number in range(5)]
             made = [await make(peer, f"room-{number}") for number, peer in enumerate(strangers)]
-            assert made == [""] * 4 + ["overloaded"]
+            assert made == [""] * 3 + ["overloaded"] * 2
             assert await make(await Peer.join(hub, token=ben), "bens") == ""
         async with running_hub(directory, state=state) as hub, operate(hub.settings.control) as operator:
             again, other = await Peer.join(hub, token=ann), await Peer.join(hub, name="other")
@@ -59,9 +58,49 @@ def test_nobody_takes_all_rooms(run_here: Runner, directory: Path, monkeypatch: 
             assert [await make(chief, f"chief-{number}") for number in range(5)] == [""] * 5
             await operator.request("room_delete", room="ann-0")
             assert await make(again, "ann-0") == ""
-            assert {room.maker for room in rooms_of(hub)} == {"native:ann", "native:ben", ANY, ""}
+            assert {room.maker for room in rooms_of(hub)} == {
+                "native:ann",
+                "native:ben",
+                "address:127.0.0.1",
+                "",
+            }
             for peer in (again, other, chief):
                 await peer.close()
+
+    run_here(main)
+
+
+def test_an_address_takes_its_share_and_leaves_the_others_theirs(
+    run_here: Runner, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "MOST_OF_ONE", 4)
+    monkeypatch.setattr(keeping, "MOST_OF_PLACES", 10)
+
+    async def main() -> None:
+        async with running_hub(directory) as hub, operate(hub.settings.control) as operator:
+            made: dict[str, list[str]] = {}
+            for host in range(1, 5):
+                peers = [
+                    await Peer.join(hub, local=f"127.0.0.{host}", name=f"{host}-{number}")
+                    for number in range(3)
+                ]
+                made[f"address:127.0.0.{host}"] = [
+                    await make(peers[number % 3], f"r-{host}-{number}") for number in range(5)
+                ]
+            counts = {origin: results.count("") for origin, results in made.items()}
+            assert list(counts.values()) == [4, 4, 2, 0], "a share for each address, and a bound of all"
+            assert await make(await Peer.join(hub, token=token_of(hub, name="ben")), "bens") == ""
+            figures = (await operator.request("status"))["rooms"]
+            refused = sum(results.count("overloaded") for results in made.values())
+            assert (figures["rooms"], figures["refused"]) == (11, refused)
+            assert figures["makers"]["address:127.0.0.1"] == 4
+            told = [event for event in hub.journal.last(100) if event.kind == "room_refused"]
+            assert dict(told[0].facts)["maker"] == "address:127.0.0.1"
+            listed = {room["room"]: room["maker"] for room in (await operator.request("room_list"))["rooms"]}
+            assert listed["r-2-0"] == "address:127.0.0.2"
+            gone = await operator.request("room_delete", maker="address:127.0.0.2")
+            assert gone["rooms"] == [f"r-2-{number}" for number in range(4)]
+            assert await make(await Peer.join(hub, local="127.0.0.4", name="late"), "late") == ""
 
     run_here(main)
 

@@ -30,11 +30,13 @@ def list_rooms(*, as_json: bool, control: str | None) -> None:
 
 
 def _table(found: list[dict[str, Any]]) -> list[str]:
+    by_clients = any(each.get("maker") for each in found)
     columns = [
         Column("ROOM", least=8),
         Column("MEMBERS", right=True),
         Column("MESSAGES", right=True),
         Column("KIND"),
+        *([Column("MADE BY", least=8)] if by_clients else []),
         Column("TOPIC", least=12),
     ]
     rows = [
@@ -43,11 +45,16 @@ def _table(found: list[dict[str, Any]]) -> list[str]:
             str(each["members"]),
             str(each["last"]),
             ("durable" if each["durable"] else "ephemeral") + (", open" if each["open"] else ""),
+            *([_maker_text(each)] if by_clients else []),
             safe_text(each["topic"]),
         ]
         for each in found
     ]
     return table(columns, rows, terminal_width() or _NO_CUT)
+
+
+def _maker_text(room: dict[str, Any]) -> str:
+    return safe_text(f"{room['made_by']} ({room['maker']})" if room.get("maker") else room["made_by"])
 
 
 def create_room(
@@ -186,7 +193,15 @@ def kick_member(room: str, name: str, *, as_json: bool, control: str | None) -> 
     _told(done, f"put {', '.join(map(safe_text, done['kicked']))} out of {room}", as_json=as_json)
 
 
-def delete_room(room: str, *, as_json: bool, control: str | None) -> None:
+def delete_room(room: str | None, *, made_by: str, as_json: bool, control: str | None) -> None:
+    if bool(room) == bool(made_by):
+        raise Failure(
+            "which room is to be deleted is not clear", "name one ROOM, or --made-by WHO", code=failures.USAGE
+        )
+    if made_by:
+        done = with_hub(control, lambda operator: operator.request("room_delete", maker=made_by))
+        _told(done, f"deleted {len(done['rooms'])} rooms: {' '.join(done['rooms'])}", as_json=as_json)
+        return
     done = with_hub(control, lambda operator: operator.request("room_delete", room=room))
     _told(done, f"deleted {room}", as_json=as_json)
 

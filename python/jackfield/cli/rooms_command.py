@@ -228,13 +228,25 @@ def kick(
 
 
 @rooms.command("rm", no_args_is_help=True)
-def remove(context: typer.Context, room: Room, as_json: Json = False, control: Control = None) -> None:
+def remove(
+    context: typer.Context,
+    room: Annotated[
+        str | None, typer.Argument(metavar="ROOM", help="The room's name.", show_default=False)
+    ] = None,
+    made_by: Annotated[
+        str,
+        typer.Option("--made-by", metavar="WHO", help="Instead: all rooms of this maker, as `ls` says it."),
+    ] = "",
+    as_json: Json = False,
+    control: Control = None,
+) -> None:
     """Delete a room with everything that was said in it.
 
     \b
-    Example:
+    Examples:
       jackfield rooms rm game
+      jackfield rooms rm --made-by address:198.51.100.7
     """
     from .rooms import delete_room as command
 
-    command(room, as_json=as_json, control=chosen_control(context, control))
+    command(room, made_by=made_by, as_json=as_json, control=chosen_control(context, control))

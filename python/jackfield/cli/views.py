@@ -161,6 +161,7 @@ def status_lines(status: dict[str, Any], *, now: float) -> list[str]:
         *_health_lines(status),
         f"state: {_state_text(status)}",
         *_security_lines(status.get("security", {}), status.get("handshake_causes", {})),
+        *_rooms_lines(status.get("rooms", {})),
         "listening on:",
     ]
     for listener in status["listeners"]:
@@ -218,6 +219,15 @@ def _security_lines(security: dict[str, Any], causes: dict[str, int]) -> list[st
             f"audit log: {safe_text(security['audit'])}" + (f" (not written: {problem})" if problem else "")
         )
     return lines
+
+
+def _rooms_lines(rooms: dict[str, Any]) -> list[str]:
+    """How many of the rooms there can be are made, where clients made some."""
+    if not rooms.get("makers") and not rooms.get("refused"):
+        return []
+    made = ", ".join(f"{count} by {safe_text(maker)}" for maker, count in rooms["makers"].items())
+    refused = f"; refused {rooms['refused']}" if rooms["refused"] else ""
+    return [f"rooms {rooms['rooms']} of at most {rooms['most']}{f': {made}' if made else ''}{refused}"]
 
 
 def _state_text(status: dict[str, Any]) -> str:

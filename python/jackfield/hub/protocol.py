@@ -63,13 +63,13 @@ What cannot be read as a request is answered with an `error` whose `id` is null.
                                                       status, log: [...]}, then what is new: see below
     look       of, seen: [ids], open: [ids]           ok {}; the watch `of` gets event {open: id, ending,
                                                       earlier: [{at, heard}, ...]} for each newly open one
-    room_list  -                                      ok {rooms: [room, ...]}
+    room_list  -                                      ok {rooms: [room with maker: its client's origin, ...]}
     room_members  room, after?                        ok {members: [member, ...], count, next?}
     room_create   room, topic?, ephemeral?, open?     ok the room
     room_topic    room, topic?                        ok {room, topic}
     room_open     room, open                          ok the room: whether plain clients may join it
     room_retention  room, age?, count?, bytes?, all?  ok {room, age, count, bytes, deleted}
-    room_delete   room                                ok {room, members: count}
+    room_delete   room | maker                        ok {room, members: count} | {maker, rooms: [names]}
     room_kick     room, name                          ok {room, kicked: [names]}
     room_read     room, after?, limit?, last?         ok {messages: [row, ...], behind, first, last}
     room_search   text, room?, limit?                 ok {messages: [[room, *row], ...]}

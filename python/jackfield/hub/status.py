@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .handshakes import Handshakes
 from .health import Health, descriptors, resident_bytes
+from .rooms.rooms import Rooms
 from .roster import timestamp, version
 from .security.access import networks_text
 from .security.certificate import pin_of
@@ -20,6 +21,7 @@ def status(hub: Hub) -> dict[str, Any]:
     state, limits = hub.state, hub.settings.limits
     used, most = descriptors()
     health, handshakes = hub.part(Health), hub.part(Handshakes)
+    rooms = hub.part(Rooms)
     if handshakes is not None:
         handshakes.look()
     return {
@@ -45,6 +47,7 @@ def status(hub: Hub) -> dict[str, Any]:
         "dropped": hub.group.dropped_messages,
         "parts": [type(part).__name__.lower() for part in hub.parts.attached()],
         "security": hub.security.figures(),
+        "rooms": {} if rooms is None else rooms.keeping.figures(rooms),
         "listeners": [
             {
                 "address": str(listener.address.without_options()),

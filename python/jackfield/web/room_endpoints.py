@@ -10,6 +10,7 @@ from .schemas import data, flag, listing, nullable, number, record, text, told, 
 _ROOM: Final = text("The room's name.", most=200)
 _VIEW: Final = record(
     {"room": told(), "topic": told(), "durable": flag(), "open": flag(), "members": whole(), "last": whole()},
+    {"maker": told("The origin of the client that made it.")},
     more=True,
     about="One room.",
 )
@@ -63,9 +64,9 @@ ENDPOINTS: Final = (
     ),
     Endpoint(
         "room_delete",
-        "Delete a room and what was said in it.",
-        record({"room": _ROOM}),
-        record({"room": told(), "members": whole()}),
+        "Delete a room and what was said in it, or all rooms of one maker.",
+        record({}, {"room": _ROOM, "maker": text("Whose rooms, as room_list says it.", most=300)}),
+        record({}, {"room": told(), "members": whole(), "maker": told(), "rooms": listing(told())}),
     ),
     Endpoint(
         "room_kick",

@@ -13,8 +13,8 @@ import jackfield
 from jackfield.portable import CONTROL, Frame, to_json
 
 from ..identity import PROVEN
+from ..origins import origin_of
 from ..roster import default_name
-from ..security.limits import key_of
 from .effort import BURST, PATIENCE, RATE
 from .handshake import TOKEN, Hello, Refused, Who
 
@@ -83,7 +83,7 @@ class NativeSession:
         self.member_id = member.id
         self.client_id = member.number
         self.protocol = member.protocol
-        self.origin = self.identity if self.is_proven else _where(member)
+        self.origin = self.identity if self.is_proven else origin_of(member)
         self.instance = hello.instance
         self.agent = hello.agent
         self.services = hello.services
@@ -190,9 +190,3 @@ class NativeSession:
             if self.over > PATIENCE:
                 raise Refused("rate_limited", f"{self.over} messages beyond {RATE:g} a second")
         return is_within
-
-
-def _where(member: Member) -> str:
-    if member.credentials is not None:
-        return f"user:{member.credentials[1]}"
-    return f"address:{key_of(member.peer.host if member.peer.port is not None else None)}"

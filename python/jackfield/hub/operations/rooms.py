@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..protocol import BAD_REQUEST, FAILED, REFUSED, Request, RequestError
 from ..rooms.chatting import WELCOME_HISTORY, Chat, reader
+from ..rooms.keeping import delete_all_of
 from ..rooms.lines import MOST_HISTORY
 from ..rooms.room import VIEWS, RoomError, retention_document, retention_of
 from ..rooms.rows import fitting, row
@@ -42,7 +43,9 @@ def _operation(work: Work) -> Operation:
 
 
 async def room_list(rooms: Rooms, session: Session, request: Request) -> dict[str, Any]:
-    return {"rooms": [room.view() for room in sorted(rooms, key=lambda room: room.name)]}
+    """The rooms; `maker` is the origin of the client that made one, empty for an operator's."""
+    found = sorted(rooms, key=lambda room: room.name)
+    return {"rooms": [{**room.view(), "maker": room.maker} for room in found]}
 
 
 async def room_members(rooms: Rooms, session: Session, request: Request) -> dict[str, Any]:
@@ -109,6 +112,12 @@ def _numbers(given: dict[str, Any]) -> dict[str, int | float]:
 
 
 async def room_delete(rooms: Rooms, session: Session, request: Request) -> dict[str, Any]:
+    """Delete one room, or all that clients of the origin `maker` have made."""
+    maker = request.text("maker", "")
+    if maker:
+        names = await delete_all_of(rooms, maker, by=session.who)
+        await session.hub.state.flush()
+        return {"maker": maker, "rooms": names}
     room = rooms.find(request.text("room"))
     members = await rooms.delete(room, by=session.who)
     await session.hub.state.flush()

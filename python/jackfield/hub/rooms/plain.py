@@ -17,10 +17,10 @@ from jackfield import Member
 
 from ..client import Client
 from ..display import safe_text
+from ..origins import origin_of
 from ..plan import DATAGRAMS, ListenerPlan, comes_in_pieces
 from ..roster import NameRefused
 from . import lines
-from .keeping import ANY
 from .lines import Command, Line, LineReader, Pace, Say
 from .room import FORBIDDEN, NO_SUCH_ROOM, OVERLOADED, News, Room, RoomError, Seat, plain_may_enter
 from .said import Said, each_of
@@ -254,9 +254,9 @@ class Plain:
         if room is talker.room and room is not None:
             raise RoomError(FORBIDDEN, f"you are in {name} already")
         if room is None:
-            room = self._rooms.create(
-                name, made_by=self._name(talker), maker=ANY, durable=False, lasting=False, open_to_plain=True
-            )
+            kind: dict[str, Any] = {"durable": False, "lasting": False, "open_to_plain": True}
+            maker = origin_of(talker.member)
+            room = self._rooms.create(name, made_by=self._name(talker), maker=maker, **kind)
         self._leave(talker, f"to {name}" if plain_may_enter(room, "") else "")
         self._enter(talker, room)
 

@@ -18,7 +18,7 @@ from ..client import Client
 from ..part import Part
 from ..state_file import DAMAGED, StateError
 from .chatting import Chatting
-from .keeping import check_room_for, keep
+from .keeping import Keeping, keep
 from .lines import Pace
 from .native_members import NativeMembers
 from .outlet import Outlet
@@ -72,6 +72,7 @@ class Rooms(Part):
 
     async def open(self, hub: Hub) -> None:
         self.hub = hub
+        self.keeping = Keeping(hub)
         self.plain = Plain(self)
         self.chatting = Chatting(self)
         self.outlets[self.plain.kind] = self.plain
@@ -175,7 +176,7 @@ class Rooms(Part):
         check_room_name(name)
         if name in self.rooms:
             raise RoomError(FORBIDDEN, f"there is a room {name} already")
-        check_room_for(maker, self)
+        self.keeping.check(maker, self, made_by)
         room = Room(
             name,
             durable=durable,

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from .tokens import PREFIX
 
-TARGETS: Final = ("target", "address", "path", "name", "token", "of")
+TARGETS: Final = ("target", "address", "path", "name", "token", "of", "maker")
 LONGEST: Final = 200  # characters of a target
 
 
