@@ -44,7 +44,7 @@ class Device:
         return termios.tcgetattr(self.kept)
 
     def unplug(self) -> None:
-        """The device goes away. Safe to call from two threads: a descriptor is let go of before it is closed."""
+        """The device goes away. Safe to call from two threads: let go of before it is closed."""
         open_ones = [fd for fd in (self.kept, self.fd) if fd is not None and fd >= 0]
         self.kept, self.fd = None, -1
         for fd in open_ones:
