@@ -12,6 +12,7 @@ import pytest
 from consoles import client, console, reply
 from support import Runner, eventually
 
+from jackfield import native
 from jackfield.hub.operations import OPERATIONS
 from jackfield.hub.protocol import encode_data
 from jackfield.web.composing import compose
@@ -93,7 +94,14 @@ def test_every_operation_answers_as_it_is_described(run_here: Runner, directory:
                 (method,) = described["paths"][f"/api/v1/{op}"]
                 found = await (made.read if method == "get" else made.ask)(op, **arguments)
                 jsonschema.validate(found, answer_schema(described, op))
-            left_out = {"claim", "forget", "stop", "room_kick", "mail_drop"}  # need somebody: below
+            left_out = {
+                "claim",
+                "forget",
+                "stop",
+                "room_kick",
+                "mail_drop",
+                "request",
+            }  # need somebody: below
             assert set(ENDPOINTS) - {op for op, _ in asked} == left_out
             assert await second.receive(5) == b"hello"
 
@@ -115,6 +123,24 @@ def test_claim_and_forget_answer_as_they_are_described(run_here: Runner, directo
             await eventually(lambda: not len(made.hub))
             forgotten = await made.ask("forget", target="door")
             jsonschema.validate(forgotten, answer_schema(described, "forget"))
+
+    run_here(main)
+
+
+def test_request_answers_as_it_is_described(run_here: Runner) -> None:
+    async def main() -> None:
+        described = document(version="1")
+        async with console() as made:
+            where = str(made.hub.listeners[0][0].address.without_options())
+            async with native.connect(where, name="dev7") as device, device.answering(lambda _, data: data):
+                found = await made.ask("request", target="dev7", data=DATA)
+                jsonschema.validate(found, answer_schema(described, "request"))
+                assert found["answer"] == DATA
+            await eventually(lambda: not len(made.hub))
+            async with native.connect(where, name="mute", services=("request",)):
+                late = {"target": "mute", "data": DATA, "timeout": 0.05}
+                done = await made.browser.post("/api/v1/request", json=late, headers=made.headers)
+                assert (done.status_code, done.json()["error"]["code"]) == (504, "no_answer")
 
     run_here(main)
 

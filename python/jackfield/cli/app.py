@@ -51,6 +51,7 @@ from .parameters import (
 from .record_command import record
 from .recording_command import recording
 from .replay_command import replay
+from .request_command import request
 from .rooms_command import rooms
 from .script_command import script
 from .send_commands import broadcast, send
@@ -227,7 +228,7 @@ def talk(
     )  # fmt: skip
 
 
-for command in (send, broadcast):
+for command in (send, broadcast, request):
     app.command(no_args_is_help=True)(command)
 
 

@@ -29,6 +29,7 @@ What cannot be read as a request is answered with an `error` whose `id` is null.
                                                       groups?, said?, detail?}, ...]} ..., ok {clients,
                                                       outcomes: {outcome: count}, waves, halted,
                                                       not_sent: [ids]}
+    request    target, data, timeout?                 ok {id, name, answer, seconds}: of a native client
     mail_queue  target, data, ending?, expires?       ok {sent, dropped, waiting, refused, refused_because?}
     mail_list  target?                                event {queues: [{name, identity, letters, bytes, since},
                                                       ...]}, or with a target event {letters: [{number, from,
@@ -165,10 +166,10 @@ recording itself.
 
 Who does not read a watch is told less, never disconnected for it.
 
-Error codes: bad_request, no_such_client, ambiguous, refused, failed; forbidden, when the operator's role may
-not do that (`security/roles.py`); unsupported_version; reloaded, with a null id, on every connection whose
-hub has handed over to a successor, which answers at the same path. Pure: this file only reads and writes
-messages.
+Error codes: bad_request, no_such_client, ambiguous, refused, failed; no_answer, of a `request` within its
+time; forbidden, when the operator's role may not do that (`security/roles.py`); unsupported_version;
+reloaded, with a null id, on every connection whose hub has handed over to a successor, which answers at the
+same path. Pure: this file only reads and writes messages.
 """
 
 from __future__ import annotations
@@ -189,6 +190,7 @@ NO_SUCH_CLIENT: Final = "no_such_client"
 AMBIGUOUS: Final = "ambiguous"
 REFUSED: Final = "refused"
 FAILED: Final = "failed"
+NO_ANSWER: Final = "no_answer"
 FORBIDDEN: Final = "forbidden"
 RELOADED: Final = "reloaded"
 UNSUPPORTED_VERSION: Final = "unsupported_version"

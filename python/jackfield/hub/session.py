@@ -211,6 +211,9 @@ class Session:
             done = protocol.ok(request_id, await work)
             self.forget(request_id)
             await self.reply(done)
+        except RequestError as problem:
+            self.forget(request_id)
+            self.push(protocol.error(request_id, problem))
         except (jackfield.QueueFull, TimeoutError):
             self._drop_slow()
         except (jackfield.JackfieldError, OSError):

@@ -12,7 +12,16 @@ from typing import Any, Final, Protocol
 from jackfield import Channel
 
 from ..hub.operator import NoHub, Operator
-from ..hub.protocol import AMBIGUOUS, BAD_REQUEST, FAILED, NO_SUCH_CLIENT, REFUSED, RELOADED, RequestError
+from ..hub.protocol import (
+    AMBIGUOUS,
+    BAD_REQUEST,
+    FAILED,
+    NO_ANSWER,
+    NO_SUCH_CLIENT,
+    REFUSED,
+    RELOADED,
+    RequestError,
+)
 from ..hub.server import Hub
 from ..hub.text import TextError
 from ..hub.within import channel_within, operate_within
@@ -26,6 +35,7 @@ STATUS: Final = {
     NO_SUCH_CLIENT: 404,
     AMBIGUOUS: 409,
     REFUSED: 409,
+    NO_ANSWER: 504,
     RELOADED: 503,
     FAILED: 500,
     "forbidden": 403,

@@ -168,6 +168,15 @@ _ALL: Final = (
         gathers=(("asking", "asking"), ("absent", "absent"), ("results", "results")),
     ),
     Endpoint(
+        "request",
+        "Ask a native client, and wait for its answer.",
+        record(
+            {"target": text("An id, or a name: one client."), "data": data("The question.")},
+            {"timeout": seconds("For the answer; 10 s.")},
+        ),
+        record({"id": whole(), "name": told(), "answer": data(), "seconds": number()}),
+    ),
+    Endpoint(
         "kick",
         "Disconnect clients.",
         record({"target": _TARGET}, {"reset": flag("At once, with a reset.")}),

@@ -23,11 +23,13 @@ from ..journal import Field, Throttle
 from ..part import Part
 from ..roster import peer_text, version
 from . import control, effort, handshake, streams, talk
+from .follower import Follower
 from .greeting import Greeting, Said
 from .handshake import Hello, Refused, Who
 from .held import Held
 from .mail import Mail
 from .presence import Presence, session_view
+from .questions import Questions
 from .session import CONNECTED, ENDED, HELD, NativeSession
 
 if TYPE_CHECKING:
@@ -45,25 +47,6 @@ Gathered = Callable[[NativeSession, list[bytes]], None]
 """Called with the payloads of DATA frames, which came one after the other on a stream in common."""
 
 
-class Follower:
-    """Whoever wants to know what becomes of sessions. A session ends once; paused, it may be resumed."""
-
-    def began(self, session: NativeSession) -> None:
-        """A session begins; its client has been told so."""
-
-    def paused(self, session: NativeSession, reason: str) -> None:
-        """Its connection is lost."""
-
-    def resumed(self, session: NativeSession) -> None:
-        """It has another connection, and another client id."""
-
-    def ended(self, session: NativeSession, reason: str) -> None:
-        """It will not come back."""
-
-    def fell_behind(self, member_id: int, stream: int, sequence: int) -> None:
-        """The fan of that stream leaves that member out, from that sequence on."""
-
-
 class Native(Part):
     """The native clients of one hub."""
 
@@ -79,7 +62,8 @@ class Native(Part):
         self._by_identity: dict[str, list[NativeSession]] = {}  # with a connection; the newest last
         self._held = Held()
         self.greeting = Greeting(self)
-        self._followers: list[Follower] = []
+        self.questions = Questions()
+        self._followers: list[Follower] = [self.questions]
         self._plans: dict[int, tuple[ListenerPlan, ListenerPlan]] = {}  # by identity, with what they become
         self._looking: asyncio.TimerHandle | None = None
         self._throttle = Throttle()

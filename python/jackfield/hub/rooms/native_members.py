@@ -20,7 +20,7 @@ import jackfield
 from jackfield.portable import CREDIT as CREDIT_FRAME
 from jackfield.portable import DATA, FRAME_COST, Frame, to_json
 
-from ..native.part import Follower
+from ..native.follower import Follower
 from .room import CREDIT, FORBIDDEN, LONGEST_BODY, RECENT, VIEWS, News, Room, RoomError, Seat
 from .rows import pages, said_as
 from .said import Said

@@ -53,6 +53,7 @@ OPERATIONS: Final[dict[str, Right]] = {
     "send": _ACTING,
     "send_on": _LOOKING,
     "ask": _ACTING,
+    "request": _ACTING,
     "mail_queue": _ACTING,
     "mail_list": _LOOKING,
     "mail_drop": _ACTING,
