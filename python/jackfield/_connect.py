@@ -87,9 +87,9 @@ def connect(
     ``attempts`` tell what each one said. ``stdio:`` is standard input and output, ``fd://3`` an open socket,
     ``serial:///dev/ttyUSB0?baud=9600`` the line of a device.
 
-    Raises ``InvalidAddress``, ``InvalidOption`` at once; ``NameNotResolved``, ``ConnectRefused``,
-    ``ConnectTimedOut``, ``HostUnreachable``, ``AccessDenied``, ``TooManyOpenFiles`` and other
-    ``ConnectFailed`` when awaited. Cancelled, it leaves nothing open.
+    Raises ``InvalidAddress``, ``InvalidOption``, ``TypeError`` (such as ``reconnect=True``) at once;
+    ``NameNotResolved``, ``ConnectRefused``, ``ConnectTimedOut``, ``HostUnreachable``, ``AccessDenied``,
+    ``TooManyOpenFiles`` and other ``ConnectFailed`` when awaited. Cancelled, it leaves nothing open.
 
     With ``reconnect=Backoff()`` (or text such as ``100ms..30s``, its first and longest wait) failed attempts
     are repeated, the first ones too, each within ``connect_timeout``, and a lost connection is replaced by
@@ -97,19 +97,19 @@ def connect(
     Only errors that another attempt may not meet again are waited out; others are raised at once.
     """
     where = address if isinstance(address, Address) else Address.parse(address)
-    if where.scheme == "fd" and reconnect is None:
+    backoff = Backoff.of(reconnect)
+    if where.scheme == "fd" and backoff is None:
         return opening_descriptor(where, options, listening=False)
     setup = prepare(where, Options.from_address(where).merge(**options), listening=False)
     if where.scheme == "stdio":
         from jackfield._stdio import open_stdio
 
-        if reconnect is not None:
+        if backoff is not None:
             raise NotSupported("stdio: is there once: nothing can reconnect it", address=where)
         standard: Opening[Channel] = opened_at_once(lambda: open_stdio(setup))
         return standard
-    if reconnect is None:
+    if backoff is None:
         return Opening(lambda: open_channel(setup))
-    backoff = Backoff.parse(reconnect) if isinstance(reconnect, str) else reconnect
     return Opening(lambda: connect_lasting(setup, backoff, open_channel, on_state))
 
 

@@ -113,6 +113,16 @@ class Backoff:
         return whole * (1 - self.jitter * self.random())
 
     @classmethod
+    def of(cls, reconnect: object) -> Backoff | None:
+        """What ``reconnect=`` says: one of these, text for ``parse``, or None. Raises ``TypeError``."""
+        if isinstance(reconnect, str):
+            return cls.parse(reconnect)
+        if reconnect is None or isinstance(reconnect, Backoff):
+            return reconnect
+        choices = "a Backoff, text such as '100ms..30s', or None for never"
+        raise TypeError(f"reconnect takes {choices}, and not {reconnect!r}")
+
+    @classmethod
     def parse(cls, text: str) -> Backoff:
         """Read ``100ms..30s``, the first wait and the longest, or ``yes`` for the default."""
         if text.lower() in ("yes", "on", "true"):

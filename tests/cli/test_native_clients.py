@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -17,8 +18,10 @@ from typing import Any
 
 import pytest
 from programs import HubProcess, StartHub, wait_for
+from support import Runner, eventually
 
 from jackfield import portable
+from jackfield.hub import connect
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -68,6 +71,47 @@ def test_a_reload_is_told_and_clients_come_back_by_themselves(
         assert bob.receive(timeout=10).data == b"after the reload"
         going = [event for event in (*alice.events, *bob.events) if event["type"] == "going"]
         assert going[0]["back"] is True
+
+
+def stop(hub: HubProcess) -> None:
+    hub.popen.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, hub.pid, os.WSTOPPED)
+
+
+def test_clients_that_come_and_go_while_the_hub_is_stopped_keep_their_sessions(
+    start_hub: StartHub, run_here: Runner
+) -> None:
+    """It reads their connections all at once then, the abandoned ones too."""
+    hub = start_hub("tcp://127.0.0.1:0")
+    address = f"tcp://127.0.0.1:{hub.port()}"
+
+    async def main() -> None:
+        async with (
+            connect(address, name="alice", reconnect="1ms..5ms") as alice,
+            connect(address, name="bob") as bob,
+        ):
+            opening = asyncio.create_task(alice.open("bob", timeout=20.0))
+            theirs = await anext(bob.channels())
+            channel = await opening
+            session = alice.welcome["session"]["id"]
+            stop(hub)
+            asked = asyncio.create_task(alice.clients())
+            sent = channel.send(b"over one of them")
+            for _ in range(6):
+                before = alice._session._channel
+                assert before is not None
+                before.abort()
+                await eventually(lambda before=before: alice._session._channel not in (None, before))
+            hub.popen.send_signal(signal.SIGCONT)
+            async with asyncio.timeout(30):
+                await sent
+                assert await theirs.receive() == b"over one of them"
+                assert {each.name for each in await asked} == {"alice", "bob"}
+            assert alice.welcome["session"]["id"] == session
+            await theirs.send(b"and back")
+            assert await channel.receive(timeout=20.0) == b"and back"
+
+    run_here(main)
 
 
 def test_messages_that_wait_outlive_a_hub_that_is_killed_and_come_once_in_order(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 import jackfield
+import jackfield.hub
 
 
 def test_delays_grow_to_the_maximum() -> None:
@@ -52,3 +55,10 @@ def test_states_say_what_comes_next() -> None:
         "closed",
         "given up: nothing listens there",
     )
+
+
+@pytest.mark.parametrize("connect", [jackfield.connect, jackfield.hub.connect])
+@pytest.mark.parametrize("wrong", [True, False, 5.0])
+def test_what_is_no_backoff_is_refused_at_once(connect: Callable[..., object], wrong: object) -> None:
+    with pytest.raises(TypeError, match=rf"takes a Backoff, .* or None for never, and not {wrong}$"):
+        connect("tcp://127.0.0.1:9", reconnect=wrong)

@@ -41,6 +41,35 @@ fn a_resumed_session_has_its_routes_and_what_it_missed() {
 }
 
 #[test]
+fn what_the_owner_had_not_taken_yet_comes_again_over_the_next_connection() {
+    let mut exchange = Exchange::new(Recognition::Auto);
+    let mut client = exchange.client();
+    // The last one waits for the owner when the client is back.
+    let before = [frame(1, Kind::Open, b"{}"), frame(3, Kind::Open, b"{}"), frame(3, Kind::End, b"")];
+    for (taken, bytes) in before.iter().enumerate() {
+        client.write(bytes);
+        exchange.stepper.settle();
+        let session = exchange.stepper.reactor.hold(client.id).expect("a session");
+        let mut back = exchange.greet();
+        assert_eq!(exchange.stepper.reactor.resume(back.id, session, 0), Ok(taken as u64));
+        exchange.send(&back, 0, Kind::Control, WELCOME);
+        back.magic(&mut exchange);
+        assert_eq!(back.read(&mut exchange), got(0, Kind::Control, WELCOME));
+        back.write(bytes);
+        assert_eq!(exchange.told(), Told::Message(back.id, bytes[4..].to_vec()));
+        client = back;
+    }
+    // The hub's own END is the second on stream 3, and the last.
+    exchange.send(&client, 3, Kind::End, b"");
+    client.write(&frame(3, Kind::Data, b"too late"));
+    client.write(&frame(1, Kind::Open, b"{}"));
+    let Told::Left(_, Some(Fault::Violation(Violation::StreamState))) = exchange.told() else {
+        panic!("a number is used once")
+    };
+    exchange.end();
+}
+
+#[test]
 fn what_cannot_be_resumed_is_refused_and_dropping_it_resets_its_routes() {
     let mut exchange = Exchange::new(Recognition::Auto);
     let (mut a, mut b) = exchange.linked(100 << 20);

@@ -66,15 +66,15 @@ def connect(
     tried once; later ones by ``reconnect`` (None: never), and the session goes on with the next one if that
     comes within a minute: nothing is lost or doubled. ``on_state`` hears every ``State``.
 
-    Raises ``InvalidAddress`` at once, also for a token or an invitation where everyone on the way could read
-    it (TCP without TLS, beyond this machine) unless ``insecure_token`` says that they may; what
-    ``jackfield.connect`` raises, and ``HubRefused``, when awaited.
+    Raises ``TypeError`` at once for another ``reconnect``, and ``InvalidAddress``, also for a token or an
+    invitation where everyone on the way could read it (TCP without TLS, beyond this machine) unless
+    ``insecure_token`` says that they may; when awaited what ``jackfield.connect`` raises, and ``HubRefused``.
     Cancelled, it leaves nothing open.
     """
     place = read_place(address)
     if (token or place.token) and not insecure_token:
         check_secrecy(place)
-    backoff = Backoff.parse(reconnect) if isinstance(reconnect, str) else reconnect
+    backoff = Backoff.of(reconnect)
     hello: dict[str, Any] = {
         "instance": instance or secrets.token_hex(8),
         "agent": agent or f"jackfield {jackfield.__version__}",
@@ -257,6 +257,11 @@ class Client:
             return await answer
         finally:
             del self._asked[number]
+
+    def tell(self, op: str, **arguments: Any) -> None:
+        """Ask the hub, and do not wait for its answer. Raises ``MessageTooLarge``."""
+        self._number += 1
+        self.post({"type": op, "n": self._number, **arguments})
 
     def post(self, message: dict[str, Any]) -> None:
         """Send a control message that is not answered. Raises ``MessageTooLarge``."""

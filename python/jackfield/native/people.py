@@ -110,7 +110,7 @@ class People:
     def renewed(self) -> None:
         """There is another session: who watches asks anew."""
         if self._watchers:
-            self._client.post({"type": "watch", "on": True})
+            self._client.tell("watch", on=True)
 
     # ---------------------------------------------------------------- who is there
 
@@ -126,7 +126,7 @@ class People:
         finally:
             self._watchers.remove(queue)
             if not self._watchers:
-                self._client.post({"type": "watch", "on": False})
+                self._client.tell("watch", on=False)
 
     # ---------------------------------------------------------------- messages
 

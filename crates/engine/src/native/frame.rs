@@ -25,8 +25,8 @@ pub const MORE: u8 = 1;
 /// DATA: one delivery to many, which is neither counted nor acknowledged. From the hub only.
 pub const SHARED: u8 = 2;
 
-/// What a frame is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a frame is: those up to `Credit` are counted, but for DATA that is shared, which clients do not send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 #[repr(u8)]
 pub enum Kind {
     /// A JSON object for the other side itself.

@@ -136,11 +136,14 @@ impl<H: Host> Reactor<H> {
                     self.break_off(id, violation);
                     return true;
                 }
-                (Ok(Verdict::Owner), Ok(frame)) => return self.leave_to_owner(party, frame.is_counted()),
+                (Ok(Verdict::Owner), Ok(frame)) => {
+                    let (stream, kind) = (frame.stream, frame.kind);
+                    return self.leave_to_owner(party, stream, kind);
+                }
                 (Ok(Verdict::Fan(fan)), Ok(frame)) if self.native.is_for_owner(fan, &frame) => {
-                    let (stream, size, counted) = (frame.stream, frame.payload.len(), frame.is_counted());
+                    let (stream, kind, size) = (frame.stream, frame.kind, frame.payload.len());
                     self.charge(fan, party, stream, size);
-                    return self.leave_to_owner(party, counted);
+                    return self.leave_to_owner(party, stream, kind);
                 }
                 (Ok(verdict), Ok(frame)) => {
                     let (stream, kind, flags, counted) = (frame.stream, frame.kind, frame.flags, frame.is_counted());
@@ -166,9 +169,9 @@ impl<H: Host> Reactor<H> {
     }
 
     /// The frame at the front waits for the owner.
-    fn leave_to_owner(&mut self, party: u32, counted: bool) -> bool {
+    fn leave_to_owner(&mut self, party: u32, stream: u32, kind: Kind) -> bool {
         if let Some(state) = self.native.routes.get_mut(party) {
-            state.judged = Some(counted);
+            (state.judged, state.judged_stream) = (Some(kind), stream);
         }
         true
     }
@@ -177,11 +180,13 @@ impl<H: Host> Reactor<H> {
     pub(crate) fn note_taken(&mut self, id: LinkId) {
         let Some(link) = self.get(id) else { return };
         let (party, front) = (link.party, link.front);
+        let taken = self.native.routes.taken(party);
         let Some(state) = self.native.routes.get_mut(party) else { return };
-        let counted = state.judged.take();
         if state.phase == Phase::Hello {
             state.phase = Phase::Greeting;
-        } else if let (Some(true), Some(front)) = (counted, front) {
+        } else if let (Some(kind), Some(front)) = (taken, front)
+            && kind <= Kind::Credit
+        {
             self.count_received(party, (front.end - front.start) as usize);
         }
         // What is behind it may go on without the owner.

@@ -2,7 +2,8 @@
 //!
 //! A party is a native client's session, which outlives its connection, or a plain member at the end of a route, whose
 //! one stream has the number 0. [`Routes::judge`] looks at a frame and says where it goes; it moves the streams on as the
-//! frame will, so each frame is judged once.
+//! frame will, so each frame is judged once. One that is for the owner moves them on when it is taken: its client may be
+//! back over another connection before that, and then it sends it again.
 
 use super::counting::Counting;
 use super::frame::{Code, Frame, Kind, MORE, Violation};
@@ -42,12 +43,14 @@ pub struct Party {
     pub group: usize,
     /// How far it has come.
     pub phase: Phase,
-    /// The frame at the front was judged and waits for the owner: whether it will be counted.
-    pub judged: Option<bool>,
+    /// The frame at the front was judged and waits for the owner: its kind.
+    pub judged: Option<Kind>,
     /// The hub's magic has been sent.
     pub spoken: bool,
     /// An acknowledgement is due at a time that was set.
     pub acknowledges: bool,
+    /// The stream of the frame that was judged.
+    pub judged_stream: u32,
     /// Its streams.
     pub streams: Streams,
     /// What was counted, and what is kept.
@@ -124,6 +127,7 @@ impl Routes {
             judged: None,
             spoken: false,
             acknowledges: false,
+            judged_stream: 0,
             counting: Counting::default(),
             streams: Streams::default(),
             plain: None,
@@ -208,12 +212,8 @@ impl Routes {
             stream.within = frame.flags & MORE != 0;
         }
         match stream.to {
-            To::Owner => {
-                self.judge_own(from, frame);
-                Ok(Verdict::Owner)
-            }
             To::Fan { fan, .. } if frame.kind == Kind::Data => Ok(Verdict::Fan(fan)),
-            To::Fan { .. } => Ok(Verdict::Owner),
+            To::Owner | To::Fan { .. } => Ok(Verdict::Owner),
             To::Peer { party, stream: number } => self.judge_route(from, frame, party, number),
         }
     }
@@ -223,21 +223,29 @@ impl Routes {
         if number.is_multiple_of(2) || number >= FANS || party.streams.was_opened(number) {
             return Err(Violation::StreamState);
         }
-        party.streams.insert(number, To::Owner);
-        if party.streams.len() > MAX_STREAMS {
+        if party.streams.len() >= MAX_STREAMS {
+            party.streams.insert(number, To::Owner);
             return Ok(self.break_stream(from, number, Code::TooManyStreams));
         }
         Ok(Verdict::Owner)
     }
 
-    /// A stream of the hub itself ends when both sides have ended it, or one has reset it.
-    fn judge_own(&mut self, from: u32, frame: &Frame<'_>) {
-        let Some(party) = self.get_mut(from) else { return };
-        let Some(stream) = party.streams.get(frame.stream) else { return };
-        stream.ended_in |= frame.kind == Kind::End;
-        if frame.kind == Kind::Reset || stream.ended_in && stream.ended_out {
-            party.streams.remove(frame.stream);
+    /// The owner takes the frame that was judged last. Gives its kind; `None`: there was none.
+    pub fn taken(&mut self, from: u32) -> Option<Kind> {
+        let party = self.get_mut(from)?;
+        let (kind, number) = (party.judged.take()?, party.judged_stream);
+        if kind == Kind::Open {
+            party.streams.insert(number, To::Owner);
+        } else if let Some(stream) = party.streams.get(number)
+            && stream.to == To::Owner
+        {
+            // A stream of the hub itself ends when both sides have ended it, or one has reset it.
+            stream.ended_in |= kind == Kind::End;
+            if kind == Kind::Reset || stream.ended_in && stream.ended_out {
+                party.streams.remove(number);
+            }
         }
+        Some(kind)
     }
 
     #[inline]

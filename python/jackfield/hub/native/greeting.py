@@ -132,7 +132,7 @@ class Greeting:
                 certificate=Certificate.of(member.tls),
             )
             who, token = Who.of(admitted), admitted.new_token or ""
-            session = self._earlier(hello, who)
+            session = self._earlier(member, hello, who)
             if session is not None and native.go_on(member, hello, session):
                 return
             if self._holder(member, hello, who):
@@ -154,8 +154,12 @@ class Greeting:
         if problem is not None:
             native.refuse(member, problem)
 
-    def _earlier(self, hello: Hello, who: Who) -> NativeSession | None:
-        """The session that the client goes on with; None for a new one. Raises `Refused`."""
+    def _earlier(self, member: Member, hello: Hello, who: Who) -> NativeSession | None:
+        """The session that the client goes on with; None for a new one. Raises `Refused`.
+
+        A client opens one connection after the other: what it has said over an earlier one and is read only
+        now, as when this process was stopped, must not take the session from the one that it has.
+        """
         wanted, native = hello.session, self._native
         session = None if wanted is None else native.of_id(wanted.id)
         if wanted is None or session is None:
@@ -164,6 +168,8 @@ class Greeting:
             raise Refused("bad_session", "that session has another key")
         if who.identity != session.identity:
             raise Refused("bad_session", "that session is somebody else's")
+        if member.number < session.client_id:
+            raise Refused("handshake_timeout", "that session has gone on over a later connection")
         if session.state == CONNECTED:
             native.replaced(session)
         return session if session.state == HELD else None

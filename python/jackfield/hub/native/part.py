@@ -181,14 +181,18 @@ class Native(Part):
     def left(self, member: Member, reason: str, *, for_good: bool = False) -> None:
         """A member's connection has ended."""
         self.greeting.forget(member.id)
-        session = self.sessions.pop(member.id, None)
-        if session is None:
-            return
+        session = self.sessions.get(member.id)
+        if session is not None:
+            self._lose(session, reason, for_good=for_good)
+
+    def _lose(self, session: NativeSession, reason: str, *, for_good: bool) -> None:
+        """A session has no connection any more."""
+        del self.sessions[session.member_id]
         self.presence.changed(session.client_id, "went", session_view(session, "absent"))
-        self.presence.watch(session, on=False)
+        self.presence.paused(session)
         self._unlist(session)
         self.mail.restart(session.identity)
-        session.held = None if for_good or session.is_leaving else self.switch.hold(member.id)
+        session.held = None if for_good or session.is_leaving else self.switch.hold(session.member_id)
         session.state = HELD
         if session.held is None:
             self._finish(session, reason)
@@ -236,14 +240,17 @@ class Native(Part):
         session.attach(member, hello)
         said = self._list(session)
         self._welcome(session, hello, hello.session.key, said, resumed=True, received=received)
+        self.presence.resumed(session)
         self._tell("resumed", session)
         return True
 
     def replaced(self, session: NativeSession) -> None:
         """A session's client is back, and its old connection not known to be gone."""
-        member = session.member
+        member, reason = session.member, "its client has another connection"
         if member is not None:
-            self.hub.let_go(member, "its client has another connection", 0.0, for_good=False)
+            self.hub.let_go(member, reason, 0.0, for_good=False)
+        if session.state == CONNECTED:  # whoever ended that connection has told nobody
+            self._lose(session, reason, for_good=False)
 
     def _list(self, session: NativeSession, name: str = "") -> list[Said]:
         """A session has a connection from now on; what was to be said to that one."""
@@ -352,7 +359,7 @@ class Native(Part):
         payload = to_json({"type": "going", "reason": reason, "back": back})
         for member_id, session in list(self.sessions.items()):
             if members is None or member_id in members:
-                session.send_control(payload)
+                session.tell(payload)
 
     def happened(self, event: Recognised | FellBehind) -> None:
         """A member was recognised as a native client, or reads more slowly than others speak."""
@@ -371,6 +378,7 @@ class Native(Part):
 
     def _finish(self, session: NativeSession, reason: str) -> None:
         session.state = ENDED
+        self.presence.watch(session, on=False)
         self._held.discard(session)
         self._by_key.pop(session.id, None)
         held, session.held = session.held, None

@@ -40,6 +40,8 @@ class Presence:
     def __init__(self, native: Native) -> None:
         self._native = native
         self._watching: dict[NativeSession, None] = {}
+        self._away: dict[NativeSession, int] = {}  # who would, with how many changes there had been before
+        self._count = 0  # of changes
         self._changed: dict[int, str] = {}  # client ids, with came, went or changed
         self._gone: dict[int, dict[str, Any]] = {}  # the last that was known of those that went
         self._many = 0  # changes that are not told one by one
@@ -47,14 +49,31 @@ class Presence:
 
     def watch(self, session: NativeSession, *, on: bool) -> None:
         """Tell a client of changes from now on, or no more."""
-        session.watching = on
+        self._away.pop(session, None)
         if on:
             self._watching[session] = None
         else:
             self._watching.pop(session, None)
 
+    def paused(self, session: NativeSession) -> None:
+        """A client that may watch is away for a while."""
+        if session in self._watching:
+            del self._watching[session]
+            self._away[session] = self._count
+
+    def resumed(self, session: NativeSession) -> None:
+        """It is back, and told how much it missed."""
+        before = self._away.pop(session, None)
+        if before is not None:
+            self._watching[session] = None
+            if self._count > before:
+                session.push({"type": "many", "count": self._count - before})
+
     def changed(self, client_id: int, what: str, view: dict[str, Any] | None = None) -> None:
         """A client `came`, `went` or `changed`; `view` is the last that is known of one that went."""
+        if not self._watching and not self._away:
+            return
+        self._count += 1
         if not self._watching:
             return
         before = self._changed.get(client_id)
@@ -86,7 +105,7 @@ class Presence:
                 told = 0
                 for session in list(self._watching):
                     for event in events:
-                        session.send_control(event)
+                        session.tell(event)
                     told += len(events)
                     if told % AT_ONCE < len(events):
                         await asyncio.sleep(0)

@@ -44,7 +44,7 @@ class NativeSession:
         "__weakref__", "_asked_at", "_left_to_ask", "_streams", "agent", "client_id",
         "digest", "extra", "held", "id", "identity", "instance", "is_leaving", "member_id", "native",
         "origin", "over", "pending",
-        "protocol", "role", "services", "since", "state", "token_id", "until", "watching",
+        "protocol", "role", "services", "since", "state", "token_id", "until",
     )  # fmt: skip
 
     def __init__(
@@ -68,7 +68,6 @@ class NativeSession:
         self.since = now
         self.until = 0.0  # while it is held: when it ends
         self.held: Any = None  # what the engine keeps while it is held
-        self.watching = False
         self.is_leaving = False  # it said that it will not come back
         self.pending = 0  # requests that are being done
         self.over = 0  # usual messages beyond the rate
@@ -122,14 +121,20 @@ class NativeSession:
     def is_connected(self) -> bool:
         return self.state == CONNECTED
 
+    @property
+    def way(self) -> Any:
+        """What the switch knows it by: its connection, or what is held of it; None once it has ended."""
+        return self.member_id if self.state == CONNECTED else self.held
+
     # ---------------------------------------------------------------- to the client
 
     def send(self, stream: int, kind: int, payload: bytes = b"", *, flags: int = 0) -> bool:
-        """Queue a frame; whether there was room for it, and a connection."""
-        if self.state != CONNECTED:
+        """Queue a frame; whether there was room for it. Without a connection it is kept for the next one."""
+        way = self.way
+        if way is None:
             return False
         try:
-            return self.native.switch.send(self.member_id, stream, kind, payload, flags=flags)
+            return self.native.switch.send(way, stream, kind, payload, flags=flags)
         except (jackfield.QueueFull, jackfield.ChannelClosed):
             return False
 
@@ -137,9 +142,9 @@ class NativeSession:
         """Queue a CONTROL message; whether there was room. Raises ValueError for one too long."""
         return self.send(0, CONTROL, to_json(dict(event)))
 
-    def send_control(self, payload: bytes) -> bool:
-        """Queue a CONTROL message that is encoded already; whether there was room."""
-        return self.send(0, CONTROL, payload)
+    def tell(self, payload: bytes) -> bool:
+        """Queue news as they are encoded for many; whether there was room, and a connection."""
+        return self.is_connected and self.send(0, CONTROL, payload)
 
     def answer(self, number: int, result: Mapping[str, Any]) -> None:
         """Answer a request. A client that does not read its answers is let go."""

@@ -79,6 +79,8 @@ def _connect(
     credit: int,
     tries: int = TRIES,
 ) -> None:
+    if session.way is None:
+        return
     member = native.find(to)
     if member is None:
         known = native.hub.identities.registry.known_as(to) if isinstance(to, str) else None
@@ -97,7 +99,7 @@ def _connect(
                 again = (native, session, stream, to, service, credit, tries - 1)
                 asyncio.get_running_loop().call_later(AGAIN, _connect, *again)
                 return
-            native.switch.link(session.member_id, stream, member.id, 0, credit=credit)
+            native.switch.link(session.way, stream, member.id, 0, credit=credit)
         else:
             _open_at(native, session, stream, target, service, credit)
     except (jackfield.QueueFull, jackfield.ChannelClosed):
@@ -117,7 +119,7 @@ def _open_at(
         reset(session, stream, OVERLOADED, "its queue is full")
         return
     try:
-        native.switch.link(session.member_id, stream, target.member_id, number, credit=credit)
+        native.switch.link(session.way, stream, target.member_id, number, credit=credit)
     except (jackfield.QueueFull, jackfield.ChannelClosed, ValueError):
         reset(target, number, CANCELLED, "who opened it has ended it already")
         raise

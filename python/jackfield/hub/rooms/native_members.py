@@ -52,6 +52,8 @@ class Place:
     waiting: int = 0  # bytes, in frames, of what is not stored yet
     acknowledged: tuple[int, int] = (0, 0)  # what it was told of last as stored: its number, the room's
     behind: bool = False  # it is not in the fan, and has to read
+    # While its client is away: the first source that it does not know, and what it knows the room is about.
+    known: tuple[int, str] = (0, "")
 
 
 class NativeMembers(Follower):
@@ -65,6 +67,7 @@ class NativeMembers(Follower):
         self._places: dict[str, dict[int, Place]] = {}  # room -> source -> place
         self._streams: dict[str, int] = {}
         self._fans: dict[str, Fan] = {}
+        self._entering: Place | None = None  # who is being let in
         self._untold: dict[Place, int] = {}  # who fell behind and does not know yet, and from where on
         self._telling: asyncio.TimerHandle | None = None
         native.follow(self)
@@ -88,17 +91,24 @@ class NativeMembers(Follower):
         place = _places(session).get(room.name)
         if place is not None:
             return place
+        if session.way is None:
+            raise RoomError(FORBIDDEN, "this session has ended")
         seat = Seat(
             0, self.kind, session.client_id, session.name, session.sender, self._rooms.hub.clock(),
             role=session.role,
         )  # fmt: skip
-        place = Place(session, room, seat)
+        if not session.is_connected:
+            seat.state = "away"
+        self._entering = place = Place(session, room, seat)
         _places(session)[room.name] = place
         try:
             self._rooms.enter(room, seat)
         except BaseException:
             del _places(session)[room.name]
             raise
+        finally:
+            self._entering = None
+        place.known = seat.source + 1, room.topic
         return place
 
     def stream_of(self, room: Room) -> int:
@@ -140,14 +150,13 @@ class NativeMembers(Follower):
             fan.publish(on=alone)
 
     def entered(self, room: Room, seat: Seat) -> None:
-        session = self._session(seat)
-        place = None if session is None else _places(session).get(room.name)
-        if session is None or place is None:
+        place = self._entering
+        if place is None:
             return
-        place.seat = seat
         self.stream_of(room)
         self._places.setdefault(room.name, {})[seat.source] = place
-        self._fans[room.name].add(session.member_id, seat.source)
+        if place.session.is_connected or not room.durable:  # see `paused`
+            self._fans[room.name].add(place.session.way, seat.source)
 
     def left(self, room: Room, seat: Seat, reason: str) -> None:
         inside = self._places.get(room.name, {})
@@ -159,7 +168,7 @@ class NativeMembers(Follower):
         _places(session).pop(room.name, None)
         with contextlib.suppress(jackfield.ChannelClosed):  # one that is gone is in no fan
             self._fans[room.name].remove(session.held or session.member_id)
-        self._push(session, {"type": "room_left", "room": room.name, "members": [_gone(seat, reason)]})
+        session.push({"type": "room_left", "room": room.name, "members": [_gone(seat, reason)]})
         if not inside:
             del self._places[room.name]
             stream = self._streams.pop(room.name)
@@ -167,9 +176,6 @@ class NativeMembers(Follower):
             self._native.gathered.pop(stream, None)
             room.elsewhere = None
             self._fans.pop(room.name).close()
-
-    def _session(self, seat: Seat) -> NativeSession | None:
-        return self._native.session_of(seat.client)
 
     # ---------------------------------------------------------------- sessions, as they come and go
 
@@ -182,6 +188,7 @@ class NativeMembers(Follower):
             if place.room.durable:
                 self._fans[place.room.name].remove(session.held or session.member_id)
             place.seat.state = "away"
+            place.known = 1 + next(reversed(place.room.seats), 0), place.room.topic
             self._rooms.changed(place.room, place.seat)
 
     def resumed(self, session: NativeSession) -> None:
@@ -189,6 +196,7 @@ class NativeMembers(Follower):
         for place in list(_places(session).values()):
             place.seat.client, place.seat.state, place.behind = session.client_id, "here", False
             stream = self._streams[place.room.name]
+            self._tell_newcomers(place)
             if not place.room.durable:  # the engine has kept it in the fan, and tells what it missed
                 self._rooms.changed(place.room, place.seat, name=session.name)
                 continue
@@ -196,8 +204,21 @@ class NativeMembers(Follower):
             # What was shared while it was away was not kept for it, nor what it was told as stored.
             if place.acknowledged[0]:
                 session.send(stream, DATA, _STORED.pack(*place.acknowledged))
+            self._done(place, 0)
             self._tell_behind(place, place.room.last)
             self._rooms.changed(place.room, place.seat, name=session.name)
+
+    def _tell_newcomers(self, place: Place) -> None:
+        """Tell a member that was away who came meanwhile, and what the room is about."""
+        room, came = place.room, []
+        for source in reversed(room.seats):
+            if source < place.known[0]:
+                break
+            came.append(room.seats[source].view())
+        for some in pages(came, VIEWS):
+            place.session.push({"type": "room_joined", "room": room.name, "members": some})
+        if room.topic != place.known[1]:
+            place.session.push({"type": "room_topic", "room": room.name, "topic": room.topic, "by": ""})
 
     def renamed(self, client: Client) -> None:
         """A client may have another name, and with it every session of its identity.
@@ -279,10 +300,9 @@ class NativeMembers(Follower):
                 place.owed = credit
 
     def _refuse(self, place: Place, number: int, problem: RoomError) -> None:
-        self._push(
-            place.session,
+        place.session.push(
             {"type": "room_refused", "room": place.room.name, "sequence": number, "code": problem.code,
-             "message": problem.message},
+             "message": problem.message}
         )  # fmt: skip
 
     # ---------------------------------------------------------------- as an outlet
@@ -299,7 +319,8 @@ class NativeMembers(Follower):
             return
         if number > place.acknowledged[0]:
             place.acknowledged = (number, sequence)
-        place.session.send(self._streams[room.name], DATA, _STORED.pack(*place.acknowledged))
+        if place.session.is_connected:  # else it is told of the last one when it is back
+            place.session.send(self._streams[room.name], DATA, _STORED.pack(*place.acknowledged))
         self._done(place, size)
 
     def delayed(self, room: Room, seat: Seat, reason: str) -> None:
@@ -325,20 +346,13 @@ class NativeMembers(Follower):
     def private(self, to: Seat, room: Room, at: float, name: str, body: bytes) -> None:
         place = self._places.get(room.name, {}).get(to.source)
         if place is not None:
-            self._push(
-                place.session,
-                {"type": "room_private", "room": room.name, "from": name, "at": at, **said_as(body)},
-            )
+            event = {"type": "room_private", "room": room.name, "from": name, "at": at, **said_as(body)}
+            place.session.push(event)
 
     def _tell(self, room: Room, event: dict[str, Any]) -> None:
         payload = to_json(event)
         for place in self._places.get(room.name, {}).values():
-            place.session.send_control(payload)
-
-    @staticmethod
-    def _push(session: NativeSession, event: dict[str, Any]) -> None:
-        if session.is_connected:
-            session.push(event)
+            place.session.tell(payload)
 
     # ---------------------------------------------------------------- who falls behind
 
