@@ -18,10 +18,9 @@ const u64 = (value) => { const bytes = new Uint8Array(8); view(bytes).setBigUint
 const join = (head, tail) => Uint8Array.from([...head, ...tail]);
 
 export class ProtocolError extends Error { constructor(code, message, hint = null) { Object.assign(super(message), { code, hint }); } }
-const fail = (code, what) => { throw new ProtocolError(code, what); };
-const need = (condition, what) => condition || fail("bad_json", `${what} is missing or wrong`);
-const isCount = (value) => Number.isInteger(value) && value >= 0 && value <= 2 ** 53;
-const toJson = (value) => text.encode(JSON.stringify(value));
+const fail = (code, what) => { throw new ProtocolError(code, what); }, need = (is, what) => is || fail("bad_json", `no ${what}, or wrong`);
+const isCount = (value) => Number.isInteger(value) && value >= 0 && value <= 2 ** 53, toJson = (it) => text.encode(JSON.stringify(it));
+const isOpen = ({ protocol, hostname }) => /^(tcp|ws):$/.test(protocol) && !/^(|localhost|\[::1\]|127(\.\d+){3})$/.test(hostname);
 function fromJson(payload) {
   let value; // stays undefined for what is none
   try { value = JSON.parse(utf8.decode(payload)); } catch {}
@@ -138,8 +137,7 @@ export class Connection {
     if (this.frames >= 512 || this.bytes >= 256 << 10) this.acknowledge();
   }
   told(message, events) {
-    need(typeof message.type === "string", "type");
-    need(!("n" in message) || isCount(message.n), "n");
+    need(typeof message.type === "string" && (!("n" in message) || isCount(message.n)), "type or n");
     if (message.type === "error" && !("n" in message)) this.failed(message, true, events);
     else if (message.type === "welcome" || message.type === "hello") fail("unknown_type", `another ${message.type}`);
     else events.push({ event: "control", message });
@@ -243,6 +241,8 @@ export class Client {
   }
   get token() { return this.connection.hello.token; } // also what came for an invitation: keep it, connect(address, { token })
   async join() {
+    if (this.token && !this.options.insecureToken && isOpen(new URL(this.address)))
+      throw Error(`${this.address.split("?")[0]} has no TLS, and everyone on the way could read the token; write tls://, or insecureToken`);
     const heard = (message) => this.flush(this.connection.receive(message, Date.now() / 1000));
     this.link = await transport(this.address, this.options, heard, (error) => this.left(error));
     return this.wait("welcomed", 10, () => this.connection.start(Date.now() / 1000));
@@ -285,7 +285,7 @@ export class Client {
     return answer.finally(() => this.connection.reset(stream));
   }
 }
-export const connect = (address, hello, options, client = new Client(address, hello, options)) => // options of node:tls: cert, key
+export const connect = (address, hello, options, client = new Client(address, hello, options)) => // cert, key: see node:tls; insecureToken
   client.join().catch((error) => { client.close(); throw error; });
 
 if (globalThis.process?.argv[1]?.endsWith("jackfield.mjs")) {

@@ -84,6 +84,37 @@ def test_what_fails_from_a_shell_is_one_line(directory: Path) -> None:
         assert "nobody" in failed(where.partition("?")[0], "nobody", "hello")
 
 
+def test_it_shows_no_token_where_everyone_could_read_it() -> None:
+    def tried(address: str, **options: object) -> str:
+        program = f"""
+            import {{ connect }} from {json.dumps(str(CLIENT))};
+            const more = {json.dumps(options)}, giving = {{ token: "jf_x" }};
+            await connect({json.dumps(address)}, giving, more).catch((error) => console.log(error.message));
+        """
+        return node("--input-type=module", "-e", program).stdout
+
+    warning = "has no TLS, and everyone on the way could read the token; write tls://"
+    for address in (
+        "tcp://192.0.2.1:9",
+        "ws://hub.invalid/native",
+        "tcp://127.0.0.1.invalid:9",
+        "tcp://[2001:db8::1]:9",
+    ):
+        assert tried(address).startswith(f"{address} {warning}")
+    for address in (
+        "tcp://127.0.0.1:9",
+        "tcp://[::1]:9",
+        "ws://localhost:9/native",
+        "unix:///nowhere",
+        "tls://hub.invalid:9",
+    ):
+        assert "no TLS" not in tried(address)
+    assert "no TLS" not in tried("tcp://hub.invalid:9", insecureToken=True)
+    shown = node(CLIENT, "tcp://192.0.2.1:9?invitation=jf_once").stderr
+    assert shown.startswith(f"jackfield.mjs: tcp://192.0.2.1:9 {warning}")
+    assert "jf_once" not in shown
+
+
 def test_it_shows_and_keeps_what_came_for_an_invitation() -> None:
     with Background(pure_hub) as background:
         hub, where = background.hub, str(background.hub.address).partition("?")[0]

@@ -331,6 +331,8 @@ def test_a_channel_that_is_added_may_be_native_and_carry_another_connection() ->
             )
             ends = [jackfield.pair(framing="u32") for _ in range(3)]
             outer = here.group.add(ends[0][0], native="only", relayed=relayed)
+            with pytest.raises(jackfield.NotSupported, match="says nothing of the peer's kernel"):
+                await ends[0][0].flush(until="peer_kernel")
             plain, auto = here.group.add(ends[1][0]), here.group.add(ends[2][0], native="auto")
             assert (outer.protocol, outer.listener_id, outer.credentials) == ("wss", 7, None)
             assert (str(outer.peer), str(outer.local)) == ("wss://[::1]:4711", "wss://127.0.0.1:443")

@@ -58,6 +58,11 @@ pub fn meaning(until: Option<&str>, protocol: &str, policy: WhenFull) -> PyResul
     if acknowledged && protocol == "udp" {
         return Ok(Err("nobody acknowledges UDP datagrams; use until=sent, and let the programs acknowledge"));
     }
+    if acknowledged && matches!(protocol, "ws" | "wss") {
+        return Ok(Err(
+            "a WebSocket is passed on to a web server, which says nothing of the peer's kernel; use until=sent",
+        ));
+    }
     if policy == WhenFull::DropOldest {
         return Ok(Err(
             "with when_full=drop_oldest a queued message may be dropped later, which until= could not tell",
