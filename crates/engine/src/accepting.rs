@@ -23,7 +23,7 @@ impl<H: Host> Reactor<H> {
     /// Whether [`Reactor::accept`] has something to give.
     pub(crate) fn acceptable(&mut self, id: LinkId) -> bool {
         let Some(link) = self.get(id) else { return true };
-        match &link.listener {
+        match &link.rare.listener {
             Some(part) if !part.newcomers.is_empty() => true,
             _ if link.kind == Kind::DatagramListener => link.fault.is_some(),
             _ => link.has(flag::READABLE) || link.fault.is_some(),
@@ -38,7 +38,7 @@ impl<H: Host> Reactor<H> {
         for _ in 0..REFUSALS_PER_TURN {
             let index = id.index();
             let Some(link) = self.get_mut(id) else { return Err(Errno(libc::EBADF)) };
-            let Some(part) = &mut link.listener else { return Err(Errno(libc::EINVAL)) };
+            let Some(part) = link.rare.listener_mut() else { return Err(Errno(libc::EINVAL)) };
             let datagrams = link.kind == Kind::DatagramListener;
             match part.newcomers.pop_front() {
                 Some(peer) if self.is_closing(peer) => continue,
@@ -97,7 +97,7 @@ impl<H: Host> Reactor<H> {
     pub(crate) fn greet(&mut self, id: LinkId) {
         for _ in 0..GREETED {
             let Some(link) = self.get(id) else { return };
-            let waiting = link.listener.as_ref().map_or(0, |part| part.unfinished + part.newcomers.len());
+            let waiting = link.rare.listener.as_ref().map_or(0, |part| part.unfinished + part.newcomers.len());
             if waiting >= GREETED || !link.has(flag::READABLE) || link.fault.is_some() {
                 return;
             }
@@ -122,7 +122,7 @@ impl<H: Host> Reactor<H> {
     fn accepted(&mut self, listener: LinkId, fd: OwnedFd, peer: SocketAddress) -> Result<Option<LinkId>> {
         let Some(link) = self.get_mut(listener) else { return Ok(None) };
         let config = link.config.clone();
-        let Some(part) = &mut link.listener else { return Ok(None) };
+        let Some(part) = link.rare.listener_mut() else { return Ok(None) };
         if part.clients >= config.max_clients {
             part.refused += 1;
             // With a zero linger time the drop below is a reset: the client learns at once.
@@ -146,7 +146,7 @@ impl<H: Host> Reactor<H> {
             new.set(flag::HANDSHAKING | flag::READABLE);
         }
         let new = self.insert(new)?;
-        if let Some(part) = self.get_mut(listener).and_then(|link| link.listener.as_mut()) {
+        if let Some(part) = self.get_mut(listener).and_then(|link| link.rare.listener_mut()) {
             part.clients += 1;
         }
         Ok(Some(new))
@@ -157,7 +157,7 @@ impl<H: Host> Reactor<H> {
     fn refuse_with_reserve(&mut self, id: LinkId) -> bool {
         let index = id.index();
         let Some(link) = self.slots[index].link.as_mut() else { return false };
-        let Some(part) = &mut link.listener else { return false };
+        let Some(part) = link.rare.listener_mut() else { return false };
         if part.reserve.take().is_none() {
             return false;
         }
@@ -178,7 +178,7 @@ impl<H: Host> Reactor<H> {
             }
         };
         drop(taken);
-        if let Some(part) = &mut link.listener {
+        if let Some(part) = link.rare.listener_mut() {
             part.reserve = spare_descriptor();
         }
         refused
@@ -187,14 +187,14 @@ impl<H: Host> Reactor<H> {
     /// The next datagram peer that nobody has accepted yet.
     pub(crate) fn next_newcomer(&mut self, listener: LinkId) -> Option<LinkId> {
         let link = self.get_mut(listener).filter(|link| link.kind == Kind::DatagramListener)?;
-        link.listener.as_mut()?.newcomers.pop_front()
+        link.rare.listener_mut()?.newcomers.pop_front()
     }
 
     /// The peer of a datagram listener, made when it is new. `None` when there are too many.
     pub(crate) fn peer_of(&mut self, listener: LinkId, from: SocketAddress) -> Option<LinkId> {
         let link = self.get_mut(listener)?;
         let config = link.config.clone();
-        let part = link.listener.as_mut()?;
+        let part = link.rare.listener_mut()?;
         if let Some(id) = part.peers.get(&from) {
             return Some(*id);
         }
@@ -209,7 +209,7 @@ impl<H: Host> Reactor<H> {
         if config.idle_ns > 0 {
             self.set_deadline(id, Side::Life, now + config.idle_ns);
         }
-        let part = self.get_mut(listener)?.listener.as_mut()?;
+        let part = self.get_mut(listener)?.rare.listener_mut()?;
         part.peers.insert(from, id);
         part.clients += 1;
         part.newcomers.push_back(id);

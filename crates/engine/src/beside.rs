@@ -121,7 +121,7 @@ pub(crate) fn receive_stream<H: Host>(
         return sealing::receive(link, first, second, sealing.scratch());
     }
     let Some(fd) = link.fd.as_ref() else { return Err(Errno(libc::EBADF)) };
-    match &mut link.beside {
+    match link.rare.beside_mut() {
         Some(beside) if beside.collecting => {
             let received = ancillary::receive(fd.as_fd(), first, second, &mut beside.incoming)?;
             let cut = received.cut || !beside.incoming.is_empty();
@@ -141,7 +141,7 @@ pub(crate) fn receive_stream<H: Host>(
 /// One packet, with what comes beside.
 pub(crate) fn receive_packet<H: Host>(link: &mut Link<H>, into: &mut [u8]) -> Result<io::Packet, Errno> {
     let Some(fd) = link.fd.as_ref() else { return Err(Errno(libc::EBADF)) };
-    match &mut link.beside {
+    match link.rare.beside_mut() {
         Some(beside) if beside.collecting => {
             let received = ancillary::receive(fd.as_fd(), io::uninit(into), &mut [], &mut beside.incoming)?;
             Ok(io::Packet { length: received.length, has_control: received.has_control, lost: received.cut })
@@ -180,15 +180,15 @@ impl<H: Host> Link<H> {
     /// Whether descriptors are taken.
     #[inline]
     fn collects(&self) -> bool {
-        self.beside.as_ref().is_some_and(|beside| beside.collecting)
+        self.rare.beside.as_ref().is_some_and(|beside| beside.collecting)
     }
 
     /// A read is filed of which the bytes are counted already.
     #[inline]
     pub fn file_beside(&mut self, lost: bool) {
-        if lost || self.beside.is_some() {
+        if lost || self.rare.beside.is_some() {
             let end = self.counters.bytes_in;
-            self.beside.get_or_insert_default().file(end, lost);
+            self.rare.make().beside.get_or_insert_default().file(end, lost);
         }
     }
 
@@ -196,7 +196,7 @@ impl<H: Host> Link<H> {
     /// closed.
     #[inline]
     pub fn settle_beside(&mut self, unclaimed: usize) {
-        if let Some(beside) = &mut self.beside {
+        if let Some(beside) = self.rare.beside_mut() {
             beside.settle(self.counters.bytes_in - unclaimed as u64);
         }
     }
@@ -204,7 +204,7 @@ impl<H: Host> Link<H> {
     /// Whether descriptors came with what is not claimed, or something goes with what is queued.
     pub fn holds_beside(&self) -> bool {
         let arrived = |beside: &Beside| beside.arrived.iter().any(|arrival| !arrival.fds.is_empty());
-        self.beside.as_deref().is_some_and(arrived) || self.out.as_ref().is_some_and(|out| out.has_attachments())
+        self.rare.beside.as_deref().is_some_and(arrived) || self.out.as_ref().is_some_and(|out| out.has_attachments())
     }
 
     /// Whether descriptors can go with its messages.
@@ -275,7 +275,7 @@ impl<H: Host> Reactor<H> {
     /// From now on the link takes descriptors, and the next message is claimed with its own.
     pub fn ask_descriptors(&mut self, id: LinkId) {
         if let Some(link) = self.get_mut(id) {
-            let beside = link.beside.get_or_insert_default();
+            let beside = link.rare.make().beside.get_or_insert_default();
             beside.collecting = true;
             beside.asked = true;
         }
@@ -283,7 +283,7 @@ impl<H: Host> Reactor<H> {
 
     /// What came with the message that was claimed last, and whether some of it is missing.
     pub fn take_descriptors(&mut self, id: LinkId) -> (Vec<OwnedFd>, bool) {
-        let Some(beside) = self.get_mut(id).and_then(|link| link.beside.as_mut()) else { return (Vec::new(), false) };
+        let Some(beside) = self.get_mut(id).and_then(|link| link.rare.beside_mut()) else { return (Vec::new(), false) };
         beside.asked = false;
         (std::mem::take(&mut beside.claimed), std::mem::take(&mut beside.lost))
     }
@@ -314,7 +314,7 @@ impl<H: Host> Reactor<H> {
         self.ask_descriptors(id);
         if !self.available(id) {
             // Who claims the next message may be somebody else.
-            if let Some(beside) = self.get_mut(id).and_then(|link| link.beside.as_mut()) {
+            if let Some(beside) = self.get_mut(id).and_then(|link| link.rare.beside_mut()) {
                 beside.asked = false;
             }
             return Take::Nothing;

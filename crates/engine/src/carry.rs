@@ -78,7 +78,7 @@ impl<H: Host> Reactor<H> {
             return packets.list.iter().map(|packet| packet.bytes.to_vec()).collect();
         }
         let in_rx = self.rx_owner == id;
-        let data: &[u8] = if in_rx { &self.rx[self.rx_from..self.rx_to] } else { &link.inbox[link.inbox_at..] };
+        let data: &[u8] = if in_rx { &self.rx[self.rx_from..self.rx_to] } else { link.inbox.unclaimed() };
         if link.kind.is_packet() {
             return if link.front.is_some() { vec![data.to_vec()] } else { Vec::new() };
         }
@@ -134,7 +134,7 @@ impl<H: Host> Reactor<H> {
                 let mut link = Link::new(Some(fd), kind, &config, carried.peer.clone());
                 link.parent = listener;
                 let id = self.insert(link).map_err(|error| (error, None))?;
-                if let Some(part) = self.get_mut(listener).and_then(|link| link.listener.as_mut()) {
+                if let Some(part) = self.get_mut(listener).and_then(|link| link.rare.listener_mut()) {
                     part.clients += 1;
                 }
                 id
@@ -150,12 +150,12 @@ impl<H: Host> Reactor<H> {
 
     /// A datagram peer that counts as accepted.
     fn new_peer(&mut self, listener: LinkId, from: &SocketAddress) -> Result<LinkId, Errno> {
-        let part = self.get(listener).and_then(|link| link.listener.as_ref()).ok_or(Errno(libc::EBADF))?;
+        let part = self.get(listener).and_then(|link| link.rare.listener.as_ref()).ok_or(Errno(libc::EBADF))?;
         if part.peers.contains_key(from) {
             return Err(Errno(libc::EEXIST));
         }
         let id = self.peer_of(listener, from.clone()).ok_or(Errno(libc::ENOBUFS))?;
-        if let Some(part) = self.get_mut(listener).and_then(|link| link.listener.as_mut()) {
+        if let Some(part) = self.get_mut(listener).and_then(|link| link.rare.listener_mut()) {
             part.newcomers.retain(|newcomer| *newcomer != id);
         }
         Ok(id)
@@ -180,7 +180,7 @@ impl<H: Host> Reactor<H> {
                 let end = bytes.len() as u32;
                 link.front = Some(Front { start: 0, end, consumed: end });
             }
-            link.inbox = bytes;
+            link.inbox.put(bytes);
         }
         self.parked += parked;
         if parked > 0 {

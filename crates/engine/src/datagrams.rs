@@ -154,14 +154,14 @@ impl<H: Host> Reactor<H> {
             // The packet moves to the inbox, which lends it until the next call.
             let Some(packet) = packets.list.pop_front() else { return Take::Nothing };
             self.arrivals.origin = Origin { from: packet.from, to: packet.to };
-            link.inbox = Vec::from(packet.bytes);
-            packets.cost -= link.inbox.len() + PACKET_OVERHEAD;
+            let size = packet.bytes.len();
+            link.inbox.put(Vec::from(packet.bytes));
+            packets.cost -= size + PACKET_OVERHEAD;
             self.parked -= PACKET_OVERHEAD;
             if packets.list.is_empty() {
                 link.packets = None;
             }
-            link.inbox_at = link.inbox.len();
-            return Take::Bytes(&link.inbox);
+            return Take::Bytes(link.inbox.claim(size));
         }
         let arrivals = &mut self.arrivals;
         let Some(first) = arrivals.list.front_mut() else { return Take::Nothing };

@@ -157,7 +157,7 @@ impl<H: Host> Reactor<H> {
             let Some(listener) = self.get_mut(parent) else { return Err(Errno(libc::EPIPE)) };
             let Some(fd) = listener.fd.as_ref() else { return Err(Errno(libc::EPIPE)) };
             if !listener.has(flag::WRITABLE) {
-                if !blocked && let Some(part) = &mut listener.listener {
+                if !blocked && let Some(part) = listener.rare.listener_mut() {
                     part.blocked.push(id);
                     if let Some(link) = self.get_mut(id) {
                         link.set(flag::IN_BLOCKED);
@@ -200,7 +200,7 @@ impl<H: Host> Reactor<H> {
 
     /// The datagram listener's socket takes packets again.
     pub(crate) fn unblock_peers(&mut self, listener: LinkId) {
-        let Some(part) = self.get_mut(listener).and_then(|link| link.listener.as_mut()) else { return };
+        let Some(part) = self.get_mut(listener).and_then(|link| link.rare.listener_mut()) else { return };
         for peer in std::mem::take(&mut part.blocked) {
             if let Some(link) = self.get_mut(peer) {
                 link.unset(flag::IN_BLOCKED);

@@ -53,8 +53,7 @@ impl<H: Host> Reactor<H> {
         if link.kind.is_packet() {
             return None;
         }
-        let unclaimed =
-            if self.rx_owner == id { &self.rx[self.rx_from..self.rx_to] } else { &link.inbox[link.inbox_at..] };
+        let unclaimed = if self.rx_owner == id { &self.rx[self.rx_from..self.rx_to] } else { link.inbox.unclaimed() };
         Some(Garbage::of(error, unclaimed, link.counters.bytes_in))
     }
 }

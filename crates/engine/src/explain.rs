@@ -48,7 +48,7 @@ impl<H: Host> Reactor<H> {
         let now = self.clock.now();
         let ago = |at: u64| (at != 0).then(|| now.saturating_sub(at));
         let tcp = fd.filter(|_| link.kind == Kind::Tcp);
-        let in_buffer = if self.rx_owner == id { self.rx_to - self.rx_from } else { link.inbox.len() - link.inbox_at };
+        let in_buffer = if self.rx_owner == id { self.rx_to - self.rx_from } else { link.inbox.unclaimed().len() };
         let packets =
             link.packets.as_ref().map_or(0, |packets| packets.list.iter().map(|packet| packet.bytes.len()).sum());
         Some(Pulse {

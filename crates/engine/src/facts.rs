@@ -47,7 +47,7 @@ impl<H: Host> Reactor<H> {
     /// The address of our end.
     pub fn local(&self, id: LinkId) -> Option<SocketAddress> {
         let link = self.get(id)?;
-        if let Some(relayed) = &link.relayed {
+        if let Some(relayed) = &link.rare.relayed {
             return Some(relayed.local.clone());
         }
         if link.kind == Kind::File {
@@ -60,7 +60,7 @@ impl<H: Host> Reactor<H> {
     /// Process and user of a Unix peer.
     pub fn credentials(&self, id: LinkId) -> Option<Credentials> {
         let link = self.get(id)?;
-        if !matches!(link.kind, Kind::UnixStream | Kind::Seqpacket) || link.relayed.is_some() {
+        if !matches!(link.kind, Kind::UnixStream | Kind::Seqpacket) || link.rare.relayed.is_some() {
             return None;
         }
         socket::credentials(link.fd.as_ref()?.as_fd())
@@ -84,7 +84,7 @@ impl<H: Host> Reactor<H> {
 
     /// A listener's clients and how many it refused.
     pub fn clients(&self, id: LinkId) -> Option<(usize, u64)> {
-        let part = self.get(id)?.listener.as_ref()?;
+        let part = self.get(id)?.rare.listener.as_ref()?;
         Some((part.clients, part.refused))
     }
 

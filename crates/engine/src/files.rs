@@ -30,7 +30,7 @@ impl<H: Host> Reactor<H> {
     ) -> Result<LinkId> {
         socket::set_nonblocking(fd.as_fd())?;
         let mut link = Link::new(Some(fd), Kind::File, config, SocketAddress::Unix(path.into()));
-        link.restore = restore.map(Box::new);
+        link.rare.make().restore = restore.map(Box::new);
         self.insert(link)
     }
 

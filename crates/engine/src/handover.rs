@@ -90,7 +90,8 @@ impl<H: Host> Reactor<H> {
         if link.has(flag::CONNECTING) {
             return Err(DetachError::Connecting);
         }
-        let lent = link.listener.as_ref().is_some_and(|part| link.kind == Kind::DatagramListener && part.clients > 0);
+        let lent =
+            link.rare.listener.as_ref().is_some_and(|part| link.kind == Kind::DatagramListener && part.clients > 0);
         if link.kind == Kind::DatagramPeer || lent {
             return Err(DetachError::Shared);
         }
@@ -103,8 +104,8 @@ impl<H: Host> Reactor<H> {
         if let Some(fault) = &link.fault {
             return Err(DetachError::Fault((**fault).clone()));
         }
-        let inbox = link.inbox_at < link.inbox.len();
-        if unclaimed || inbox || link.front.is_some() || link.large.is_some() || link.packets.is_some() {
+        if unclaimed || !link.inbox.is_empty() || link.front.is_some() || link.large.is_some() || link.packets.is_some()
+        {
             return Err(DetachError::Unclaimed);
         }
         if let Some(queue) = link.out.as_ref().filter(|queue| !queue.is_empty()) {
@@ -130,7 +131,7 @@ impl<H: Host> Reactor<H> {
             let _ = socket::set_option(fd.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 0);
         }
         self.leave_group(id);
-        if let Some(restore) = self.get_mut(id).and_then(|link| link.restore.take()) {
+        if let Some(restore) = self.get_mut(id).and_then(|link| link.rare.get_mut()?.restore.take()) {
             restore.keep();
         }
         self.drop_socket(id);

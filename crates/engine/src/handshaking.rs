@@ -39,7 +39,7 @@ impl<H: Host> Reactor<H> {
         let Some(terms) = link.config.tls.clone() else { return Ok(()) };
         let Ok(session) = terms.session() else { return Err(Errno(libc::EPROTO)) };
         link.tls = Some(Box::new(session));
-        link.low_water = None;
+        link.rare.forget(|parts| parts.low_water = None);
         link.set(flag::CONNECTING);
         Ok(())
     }
@@ -52,7 +52,7 @@ impl<H: Host> Reactor<H> {
             self.set_deadline(id, Side::Life, self.now + limit);
         }
         self.notify(id);
-        if let Some(part) = self.get_mut(parent).and_then(|link| link.listener.as_mut()) {
+        if let Some(part) = self.get_mut(parent).and_then(|link| link.rare.listener_mut()) {
             part.unfinished += 1;
             part.handshaking.push_back(id);
             if part.unfinished > MOST || part.handshaking.len() > 2 * MOST {
@@ -63,7 +63,7 @@ impl<H: Host> Reactor<H> {
 
     /// Forgets the handshakes of a listener that are over, and ends the oldest one if there are too many still.
     fn thin_out(&mut self, listener: LinkId) {
-        let Some(part) = self.get_mut(listener).and_then(|link| link.listener.as_mut()) else { return };
+        let Some(part) = self.get_mut(listener).and_then(|link| link.rare.listener_mut()) else { return };
         let mut begun = std::mem::take(&mut part.handshaking);
         while begun.front().is_some_and(|id| !self.is_shaking_hands(*id)) {
             begun.pop_front();
@@ -71,7 +71,7 @@ impl<H: Host> Reactor<H> {
         if begun.len() > 2 * MOST {
             begun.retain(|id| self.is_shaking_hands(*id));
         }
-        let Some(part) = self.get_mut(listener).and_then(|link| link.listener.as_mut()) else { return };
+        let Some(part) = self.get_mut(listener).and_then(|link| link.rare.listener_mut()) else { return };
         let oldest = if part.unfinished > MOST { begun.pop_front() } else { None };
         part.handshaking = begun;
         if let Some(oldest) = oldest {
@@ -112,7 +112,7 @@ impl<H: Host> Reactor<H> {
                 self.drop_newcomer(id);
                 return true;
             }
-            if let Some(part) = self.get_mut(parent).and_then(|link| link.listener.as_mut()) {
+            if let Some(part) = self.get_mut(parent).and_then(|link| link.rare.listener_mut()) {
                 part.newcomers.push_back(id);
             }
             self.notify(parent);
@@ -142,7 +142,7 @@ impl<H: Host> Reactor<H> {
     }
 
     fn handshake_over(&mut self, parent: LinkId) {
-        if let Some(part) = self.get_mut(parent).and_then(|link| link.listener.as_mut()) {
+        if let Some(part) = self.get_mut(parent).and_then(|link| link.rare.listener_mut()) {
             part.unfinished = part.unfinished.saturating_sub(1);
         }
     }
@@ -160,7 +160,7 @@ impl<H: Host> Reactor<H> {
             }
             _ => None,
         };
-        if let (Some(part), Some(failure)) = (self.get_mut(parent).and_then(|link| link.listener.as_mut()), failure) {
+        if let (Some(part), Some(failure)) = (self.get_mut(parent).and_then(|link| link.rare.listener_mut()), failure) {
             part.handshakes_failed += 1;
             if part.failed.len() == KEPT {
                 part.failed.pop_front();
@@ -172,12 +172,12 @@ impl<H: Host> Reactor<H> {
 
     /// The oldest failed handshake that nobody has asked for.
     pub fn take_failed_handshake(&mut self, listener: LinkId) -> Option<FailedHandshake> {
-        self.get_mut(listener)?.listener.as_mut()?.failed.pop_front()
+        self.get_mut(listener)?.rare.listener_mut()?.failed.pop_front()
     }
 
     /// How many handshakes of a listener's newcomers have failed.
     pub fn handshakes_failed(&self, listener: LinkId) -> u64 {
-        self.get(listener).and_then(|link| link.listener.as_ref()).map_or(0, |part| part.handshakes_failed)
+        self.get(listener).and_then(|link| link.rare.listener.as_ref()).map_or(0, |part| part.handshakes_failed)
     }
 
     /// How a connecting link's handshake stands: whether the peer has spoken TLS; `None` when there is none under way.

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`frame`] | how a stream's bytes are divided into messages; pure |
 //! | [`queue`] | what one link still has to send; pure |
-//! | [`link`] | the data of one end of a conversation |
+//! | [`link`], `inbox`, `rare` | the data of one end of a conversation, what it has not claimed, and what few have |
 //! | `host`, `counters` | what the owner provides; what passed through a link |
 //! | [`reactor`] | the links, epoll, deadlines, and the order in which things happen |
 //! | [`clock`], `wait` | time that passes or steps, and waiting for it |
@@ -43,6 +43,7 @@ pub mod group;
 mod handover;
 mod handshaking;
 mod host;
+mod inbox;
 mod keepalive;
 mod lifecycle;
 pub mod link;
@@ -51,6 +52,7 @@ pub mod native;
 mod opening;
 mod pacing;
 pub mod queue;
+mod rare;
 mod reached;
 pub mod reactor;
 mod receive;

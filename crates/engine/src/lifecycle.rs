@@ -63,7 +63,7 @@ impl<H: Host> Reactor<H> {
             }
             Kind::Tcp if link.has(flag::HANDSHAKING) => self.handshake_expired(id),
             Kind::Listener => {
-                if let Some(part) = &mut link.listener
+                if let Some(part) = link.rare.listener_mut()
                     && part.reserve.is_none()
                 {
                     part.reserve = spare_descriptor();
@@ -87,7 +87,7 @@ impl<H: Host> Reactor<H> {
         self.leave_group(id);
         self.notify(id);
         let Some(link) = self.get_mut(id) else { return };
-        if let Some(part) = &link.listener {
+        if let Some(part) = &link.rare.listener {
             // What the peers were sent in this turn leaves before their socket goes.
             for peer in part.peers.values().copied().collect::<Vec<_>>() {
                 self.distribute_to(peer);
@@ -166,18 +166,16 @@ impl<H: Host> Reactor<H> {
         }
         link.counters.kernel_dropped = link.kernel_dropped();
         link.set(flag::GONE);
-        link.restore = None;
+        link.rare.forget(|parts| (parts.restore, parts.beside) = (None, None));
         link.fd = None;
-        link.beside = None;
         link.unset(flag::HANDSHAKING);
         link.large = None;
         link.front = None;
         let packets = link.packets.take().map_or(0, |packets| packets.cost);
-        let parked = std::mem::take(&mut link.inbox).len() + packets;
-        link.inbox_at = 0;
+        let parked = link.inbox.clear() + packets;
         let (parent, peer) = (link.parent, link.peer.clone());
         let datagram = link.kind == Kind::DatagramPeer;
-        let (newcomers, orphans) = match &mut link.listener {
+        let (newcomers, orphans) = match link.rare.listener_mut() {
             Some(part) => {
                 let newcomers = std::mem::take(&mut part.newcomers);
                 (newcomers, part.peers.drain().map(|(_, id)| id).collect())
@@ -189,7 +187,7 @@ impl<H: Host> Reactor<H> {
             // Nobody has heard of it, so nobody would close it.
             self.abort(newcomer);
         }
-        if let Some(part) = self.get_mut(parent).and_then(|link| link.listener.as_mut()) {
+        if let Some(part) = self.get_mut(parent).and_then(|link| link.rare.listener_mut()) {
             part.clients = part.clients.saturating_sub(1);
             if datagram && part.peers.get(&peer) == Some(&id) {
                 part.peers.remove(&peer);

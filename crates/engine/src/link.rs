@@ -3,28 +3,24 @@
 //! A link is data; the rules that move it stand in `receive`, `transmit` and `lifecycle`. It is kept small, since
 //! an idle one is all that a silent client costs: no buffer, no queue, no object of the caller's.
 
-use crate::beside::Beside;
 use crate::counters::Counters;
 use crate::frame::{FrameError, Framer};
 use crate::group::Membership;
-use crate::handshaking::FailedHandshake;
 use crate::host::Host;
-use crate::low_water::LowWater;
+use crate::inbox::Inbox;
 use crate::native;
 use crate::native::frame::Violation;
 use crate::native::recognise::Role;
 use crate::pacing::Pacing;
 use crate::queue::{OutQueue, WhenFull};
-use crate::relayed::Relayed;
-use crate::revive::Lasting;
+use crate::rare::Rare;
 use crate::supervise::{Silence, Watch};
 use crate::sys::address::SocketAddress;
 use crate::sys::batch::Destination;
-use crate::sys::file::Restore;
 use crate::sys::icmp::{self, IcmpError};
 use crate::sys::{Errno, batch, socket};
 use crate::tls::{Failure, Session, Terms};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 
@@ -256,27 +252,6 @@ pub enum Fault {
     Tls(Box<Failure>),
 }
 
-/// What only listeners have.
-#[derive(Debug, Default)]
-pub(crate) struct ListenerPart {
-    pub clients: usize,
-    pub refused: u64,
-    /// A descriptor kept back, so that even without any other a connection can be taken and refused.
-    pub reserve: Option<OwnedFd>,
-    pub peers: HashMap<SocketAddress, LinkId>,
-    /// Datagram peers, and encrypted connections, that nobody has accepted yet.
-    pub newcomers: VecDeque<LinkId>,
-    /// Datagram peers whose sends the full socket buffer holds up.
-    pub blocked: Vec<LinkId>,
-    /// Newcomers whose handshakes began, the oldest first; of some it is over.
-    pub handshaking: VecDeque<LinkId>,
-    /// How many of these handshakes are not over.
-    pub unfinished: usize,
-    /// Handshakes that failed: how many, and those that the owner has not asked for.
-    pub handshakes_failed: u64,
-    pub failed: VecDeque<FailedHandshake>,
-}
-
 /// See the module.
 ///
 /// The order is that of use: one of many links that now and then receives a message and is sent one is not in the
@@ -304,15 +279,11 @@ pub(crate) struct Link<H: Host> {
     /// What the framer remembers of the unclaimed bytes.
     pub scan: u32,
     pub front: Option<Front>,
+    /// The longest datagram that the kernel may divide a run into; 0: it divides none.
+    pub segment_limit: u16,
     pub framer: Rc<Framer>,
-    /// Unclaimed bytes, from `inbox_at` on, when they do not lie in the reactor's buffer.
-    pub inbox: Vec<u8>,
-    pub inbox_at: usize,
+    pub inbox: Inbox,
     pub large: Option<Box<Large<H::Body>>>,
-    /// Only links that descriptors came to.
-    pub beside: Option<Box<Beside>>,
-    /// Only encrypted links have it, from the first large message on.
-    pub low_water: Option<Box<LowWater>>,
     pub membership: Option<Membership>,
     /// Size of the message that found no room last; 0 once one did. Who waits need not look before there is as much.
     pub awaited_room: usize,
@@ -320,40 +291,35 @@ pub(crate) struct Link<H: Host> {
     pub deadlines: [u64; 6],
     /// Only datagram links have them.
     pub packets: Option<Box<Packets>>,
-    /// Only lasting links have it.
-    pub lasting: Option<Box<Lasting>>,
-    pub listener: Option<Box<ListenerPart>>,
-    /// Only serial lines have it: their settings as they were.
-    pub restore: Option<Box<Restore>>,
-    /// Only streams whose messages end with silence have it.
-    pub pacing: Option<Box<Pacing>>,
-    /// Only links that carry a connection which is served elsewhere.
-    pub relayed: Option<Box<Relayed>>,
+    pub rare: Rare,
     /// Of an endpoint: whom its last error is about.
     pub peer: SocketAddress,
     /// The listener that made it.
     pub parent: LinkId,
     /// Wall-clock nanoseconds.
     pub since: u64,
-    /// The longest datagram that the kernel may divide a run into; 0: it divides none.
-    pub segment_limit: u16,
 }
 
 impl<H: Host> Link<H> {
     pub fn new(fd: Option<OwnedFd>, kind: Kind, config: &Rc<Config>, peer: SocketAddress) -> Link<H> {
         let gap_ns = config.framer.gap_ns().filter(|_| !kind.is_packet() && !kind.is_listener());
-        let pacing = gap_ns.map(|gap_ns| Box::new(Pacing::new(gap_ns)));
+        let mut rare = Rare::default();
+        if kind.is_listener() {
+            rare.make().listener = Some(Box::default());
+        }
+        if let Some(gap_ns) = gap_ns {
+            rare.make().pacing = Some(Box::new(Pacing::new(gap_ns)));
+        }
         Link {
             fd,
             kind,
             want: 0,
             role: Role::Plain,
             party: native::NONE,
-            flags: if pacing.is_some() { flag::WRITABLE | flag::GAP } else { flag::WRITABLE },
+            flags: if gap_ns.is_some() { flag::WRITABLE | flag::GAP } else { flag::WRITABLE },
             scan: 0,
             front: None,
-            inbox: Vec::new(),
-            inbox_at: 0,
+            inbox: Inbox::default(),
             large: None,
             packets: None,
             out: None,
@@ -366,14 +332,8 @@ impl<H: Host> Link<H> {
             membership: None,
             fault: None,
             watch: None,
-            lasting: None,
-            listener: kind.is_listener().then(Box::default),
-            pacing,
-            restore: None,
+            rare,
             tls: None,
-            low_water: None,
-            beside: None,
-            relayed: None,
             since: crate::sys::realtime_ns(),
             segment_limit: 0,
             deadlines: [0; 6],
@@ -454,12 +414,12 @@ impl<H: Host> Link<H> {
     /// Whether something other than bytes in the reactor's buffer may be there to be taken.
     #[inline]
     pub fn holds_more(&self) -> bool {
-        self.inbox_at < self.inbox.len()
+        !self.inbox.is_empty()
             || self.front.is_some()
             || self.packets.is_some()
             || self.large.is_some()
             || self.fault.is_some()
-            || self.listener.is_some()
+            || self.rare.listener.is_some()
     }
 
     /// Whether nothing is left to send; an empty packet that waits counts as something.
@@ -567,7 +527,12 @@ mod tests {
         assert_eq!(align_of::<Slot<Plain>>(), 64);
         assert_eq!(offset_of!(Slot<Plain>, link), 8);
         assert!(8 + offset_of!(Tested, watch) + 8 <= 64, "{}", offset_of!(Tested, watch));
-        println!("{} {}", size_of::<Tested>(), size_of::<Slot<Plain>>());
+    }
+
+    /// What an idle connection costs: what few links have belongs into `rare`.
+    #[test]
+    fn a_slot_is_five_lines() {
+        assert!(size_of::<Slot<Plain>>() <= 320, "{}", size_of::<Slot<Plain>>());
     }
 
     /// Two flags with one bit are found by nothing else.

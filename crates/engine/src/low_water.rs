@@ -48,10 +48,11 @@ impl<H: Host> Link<H> {
     fn tell_low_water(&mut self, missing: usize) -> bool {
         let (Some(session), Some(fd)) = (self.tls.as_deref(), self.fd.as_ref()) else { return false };
         let mut wanted = mark(missing, session.unread());
-        let low_water = match &mut self.low_water {
-            None if wanted == 1 => return false,
-            low_water => low_water.get_or_insert_with(|| Box::new(LowWater { told: 1, from: 0, since: u64::MAX })),
-        };
+        if wanted == 1 && self.rare.low_water.is_none() {
+            return false;
+        }
+        let begins = || Box::new(LowWater { told: 1, from: 0, since: u64::MAX });
+        let low_water = self.rare.make().low_water.get_or_insert_with(begins);
         if self.counters.bytes_in < low_water.from {
             wanted = 1;
         }
@@ -77,7 +78,7 @@ impl<H: Host> Reactor<H> {
     pub(crate) fn low_water_expired(&mut self, id: LinkId) {
         let Some(link) = self.get_mut(id) else { return };
         let from = link.counters.bytes_in + ENOUGH as u64;
-        let Some(low_water) = link.low_water.as_deref_mut().filter(|low_water| low_water.told > 1) else { return };
+        let Some(low_water) = link.rare.low_water_mut().filter(|low_water| low_water.told > 1) else { return };
         low_water.from = from;
         link.tell_low_water(0);
     }

@@ -139,7 +139,7 @@ impl<H: Host> Reactor<H> {
         socket::set_nonblocking(fd.as_fd())?;
         let kind = if socket_kind == libc::SOCK_DGRAM { Kind::DatagramListener } else { Kind::Listener };
         let mut link = Link::new(Some(fd), kind, config, SocketAddress::Unnamed);
-        if let (Kind::Listener, Some(part)) = (kind, &mut link.listener) {
+        if let (Kind::Listener, Some(part)) = (kind, link.rare.listener_mut()) {
             part.reserve = spare_descriptor();
         }
         self.insert(link)

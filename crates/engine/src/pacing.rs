@@ -43,7 +43,7 @@ impl<H: Host> Link<H> {
     /// Brings the next message to the front, as silence has divided what is unclaimed; whether there is one.
     pub fn divide_by_silence(&mut self) -> bool {
         let (limit, ended) = (self.framer.max_message(), self.has(flag::END));
-        let Some(pacing) = &mut self.pacing else { return false };
+        let Some(pacing) = self.rare.pacing_mut() else { return false };
         match pacing.came.next(limit, ended) {
             Step::Message { end, .. } => {
                 self.front = Some(Front { start: 0, end: end as u32, consumed: end as u32 });
@@ -61,7 +61,7 @@ impl<H: Host> Reactor<H> {
     #[cold]
     pub(crate) fn note_arrival(&mut self, id: LinkId, count: usize) {
         let now = self.clock.now();
-        let Some(pacing) = self.get_mut(id).and_then(|link| link.pacing.as_mut()) else { return };
+        let Some(pacing) = self.get_mut(id).and_then(|link| link.rare.pacing_mut()) else { return };
         pacing.came.arrived(count, now);
         self.await_silence(id);
     }
@@ -70,14 +70,14 @@ impl<H: Host> Reactor<H> {
     #[cold]
     pub(crate) fn note_silence(&mut self, id: LinkId) {
         let now = self.clock.now();
-        if let Some(pacing) = self.get_mut(id).and_then(|link| link.pacing.as_mut()) {
+        if let Some(pacing) = self.get_mut(id).and_then(|link| link.rare.pacing_mut()) {
             pacing.came.quiet(now);
         }
         self.await_silence(id);
     }
 
     fn await_silence(&mut self, id: LinkId) {
-        let Some(pacing) = self.get(id).and_then(|link| link.pacing.as_ref()) else { return };
+        let Some(pacing) = self.get(id).and_then(|link| link.rare.pacing.as_ref()) else { return };
         let at = pacing.came.deadline().unwrap_or(0);
         self.set_deadline(id, Side::Gap, at);
     }
@@ -105,7 +105,7 @@ impl<H: Host> Reactor<H> {
         for _ in 0..RECEIVES {
             let in_rx = if self.rx_owner == id { self.rx_to - self.rx_from } else { 0 };
             let Some(link) = self.get(id) else { return };
-            let unclaimed = in_rx + link.inbox.len() - link.inbox_at;
+            let unclaimed = in_rx + link.inbox.unclaimed().len();
             let idle = link.has(flag::CLOSING | flag::GONE | flag::DOWN | flag::END) || link.receive_fault().is_some();
             if !link.has(flag::GAP) || !link.has(flag::READABLE) || idle || unclaimed >= AHEAD {
                 return;
@@ -119,7 +119,7 @@ impl<H: Host> Reactor<H> {
         let now = self.clock.now();
         let Some(link) = self.get_mut(id) else { return Ok(()) };
         let Some(fd) = link.fd.as_ref() else { return Err(Errno(libc::EPIPE)) };
-        let Some(pacing) = &mut link.pacing else { return Ok(()) };
+        let Some(pacing) = link.rare.pacing_mut() else { return Ok(()) };
         let waits = pacing.quiet_until > 0 && !queue.is_begun();
         if waits && link.kind == Kind::File && file::unsent(fd.as_fd()) > 0 {
             // The line is still busy with the message before: the silence begins when it is not.

@@ -31,7 +31,7 @@ impl<H: Host> Reactor<H> {
         let Some(link) = self.get(id) else { return Passed::No };
         let reached = link.position();
         // Messages that a policy dropped leave a gap.
-        if let Some(passed) = link.lasting.as_ref().and_then(|lasting| lasting.passed(position, acknowledged)) {
+        if let Some(passed) = link.rare.lasting.as_ref().and_then(|lasting| lasting.passed(position, acknowledged)) {
             return passed;
         }
         let position = position.min(reached + link.waiting().0 as u64);

@@ -97,7 +97,7 @@ impl<H: Host> Reactor<H> {
         if let Some(front) = link.front.take() {
             link.counters.messages_in += 1;
             let (start, end, consumed) = (front.start as usize, front.end as usize, front.consumed as usize);
-            let unclaimed = if in_rx { rx_to - rx_from } else { link.inbox.len() - link.inbox_at };
+            let unclaimed = if in_rx { rx_to - rx_from } else { link.inbox.unclaimed().len() };
             link.settle_beside(unclaimed - consumed);
             let encoded = link.framer.encodes();
             if in_rx {
@@ -107,16 +107,14 @@ impl<H: Host> Reactor<H> {
                 let size = if encoded { link.framer.decode(found) } else { found.len() };
                 return Take::Bytes(&found[..size]);
             }
-            let at = link.inbox_at;
-            link.inbox_at += consumed;
-            let found = &mut link.inbox[at + start..at + end];
+            let found = &mut link.inbox.claim(consumed)[start..end];
             let size = if encoded { link.framer.decode(found) } else { found.len() };
             return Take::Bytes(&found[..size]);
         }
         if let Some(large) = link.large.take_if(|large| large.sealed && large.body.len() == large.total) {
             link.counters.messages_in += 1;
             link.set(flag::BULK);
-            link.settle_beside(if in_rx { rx_to - rx_from } else { link.inbox.len() - link.inbox_at });
+            link.settle_beside(if in_rx { rx_to - rx_from } else { link.inbox.unclaimed().len() });
             return Take::Body(large.body);
         }
         // Connected datagram sockets go on after an error: it is told once.
@@ -142,11 +140,7 @@ impl<H: Host> Reactor<H> {
                 self.go_down(id);
                 continue;
             }
-            if link.inbox_at == link.inbox.len() && link.inbox.capacity() > 0 {
-                self.parked -= link.inbox.len();
-                link.inbox = Vec::new();
-                link.inbox_at = 0;
-            }
+            self.parked -= link.inbox.release_claimed();
             if enough == 0 {
                 enough = link.counters.bytes_in + BYTES_PER_TURN;
             }
@@ -175,7 +169,7 @@ impl<H: Host> Reactor<H> {
                     None => continue,
                 }
             }
-            let data: &[u8] = if in_rx { &self.rx[self.rx_from..self.rx_to] } else { &link.inbox[link.inbox_at..] };
+            let data: &[u8] = if in_rx { &self.rx[self.rx_from..self.rx_to] } else { link.inbox.unclaimed() };
             // What arrived before a connection broke still counts.
             let meaningless =
                 matches!(link.receive_fault(), Some(Fault::Frame(_) | Fault::TooSlow | Fault::Violation(_)));
@@ -240,7 +234,7 @@ impl<H: Host> Reactor<H> {
                 return true;
             }
             if !link.has(flag::READABLE) {
-                if link.low_water.is_some() {
+                if link.rare.low_water.is_some() {
                     self.sleep_within(id, 0);
                 }
                 return false;
@@ -253,7 +247,7 @@ impl<H: Host> Reactor<H> {
         if self.rx_owner == id {
             self.rx_from += count;
         } else if let Some(link) = self.get_mut(id) {
-            link.inbox_at += count;
+            link.inbox.claim(count);
         }
     }
 
@@ -270,14 +264,12 @@ impl<H: Host> Reactor<H> {
         self.park();
         let index = id.index();
         let Some(link) = self.slots[index].link.as_mut() else { return };
-        let data = &link.inbox[link.inbox_at..];
+        let data = link.inbox.unclaimed();
         self.rx[..data.len()].copy_from_slice(data);
         self.rx_from = 0;
         self.rx_to = data.len();
         self.rx_owner = id;
-        self.parked -= link.inbox.len();
-        link.inbox = Vec::new();
-        link.inbox_at = 0;
+        self.parked -= link.inbox.clear();
     }
 
     /// Moves what lies unclaimed in the receive buffer to its link.
@@ -291,9 +283,8 @@ impl<H: Host> Reactor<H> {
         }
         let Some(link) = self.slots[index].link.as_mut() else { return };
         if !range.is_empty() {
-            link.inbox = self.rx[range].to_vec();
-            link.inbox_at = 0;
-            self.parked += link.inbox.len();
+            self.parked += range.len();
+            link.inbox.put(self.rx[range].to_vec());
         }
     }
 
@@ -305,7 +296,7 @@ impl<H: Host> Reactor<H> {
             link.unset(flag::READABLE);
             return;
         }
-        let have = link.inbox.len() - link.inbox_at;
+        let have = link.inbox.unclaimed().len();
         let size = match (small, link.has(flag::BULK)) {
             (true, _) | (_, true) => BEHIND,
             _ => RECEIVE_SIZE,
@@ -314,17 +305,14 @@ impl<H: Host> Reactor<H> {
         let index = id.index();
         if have > RECEIVE_BUFFER / 2 {
             let Some(link) = self.slots[index].link.as_mut() else { return };
-            self.parked -= link.inbox_at;
-            link.inbox.drain(..link.inbox_at);
-            link.inbox_at = 0;
+            self.parked -= link.inbox.held();
+            let mut bytes = link.inbox.take();
             let size = size.max(have / 4).min(BYTES_PER_TURN as usize);
-            link.inbox.resize(have + size, 0);
-            let mut inbox = std::mem::take(&mut link.inbox);
-            let result = beside::receive_stream(link, io::uninit(&mut inbox[have..]), &mut [], &mut self.sealing);
-            link.inbox = inbox;
-            let length = result.as_ref().map_or(0, |chunk| chunk.length);
-            link.inbox.truncate(have + length);
-            self.parked += length;
+            bytes.resize(have + size, 0);
+            let result = beside::receive_stream(link, io::uninit(&mut bytes[have..]), &mut [], &mut self.sealing);
+            bytes.truncate(have + result.as_ref().map_or(0, |chunk| chunk.length));
+            self.parked += bytes.len();
+            link.inbox.put(bytes);
             self.received(id, result, size);
             return;
         }
@@ -440,7 +428,7 @@ impl<H: Host> Reactor<H> {
         let index = id.index();
         let in_rx = self.rx_owner == id;
         let link = self.slots[index].link.as_mut()?;
-        let data: &[u8] = if in_rx { &self.rx[self.rx_from..self.rx_to] } else { &link.inbox[link.inbox_at..] };
+        let data: &[u8] = if in_rx { &self.rx[self.rx_from..self.rx_to] } else { link.inbox.unclaimed() };
         let Some(large) = link.large.as_mut() else { return Some(true) };
         let (position, trailer) = (large.header + large.total, large.trailer);
         let arrived = &data[..data.len().min(trailer)];

@@ -32,7 +32,7 @@ impl<H: Host> Reactor<H> {
         if let (Some(relayed), Some(link)) = (relayed, self.get_mut(id)) {
             link.peer = relayed.peer.clone();
             link.parent = LinkId(relayed.listener.into());
-            link.relayed = Some(Box::new(relayed));
+            link.rare.make().relayed = Some(Box::new(relayed));
         }
         if recognition != Recognition::Off {
             self.leave_class(id);
@@ -43,6 +43,6 @@ impl<H: Host> Reactor<H> {
 
     /// The connection that the link carries, if it does.
     pub fn relayed(&self, id: LinkId) -> Option<&Relayed> {
-        self.get(id)?.relayed.as_deref()
+        self.get(id)?.rare.relayed.as_deref()
     }
 }

@@ -75,7 +75,7 @@ impl<H: Host> Reactor<H> {
             return false;
         }
         link.set(flag::LASTING);
-        link.lasting.get_or_insert_default();
+        link.rare.make().lasting.get_or_insert_default();
         if link.has(flag::UNSETTLED) {
             // Its end may have been reported already.
             link.set(flag::HANGUP);
@@ -91,7 +91,7 @@ impl<H: Host> Reactor<H> {
 
     /// How the last connection of a lasting link was lost.
     pub fn outage(&self, id: LinkId) -> Option<&Outage> {
-        self.get(id)?.lasting.as_ref().map(|lasting| &lasting.outage)
+        self.get(id)?.rare.lasting.as_ref().map(|lasting| &lasting.outage)
     }
 
     /// What its owner hears of a lasting link before everything else.
@@ -159,13 +159,13 @@ impl<H: Host> Reactor<H> {
         let sealed = link.tls.take().map_or(0, |session| session.pending().0);
         let cut = sealed + link.out.as_mut().map_or(0, |queue| queue.drop_begun());
         link.counters.drop_out(usize::from(cut > 0));
-        let Some(lasting) = &mut link.lasting else { return };
+        let Some(lasting) = link.rare.lasting_mut() else { return };
         lasting.skipped += cut as u64;
         lasting.lost = (handed.saturating_sub(left as u64), handed, handed + cut as u64);
         lasting.outage = Outage { fault: link.fault.take().map(|fault| *fault), loss };
-        link.restore = None;
+        link.rare.forget(|parts| parts.restore = None);
         link.fd = None;
-        if let Some(pacing) = &mut link.pacing {
+        if let Some(pacing) = link.rare.pacing_mut() {
             pacing.came.cut();
         }
         link.deadlines[Side::Gap as usize] = 0;
@@ -200,11 +200,11 @@ impl<H: Host> Reactor<H> {
         }
         if framer.discards(link.scan) {
             // The end of a frame that was given up is no beginning of another one.
-            if let Step::Skipped { consumed, .. } = framer.next(&mut link.scan, &link.inbox[link.inbox_at..]) {
-                link.inbox_at += consumed;
+            if let Step::Skipped { consumed, .. } = framer.next(&mut link.scan, link.inbox.unclaimed()) {
+                link.inbox.claim(consumed);
             }
         }
-        let data = &link.inbox[link.inbox_at..];
+        let data = link.inbox.unclaimed();
         let (mut whole, mut scan) = (0, 0);
         let mut closing = false;
         // Behind a large message that is not whole there can only be a part of its end.
@@ -224,18 +224,18 @@ impl<H: Host> Reactor<H> {
                 Step::Broken(_) => return,
             }
         }
-        if let Some(pacing) = &link.pacing {
+        if let Some(pacing) = &link.rare.pacing {
             let front = link.front.map_or(0, |front| front.consumed as usize);
             whole = (front + pacing.came.whole()).min(data.len());
         }
-        let before = link.inbox.len();
+        let before = link.inbox.held();
         if closing {
-            link.inbox.extend_from_slice(framer.trailer());
+            link.inbox.append(framer.trailer());
         } else {
-            link.inbox.truncate(link.inbox_at + whole);
+            link.inbox.keep(whole);
         }
-        let after = link.inbox.len();
-        if let Some(beside) = &mut link.beside {
+        let after = link.inbox.held();
+        if let Some(beside) = link.rare.beside_mut() {
             let end = if cut { 0 } else { link.counters.bytes_in - before.saturating_sub(after) as u64 };
             beside.cut(end, before as i64 - after as i64);
         }
@@ -247,7 +247,7 @@ impl<H: Host> Reactor<H> {
         let fits = |reactor: &Self| {
             let (old, new) = (reactor.get(id)?, reactor.get(from)?);
             let whole =
-                new.out.is_none() && new.inbox.is_empty() && new.membership.is_none() && reactor.rx_owner != from;
+                new.out.is_none() && new.inbox.held() == 0 && new.membership.is_none() && reactor.rx_owner != from;
             (old.has(flag::DOWN) && old.kind == new.kind && new.fault.is_none() && whole).then_some(())
         };
         fits(self).ok_or(Errno(libc::EINVAL))?;
@@ -255,15 +255,20 @@ impl<H: Host> Reactor<H> {
         // The kernel reports anew what is there already.
         self.epoll.modify(raw, IN | RDHUP | PRI | EDGE, id.0)?;
         let Some(new) = self.get_mut(from) else { return Err(Errno(libc::EBADF)) };
-        let (fd, peer, restore, tls) = (new.fd.take(), new.peer.clone(), new.restore.take(), new.tls.take());
+        let (fd, peer, restore, tls) = (
+            new.fd.take(),
+            new.peer.clone(),
+            new.rare.get_mut().and_then(|parts| parts.restore.take()),
+            new.tls.take(),
+        );
         let Some(link) = self.get_mut(id) else { return Err(Errno(libc::EBADF)) };
         link.unset(flag::DOWN | flag::DOWN_UNTOLD | flag::CONNECTING);
         link.set(flag::WRITABLE | flag::READABLE);
         link.peer = peer;
         link.fd = fd;
-        link.restore = restore;
         link.tls = tls;
-        link.low_water = None;
+        let parts = link.rare.make();
+        (parts.restore, parts.low_water) = (restore, None);
         self.abort(from);
         self.mark_dirty(id);
         self.notify(id);

@@ -396,7 +396,7 @@ impl<H: Host> Reactor<H> {
 impl<H: Host> Link<H> {
     /// How many bytes have gone: the kernel has taken them, or they were lost with an earlier connection.
     pub fn position(&self) -> u64 {
-        self.counters.bytes_out + self.lasting.as_ref().map_or(0, |lasting| lasting.skipped)
+        self.counters.bytes_out + self.rare.lasting.as_ref().map_or(0, |lasting| lasting.skipped)
     }
 
     fn look_ns(&self) -> u64 {

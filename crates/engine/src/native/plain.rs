@@ -251,7 +251,7 @@ impl<H: Host> Reactor<H> {
         let Some(link) = self.get(id) else { return Cow::default() };
         match (link.front, &link.large) {
             (Some(front), _) => {
-                let data = if self.rx_owner == id { &self.rx[self.rx_from..] } else { &link.inbox[link.inbox_at..] };
+                let data = if self.rx_owner == id { &self.rx[self.rx_from..] } else { link.inbox.unclaimed() };
                 let found = &data[front.start as usize..front.end as usize];
                 if !link.framer.encodes() {
                     return found.into();

@@ -118,7 +118,7 @@ impl<H: Host> Reactor<H> {
             let over = link.has(flag::END) || link.receive_fault().is_some();
             let readable = link.has(flag::READABLE);
             let is_packet = link.kind.is_packet();
-            let data: &[u8] = if in_rx { &self.rx[self.rx_from..self.rx_to] } else { &link.inbox[link.inbox_at..] };
+            let data: &[u8] = if in_rx { &self.rx[self.rx_from..self.rx_to] } else { link.inbox.unclaimed() };
             let wanted: &[u8] = if is_packet { &MAGIC } else { &OPENING };
             let whole = if is_packet { link.front.is_some() } else { data.len() >= wanted.len() };
             let known = data.len().min(wanted.len());
@@ -173,7 +173,7 @@ impl<H: Host> Reactor<H> {
         link.role = Role::Native;
         link.framer = config.framer.clone();
         link.config = config;
-        link.pacing = None;
+        link.rare.forget(|parts| parts.pacing = None);
         link.unset(flag::GAP);
         link.front = None;
         link.scan = 0;
