@@ -58,7 +58,7 @@ def _tls(message: int) -> Callable[[bytes], bool]:
     )
 
 
-_PLAIN = "the peer wants TLS and this channel has none: switch TLS off there, or put a TLS proxy between"
+_PLAIN = "the peer wants TLS and this channel has none: write tls:// here, or switch TLS off there"
 
 _KNOWN: list[tuple[Callable[[bytes], bool], Speech]] = [
     (_tls(1), Speech("TLS", "a TLS ClientHello", _PLAIN)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,3 +130,24 @@ def test_at_a_terminal_what_is_new_is_marked(
     ann.seen(b"bea: while you were away")
     ann.type(b"\x03")
     assert ann.wait() == 130
+
+
+def test_create_makes_the_room(lobby: HubProcess, spawn: Spawn, environment: dict[str, str]) -> None:
+    def said(*words: str) -> Process:
+        process = spawn(JACKFIELD, "chat", *words, environment=environment)
+        process.write(b"hello\n")
+        process.end_input()
+        process.wait()
+        return process
+
+    where = address_of(lobby)
+    lost = said("ops", "--join", where)
+    assert lost.wait() == 1
+    assert lost.err.endswith(b"there is no room 'ops' (no_such_room); --create makes one\n")
+    for _ in range(2):
+        assert said("ops", "--join", where, "--create").wait() == 0
+    assert lobby.run("chat", "desk", data=b"").stderr.endswith(b"'jackfield rooms create NAME' makes one\n")
+    for _ in range(2):
+        lobby.do("chat", "desk", "--create", data=b"hello\n")
+    rooms = {each["room"]: each for each in json.loads(lobby.do("rooms", "--json"))}
+    assert [(rooms[name]["durable"], rooms[name]["last"]) for name in ("ops", "desk")] == [(True, 2)] * 2

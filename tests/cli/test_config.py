@@ -140,7 +140,23 @@ def test_show_says_where_each_value_comes_from(directory: Path) -> None:
     assert rows["framing"] == {"key": "framing", "value": "u32", "from": f"{path}:2"}
     assert rows["listen"] == {"key": "listen", "value": ["127.0.0.1:7000"], "from": f"{path}:3"}
     assert rows["eol"] == {"key": "eol", "value": "lf", "from": "default"}
-    assert f"{path}:2" in run("config", "show", path).stdout
+    shown = run("config", "show", path).stdout
+    assert f"{path}:2" in shown
+    assert re.search(r'(?m)^log-keep +"7d,1G" +default$', shown)
+    assert re.search(r"(?m)^metrics +not set +default$", shown)
+
+
+def test_check_says_which_values_have_the_wrong_type(directory: Path) -> None:
+    path = directory / "wrong.toml"
+    path.write_text('state = 7\naudit = 5\nscript = "/nope.py"\nmax-clients = "many"\n')
+    checked = run("config", "check", str(path))
+    for words in (
+        "state: 7 is not the text of a path",
+        "audit: 5 is not the text of a path",
+        "script: '/nope.py' is not a list of texts",
+        "max-clients: 'many' is not a whole number",
+    ):
+        assert words in checked.stderr
 
 
 def test_the_file_counts_the_command_line_more_and_a_reload_reads_it_again(directory: Path) -> None:

@@ -214,3 +214,22 @@ def test_one_operator_too_many_is_told_so(hub: HubProcess) -> None:
     assert done.stderr.startswith(b"jackfield: the hub has its 64 operators")
     for operator in idle:
         operator.socket.close()
+
+
+def test_a_control_path_that_is_no_socket_is_said_to_be_none(directory: Path) -> None:
+    file = directory / "README.md"
+    file.write_text("text")
+    done = subprocess.run([JACKFIELD, "--control", file, "clients"], capture_output=True, timeout=30)
+    assert done.returncode == 3
+    assert done.stderr.startswith(f"jackfield: {file} is no socket; ".encode())
+
+
+@pytest.mark.parametrize(
+    ("option", "example"), [("--web", "127.0.0.1:8080"), ("--metrics", "127.0.0.1:9100")]
+)
+def test_an_address_that_is_none_is_told_with_its_option(option: str, example: str) -> None:
+    done = subprocess.run(
+        [JACKFIELD, "serve", "127.0.0.1:0", option, "nonsense"], capture_output=True, timeout=30
+    )
+    assert done.returncode == 2
+    assert done.stderr == f"jackfield: {option} nonsense: the port is missing; such as {example}\n".encode()

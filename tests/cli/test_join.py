@@ -139,3 +139,40 @@ def test_ctrl_d_at_a_terminal_leaves(start_hub: StartHub, directory: Path) -> No
         assert b"Traceback" not in terminal.shown
     finally:
         terminal.end()
+
+
+def test_what_is_kept_and_decides_is_said_and_can_be_dropped(
+    start_hub: StartHub, spawn: Spawn, directory: Path
+) -> None:
+    hub = start_hub(NATIVE)
+    where = address_of(hub)
+    kept = str(directory / "jackfield" / "credentials.json").encode()
+    invitation = hub.do("invite", "--name", "op5").decode().strip()
+    joined(spawn, invitation, data_home=directory).end()
+    named = joined(spawn, where, "--name", "tt", data_home=directory)
+    named.seen(rb"the token kept in " + kept + rb" decides the name: op5, and not tt; ", err=True)
+    named.end()
+    hub.do("token", "revoke", "op5")
+    environment = {**os.environ, "XDG_DATA_HOME": str(directory)}
+    for command in (["join"], ["chat", "lobby", "--join"], ["request", "dev7", "x", "--join"]):
+        refused = spawn(JACKFIELD, *command, where, environment=environment)
+        refused.end_input()
+        assert refused.wait() == 1
+        refused.seen(rb"\(bad_token\): it is the one kept in " + kept, err=True)
+        refused.seen(rb"drop it with 'jackfield join " + where.encode() + rb" --forget'", err=True)
+        assert refused.err.count(b"\n") == 1
+    joined(spawn, where, "--name", "tt", "--forget", data_home=directory).seen(rb" as tt;", err=True)
+
+
+def test_what_is_no_hub_for_native_clients_is_said_once(
+    start_hub: StartHub, spawn: Spawn, directory: Path
+) -> None:
+    hub = start_hub("tcp://127.0.0.1:0,protocol=plain,room=lobby", "tls://127.0.0.1:0")
+    for index, words in (
+        (0, b"it may have protocol=plain"),
+        (1, b"write tls:// here, or switch TLS off there"),
+    ):
+        process = spawn(JACKFIELD, "join", f"tcp://127.0.0.1:{hub.port(index)}")
+        process.end_input()
+        assert process.wait() == 1
+        assert process.err.count(words) == 1, process.err

@@ -214,3 +214,43 @@ def test_no_token_goes_where_everyone_on_the_way_reads_it(address: str, director
         assert done.returncode == code, done
         assert b"has no TLS, and everyone on the way could read the token" in done.stderr, done
         assert SECRET.encode() not in done.stderr
+
+
+def test_a_hub_says_where_operators_come_to_and_where_its_console_is(start_hub: StartHub) -> None:
+    hub = start_hub("tcp://127.0.0.1:0", "tcp://127.0.0.1:0,protocol=control", "--web", "127.0.0.1:0")
+    found = json.loads(hub.do("status", "--json"))
+    where = f"tcp://127.0.0.1:{operators_port(hub)}"
+    assert [each["address"] for each in found["operators"]] == [where]
+    assert found["web"] == hub.seen(rb" web url=(\S+)")[1].decode()
+    lines = hub.do("status").decode().splitlines()
+    assert lines[-3:] == ["operators come to:", f"  {where}  access token", f"web console: {found['web']}"]
+
+
+def test_a_hub_for_operators_alone_says_that_it_listens_for_nobody_else(
+    spawn: Spawn, directory: Path
+) -> None:
+    control = str(directory / "hub.sock")
+    hub = spawn(JACKFIELD, "serve", "tcp://127.0.0.1:0,protocol=control", "--control", control)
+    hub.seen(rb" ready .* operators=tcp://127\.0\.0\.1:\d+\n")
+    assert b"listening" not in hub.out.lower()
+    status = spawn(JACKFIELD, "status", "--control", control)
+    assert status.wait() == 0
+    assert b"listening" not in status.out
+
+
+def test_an_operator_who_may_not_is_told_by_what_was_typed(start_hub: StartHub, directory: Path) -> None:
+    hub = start_hub("tcp://127.0.0.1:0", "tcp://127.0.0.1:0,protocol=control")
+    hub.environment["XDG_DATA_HOME"] = str(directory)
+    where = f"tcp://127.0.0.1:{operators_port(hub)}"
+    missing = hub.run("--hub", where, "clients")
+    assert b"'jackfield --token-file PATH ...' or JACKFIELD_TOKEN_FILE" in missing.stderr
+    behind = hub.run("clients", "--token-file", "F", "--hub", where)
+    assert (behind.returncode, b"it stands before the command" in behind.stderr) == (2, True)
+    invitation = hub.do("invite", "--role", "operator", "--name", "opx").decode().strip()
+    for name, *more in (["token ls"], ["dial", "tcp://127.0.0.1:1"], ["undial", "door"], ["script rm", "x"]):
+        refused = hub.run("--hub", invitation, *name.split(), *more)
+        assert refused.returncode == 1
+        assert refused.stderr.startswith(f"jackfield: {name} needs the role admin, and yours is".encode())
+    hub.do("token", "revoke", "opx")
+    kept = str(directory / "jackfield" / "credentials.json").encode()
+    assert b"it is the one kept in " + kept in hub.run("--hub", where, "clients").stderr

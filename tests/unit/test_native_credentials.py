@@ -11,7 +11,7 @@ import pytest
 import jackfield
 from jackfield import InvalidAddress, portable
 from jackfield.hub import connect
-from jackfield.native.credentials import CredentialsError, credentials_file, keep, load, with_kept
+from jackfield.native.credentials import CredentialsError, credentials_file, forget, keep, load, with_kept
 from jackfield.native.invitation import read_place
 
 INVITATION = "tls://hub:7000?pin=sha256:" + "5f" * 32 + "&invitation=jf_invitation"
@@ -97,3 +97,14 @@ def test_a_token_is_kept_from_networks_without_tls(address: str, readable: bool)
         with pytest.raises(InvalidAddress, match="everyone on the way") as caught:
             connect(invitation)
         assert "jf_x" not in str(caught.value)
+
+
+def test_what_is_kept_can_be_forgotten(tmp_path: Path) -> None:
+    file = tmp_path / "credentials.json"
+    one, two = read_place("tcp://hub:1"), read_place("tcp://hub:2")
+    assert not forget(one, file)
+    keep(one, "jf_one", file)
+    keep(two, "jf_two", file)
+    assert forget(one, file)
+    assert load(one, file) is None
+    assert load(two, file) is not None

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
+import pytest
+from typer.main import get_command
+
+from jackfield.cli.app import app
 from jackfield.hub.native import control
 from jackfield.hub.operations import OPERATIONS as REQUESTS
 from jackfield.hub.security import roles
 from jackfield.hub.security.roles import ADMIN, CONTROLS, MEMBER, OPERATIONS, OPERATOR, ROLES, may
+from jackfield.hub.security.typed import typed
 
 
 def test_every_request_has_a_row() -> None:
@@ -42,3 +47,13 @@ def test_what_is_as_good_as_a_shell_is_for_admins() -> None:
         assert may(OPERATOR, op)
         assert not may(MEMBER, op)
     assert may(MEMBER, "message", table=CONTROLS)
+
+
+def test_who_may_not_is_told_by_a_command_that_there_is() -> None:
+    commands = get_command(app)
+    for op in set(OPERATIONS) - {"hello", "cancel"}:
+        found: Any = commands
+        words = [word for word in typed(op).split() if not word.startswith("--")]
+        for word in words:
+            found = found.commands.get(word) if hasattr(found, "commands") else None
+        assert found is not None, (op, typed(op))

@@ -446,5 +446,8 @@ def _usage(problem: Any) -> int:
     if type(problem).__name__ == "NoArgsIsHelpError":
         sys.stderr.write(problem.format_message() + "\n")
     else:
-        say(one_line(problem.format_message(), f"see {command} --help"))
+        hint = f"see {command} --help"
+        if getattr(problem, "option_name", None) == "--token-file":
+            hint = "it stands before the command: jackfield --token-file PATH --hub ADDRESS COMMAND"
+        say(one_line(problem.format_message(), hint))
     return USAGE

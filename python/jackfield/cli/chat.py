@@ -82,6 +82,7 @@ def chat(
     address: str | None,
     token: str | None,
     insecure_token: bool = False,
+    create: bool = False,
 ) -> None:
     interactive = sys.stdin.isatty() and sys.stdout.isatty() and not as_json
     if last is None:
@@ -100,15 +101,15 @@ def chat(
     async def as_operator(operator: Operator) -> None:
         from .chat_operator import OperatorPlace
 
-        await talk(*await OperatorPlace.enter(operator, room, names, last=last))
+        await talk(*await OperatorPlace.enter(operator, room, names, last=last, create=create))
 
     async def as_client(address: str) -> None:
         from .chat_member import entered
 
-        async with entered(address, room, names, token=token, last=last, insecure_token=insecure_token) as (
-            place,
-            first,
-        ):
+        entering = entered(
+            address, room, names, token=token, last=last, insecure_token=insecure_token, create=create
+        )
+        async with entering as (place, first):
             await talk(place, first)
 
     if address is None:

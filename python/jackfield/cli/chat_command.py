@@ -25,6 +25,9 @@ def chat(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print each event as a JSON object on a line.")
     ] = False,
+    create: Annotated[
+        bool, typer.Option("--create", help="Make the room if there is none; it is kept on disk.")
+    ] = False,
     control: Control = None,
     address: Annotated[
         str | None,
@@ -54,6 +57,7 @@ def chat(
     Examples:
       jackfield chat lobby
       jackfield chat ops --name desk
+      jackfield chat ops --create
       echo 'backup done' | jackfield chat ops
       jackfield chat ops --follow < /dev/null | grep alarm
       jackfield chat lobby --join tcp://127.0.0.1:7000 --name ann
@@ -63,5 +67,5 @@ def chat(
 
     command(
         room, name=name, last=last, follow=follow, as_json=as_json, address=address, token=token,
-        insecure_token=insecure_token, control=chosen_control(context, control),
+        insecure_token=insecure_token, create=create, control=chosen_control(context, control),
     )  # fmt: skip

@@ -12,14 +12,14 @@ from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Any, TypeVar
 
 import jackfield
-from jackfield import Address, JackfieldError, State
+from jackfield import JackfieldError, State
 
 from ..hub.protocol import FAILED, RequestError
+from ..hub.rooms.room import NO_SUCH_ROOM
 from ..hub.rooms.rows import row
 from ..hub.rooms.store import Message
-from ..native import Client, HubRefused, RequestRefused, Room, RoomMessage, SessionLost, connect
-from ..native.credentials import keep, with_kept
-from ..native.invitation import read_place
+from ..native import Client, HubRefused, RequestRefused, Room, RoomMessage, SessionLost
+from .membership import Membership
 
 UNSHOWN = 1000  # events that wait to be shown
 UNSTORED = 256  # messages that wait to be stored
@@ -37,14 +37,15 @@ async def entered(
     token: str | None,
     last: int,
     insecure_token: bool = False,
+    create: bool = False,
 ) -> AsyncIterator[tuple[MemberPlace, dict[str, Any]]]:
     """Be in a room while the block runs, by the first name that is free: the place, and its first event.
 
-    Raises what `connect` raises, `RequestError` for a room that cannot be joined.
+    `create` makes the room if there is none. Raises what `Membership.joined` raises, and `RequestError` for a
+    room that cannot be joined.
     """
     events: asyncio.Queue[dict[str, Any] | JackfieldError] = asyncio.Queue(UNSHOWN)
-    place = read_place(Address.from_command_line(address))
-    known = place if token is not None else with_kept(place)
+    membership = Membership.of(address, token)
     was_away = False
 
     def state(now: State) -> None:
@@ -56,28 +57,20 @@ async def entered(
             was_away = False
             _offer(events, {"problem": "connected again"})
 
-    for name in names:
-        joining = connect(
-            known.address,
-            name=name,
-            token=token or known.token,
-            services=(),
-            on_state=state,
-            insecure_token=insecure_token,
-        )
-        try:
-            client = await joining
-            break
-        except HubRefused as problem:
-            if name == names[-1] or problem.code != NAME_TAKEN:
-                raise
-    async with client:
-        new_token = client.welcome.get("token")
-        if isinstance(new_token, str):
-            keep(place, new_token)
+    async with contextlib.AsyncExitStack() as stack:
+        for name in names:
+            joining = membership.joined(
+                name, services=(), insecure_token=insecure_token, on_state=state, typed=len(names) == 1
+            )
+            try:
+                client = await stack.enter_async_context(joining)
+                break
+            except HubRefused as problem:
+                if name == names[-1] or problem.code != NAME_TAKEN:
+                    raise
         found = MemberPlace(client, room, events)
         try:
-            yield found, await found.begin(last)
+            yield found, await found.begin(last, create=create)
         finally:
             await found.close()
 
@@ -112,11 +105,12 @@ class MemberPlace:
         source: int = self._inside.source
         return source
 
-    async def begin(self, last: int) -> dict[str, Any]:
+    async def begin(self, last: int, *, create: bool = False) -> dict[str, Any]:
         """Come in; what is there at first, as `room_chat` tells it. Raises `RequestError`."""
         # The first answer says how far this client had read when it was here last. Being there twice changes
         # nothing; what was said between the two is read.
-        before = await _answer(self._client.control("join", room=self.room, after="cursor"))
+        more = {"create": {"durable": True}} if create else {}
+        before = await _answer(self._client.control("join", room=self.room, after="cursor", **more))
         await _answer(self._inside.join())
         newest = int(before["last"])
         found = await _answer(self._inside.read(max(0, newest - last), limit=last + UNSHOWN // 2))
@@ -254,5 +248,9 @@ async def _answer(asking: Awaitable[T]) -> T:
     """What the hub answers; its refusal as operators are told it."""
     try:
         return await asking
-    except (RequestRefused, SessionLost) as problem:
+    except RequestRefused as problem:
+        # The hub's own hint is for operators.
+        hint = "--create makes one" if problem.code == NO_SUCH_ROOM else problem.hint or ""
+        raise RequestError(FAILED, problem.message, hint=hint) from problem
+    except SessionLost as problem:
         raise RequestError(FAILED, str(problem), hint=problem.hint or "") from problem

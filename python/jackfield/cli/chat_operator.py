@@ -27,9 +27,14 @@ class OperatorPlace:
 
     @classmethod
     async def enter(
-        cls, operator: Operator, room: str, names: Sequence[str], *, last: int
+        cls, operator: Operator, room: str, names: Sequence[str], *, last: int, create: bool = False
     ) -> tuple[OperatorPlace, dict[str, Any]]:
-        """Come in under the first of the names that is free; the first event. Raises `RequestError`."""
+        """Come in under the first of the names that is free; the first event. Raises `RequestError`.
+
+        `create` makes the room if there is none.
+        """
+        if create and all(each["room"] != room for each in (await operator.request("room_list"))["rooms"]):
+            await operator.request("room_create", room=room)
         for name in names:
             request, replies = await operator.start("room_chat", room=room, name=name, last=last)
             place = cls(operator, request, replies, room, name)

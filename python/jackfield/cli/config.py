@@ -64,15 +64,24 @@ def _example(setting: Setting) -> str:
         return "true" if setting.default else "false"
     if setting.kind is list:
         return "[]"
-    default = setting.default
+    default = _default(setting)
     if default is None:
-        # What stands for None is said at the end of the option's help.
-        match = re.search(r"\(([0-9A-Za-z,]+)\)\.?$", setting.help)
-        if match is None:
-            such = re.search(r"such as (\S+?)\.?$", setting.help)
-            return f'"{such[1] if such else setting.metavar}"  # not set'
-        default = int(match[1]) if setting.kind is int else match[1]
+        such = re.search(r"such as (\S+?)\.?$", setting.help)
+        return f'"{such[1] if such else setting.metavar}"  # not set'
     return json.dumps(default)
+
+
+def _default(setting: Setting) -> Any:
+    """What counts where nothing is said; None for nothing."""
+    if setting.kind is list:
+        return []
+    if setting.default is not None:
+        return setting.default
+    # What stands for None is said at the end of the option's help.
+    match = re.search(r"\(([0-9A-Za-z,]+)\)\.?$", setting.help)
+    if match is None:
+        return None
+    return int(match[1]) if setting.kind is int else match[1]
 
 
 def check(file: str | None, *, as_json: bool) -> None:
@@ -108,12 +117,14 @@ def show(file: str | None, *, as_json: bool) -> None:
             where = f"{found.path}:{found.where[setting.key].line}"
             rows.append({"key": setting.key, "value": found.values[setting.name], "from": where})
         else:
-            rows.append({"key": setting.key, "value": setting.default, "from": "default"})
+            rows.append({"key": setting.key, "value": _default(setting), "from": "default"})
     if as_json:
         print_json(rows)
         return
     wide = max(len(row["key"]) for row in rows)
-    texts = ["-" if row["value"] is None else json.dumps(row["value"], ensure_ascii=False) for row in rows]
+    texts = [
+        "not set" if row["value"] is None else json.dumps(row["value"], ensure_ascii=False) for row in rows
+    ]
     longest = min(48, max(map(len, texts)))
     for row, text in zip(rows, texts, strict=True):
         print(f"{row['key']:<{wide}}  {text:<{longest}}  {row['from']}")

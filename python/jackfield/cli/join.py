@@ -17,16 +17,15 @@ from functools import partial
 from typing import Any
 
 import jackfield
-from jackfield import Address, JackfieldError, State
+from jackfield import JackfieldError, State
 
 from ..hub.display import safe_text, show_bytes
-from ..native import Client, StreamChannel, connect
-from ..native.credentials import keep, with_kept
-from ..native.invitation import Place, read_place
+from ..native import Client, StreamChannel
 from ..native.people import Letter
 from . import failures
 from .failures import Failure, one_line, say
 from .loop import run
+from .membership import Membership
 from .streams import Input, Output
 
 LONGEST_ANSWER = 1 << 20
@@ -42,10 +41,11 @@ def join(
     answer: str | None,
     as_json: bool,
     insecure_token: bool = False,
+    anew: bool = False,
 ) -> None:
-    place = read_place(Address.from_command_line(address))
+    membership = Membership.of(address, token, anew=anew)
     command = None if answer is None else _words(answer)
-    stay = partial(_stay, place, name=name, token=token, command=command, as_json=as_json)
+    stay = partial(_stay, membership, name=name, command=command, as_json=as_json)
     run(lambda: stay(insecure_token=insecure_token))
 
 
@@ -62,29 +62,17 @@ def _words(answer: str) -> list[str]:
 
 
 async def _stay(
-    place: Place,
+    membership: Membership,
     *,
     name: str | None,
-    token: str | None,
     command: Sequence[str] | None,
     as_json: bool,
     insecure_token: bool,
 ) -> None:
     shown = Shown(Output(sys.stdout.fileno()), as_json=as_json)
-    known = place if token is not None else with_kept(place)
-    services = ("channel",) if command is None else ("channel", "request")
-    connecting = connect(
-        known.address,
-        name=name,
-        token=token or known.token,
-        services=services,
-        on_state=shown.state,
-        insecure_token=insecure_token,
-    )
-    async with connecting as client, contextlib.AsyncExitStack() as stack:
-        new_token = client.welcome.get("token")
-        if isinstance(new_token, str):
-            keep(place, new_token)
+    services: tuple[str, ...] = ("channel",) if command is None else ("channel", "request")
+    joining = membership.joined(name, services=services, insecure_token=insecure_token, on_state=shown.state)
+    async with joining as client, contextlib.AsyncExitStack() as stack:
         shown.joined(client)
         if command is not None:
             words = command

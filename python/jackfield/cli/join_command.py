@@ -30,6 +30,10 @@ def join(
             help="Answer requests: the question goes in, its output is the answer.",
         ),
     ] = None,
+    anew: Annotated[
+        bool,
+        typer.Option("--forget", help="First forget what was kept for ADDRESS when an invitation was used."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Join a hub as a native client, and stay until Ctrl-D or Ctrl-C.
@@ -40,16 +44,22 @@ def join(
     of the session is lost if that takes less than a minute.
 
     What is got for an invitation is kept in $XDG_DATA_HOME/jackfield for the next time: then the address
-    alone will do. COMMAND runs without a shell, with the asking client's name in JACKFIELD_PEER; if it
-    fails, who asked is told so.
+    alone will do, and where it gives a name that one counts, not --name. --forget drops it.
+
+    COMMAND runs without a shell, with the asking client's name in JACKFIELD_PEER; if it fails, who asked
+    is told so.
 
     \b
     Examples:
       jackfield join tcp://127.0.0.1:7000 --name alice
       jackfield join 'tls://hub.example:7000?pin=sha256:5f...&invitation=jf_...'
+      jackfield join tcp://127.0.0.1:7000 --forget
       jackfield join unix:///run/jackfield/hub --name clock --answer date
       jackfield join 127.0.0.1:7000 --json | jq .text
     """
     from .join import join as command
 
-    command(address, name=name, token=token, answer=answer, as_json=as_json, insecure_token=insecure_token)
+    command(
+        address, name=name, token=token, answer=answer, as_json=as_json, insecure_token=insecure_token,
+        anew=anew,
+    )  # fmt: skip

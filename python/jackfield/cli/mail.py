@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Any
 
-from ..hub.display import Column, human_age, preview, safe_text, table
+from ..hub.display import Column, human_age, human_size, preview, safe_text, table
 from ..hub.operator import Operator
 from ..hub.protocol import decode_data
 from . import failures
@@ -74,14 +74,14 @@ def list_mail(client: str | None, *, as_json: bool, control: str | None) -> None
 def queue_table(found: list[dict[str, Any]], *, now: float, width: int | None) -> list[str]:
     """One line for each client for whom messages wait."""
     columns = [
-        Column("CLIENT", least=13), Column("MESSAGES", right=True), Column("BYTES", right=True),
+        Column("CLIENT", least=13), Column("MESSAGES", right=True), Column("STORED", right=True),
         Column("SINCE", right=True),
     ]  # fmt: skip
     rows = [
         (
             safe_text(each["name"]),
             str(each["letters"]),
-            str(each["bytes"]),
+            human_size(each["bytes"]),
             human_age(age_of(each["since"], now)),
         )
         for each in found

@@ -37,10 +37,15 @@ def remote_of(text: str, environment: Mapping[str, str]) -> Remote:
     if not place.token:
         raise Failure(
             f"there is no token for {asked.key}",
-            f"set {VARIABLE}, or {FILE_VARIABLE} to a file that has one; a hub makes them with "
-            "'jackfield token create --role operator'",
+            f"name a file that has one with 'jackfield --token-file PATH ...' or {FILE_VARIABLE}, or set "
+            f"{VARIABLE}; a hub makes them with 'jackfield token create --role operator'",
         )
-    return Remote(place.address, place.token, lambda token: credentials.keep(place, token))
+    source = (
+        ""
+        if given or place.token == asked.token
+        else f"it is the one kept in {credentials.credentials_file()}"
+    )
+    return Remote(place.address, place.token, lambda token: credentials.keep(place, token), source)
 
 
 def _of_file(environment: Mapping[str, str]) -> str:

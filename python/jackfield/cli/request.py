@@ -9,18 +9,17 @@ import sys
 import time
 from typing import Any
 
-from jackfield import Address, ChannelLost, TimedOut
+from jackfield import ChannelLost, TimedOut
 
 from ..hub.display import show_bytes
 from ..hub.operator import Operator
 from ..hub.protocol import FAILED, NO_ANSWER, NO_SUCH_CLIENT, REFUSED, RequestError, decode_data, encode_data
 from ..hub.text import parse_duration
-from ..native import PeerRefused, RequestRefused, connect
-from ..native.credentials import keep, with_kept
-from ..native.invitation import read_place
+from ..native import PeerRefused, RequestRefused
 from . import failures
 from .failures import Failure
 from .loop import run
+from .membership import Membership
 from .notation import Notation
 from .operate import print_json, with_hub
 
@@ -92,21 +91,10 @@ def _as_client(
     insecure_token: bool,
 ) -> dict[str, Any]:
     """Join, ask and leave. Raises `RequestError` where there is no answer, and what `connect` raises."""
-    place = read_place(Address.from_command_line(address))
-    known = place if token is not None else with_kept(place)
+    membership = Membership.of(address, token)
 
     async def main() -> dict[str, Any]:
-        joining = connect(
-            known.address,
-            name=name,
-            token=token or known.token,
-            services=(),
-            insecure_token=insecure_token,
-        )
-        async with joining as client:
-            new_token = client.welcome.get("token")
-            if isinstance(new_token, str):
-                keep(place, new_token)
+        async with membership.joined(name, services=(), insecure_token=insecure_token) as client:
             began = time.monotonic()
             try:
                 answer = await client.request(peer, data, patience)

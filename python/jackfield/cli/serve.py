@@ -183,16 +183,23 @@ def _line_to_copy(
 def _metrics_address(text: str | None) -> jackfield.Address | None:
     if text is None:
         return None
-    address = jackfield.Address.from_command_line(text)
+    address = _address("--metrics", text, "127.0.0.1:9100")
     if address.scheme not in ("tcp", "unix"):
         raise PlanError(f"--metrics {text}: figures are served over tcp: and unix:", "such as 127.0.0.1:9100")
     return address
 
 
+def _address(option: str, text: str, example: str) -> jackfield.Address:
+    try:
+        return jackfield.Address.from_command_line(text)
+    except jackfield.InvalidAddress as problem:
+        raise PlanError(f"{option} {text}: {problem.message}", f"such as {example}") from None
+
+
 def _web_address(text: str | None) -> jackfield.Address | None:
     if text is None:
         return None
-    address = jackfield.Address.from_command_line(text)
+    address = _address("--web", text, "127.0.0.1:8080")
     if address.scheme not in ("tcp", "tls"):
         raise PlanError(f"--web {text}: the web console is served over TCP", "such as 127.0.0.1:8080")
     return address
@@ -321,14 +328,14 @@ async def _serve(
     if succession is None:
         writer.put("".join(f"{line}\n" for line in lines), to_stderr=form != "text")
     listening = ",".join(str(address.without_options()) for address, _ in bound)
-    more: dict[str, Any] = {}
+    more: dict[str, Any] = {"listening": listening} if listening else {}
     if operators:
         more["operators"] = ",".join(str(address.without_options()) for address in operators)
     if hub.settings.config is not None:
         more["config"] = str(hub.settings.config)
     if succession is not None:
         more |= {"predecessor": succession.predecessor, "kept": succession.kept}
-    hub.log("ready", pid=os.getpid(), control=str(hub.settings.control), listening=listening, **more)
+    hub.log("ready", pid=os.getpid(), control=str(hub.settings.control), **more)
     showing = asyncio.create_task(_show(hub, writer, window, succession))
     notifier = Notifier(os.environ)
     if succession is None:

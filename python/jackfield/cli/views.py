@@ -162,8 +162,9 @@ def status_lines(status: dict[str, Any], *, now: float) -> list[str]:
         f"state: {_state_text(status)}",
         *_security_lines(status.get("security", {}), status.get("handshake_causes", {})),
         *_rooms_lines(status.get("rooms", {})),
-        "listening on:",
     ]
+    if status["listeners"] or not status.get("operators"):
+        lines.append("listening on:" if status["listeners"] else "listening nowhere")
     for listener in status["listeners"]:
         lines.append(
             f"  {safe_text(listener['address'])}  framing {listener['framing']}, "
@@ -174,6 +175,17 @@ def status_lines(status: dict[str, Any], *, now: float) -> list[str]:
             + (f", refused {listener['refused']}" if listener.get("refused") else "")
             + _handshakes(listener)
         )
+    own_pin = status.get("security", {}).get("fingerprint")
+    if status.get("operators"):
+        lines.append("operators come to:")
+    for listener in status.get("operators", ()):
+        lines.append(
+            f"  {safe_text(listener['address'])}  access {listener['access']}"
+            + (f" from {listener['allow']}" if listener["allow"] else "")
+            + (f", pin={listener['pin']}" if listener["pin"] != own_pin and listener["pin"] else "")
+        )
+    if status.get("web"):
+        lines.append(f"web console: {safe_text(status['web'])}")
     return lines
 
 

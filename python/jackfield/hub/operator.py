@@ -41,6 +41,8 @@ class Remote:
     address: jackfield.Address
     token: str
     kept: Callable[[str], None] = field(default=lambda token: None)
+    source: str = ""
+    """Where the token is from, for who is told that it is not wanted."""
 
 
 def control_address(path: Path) -> jackfield.Address:
@@ -141,7 +143,7 @@ async def operate(where: Path | Remote) -> AsyncIterator[Operator]:
     try:
         if isinstance(where, Remote):
             await _ask_kind(operator, where)
-            said = await operator.request("hello", token=where.token)
+            said = await _show_token(operator, where)
             if "token" in said:
                 where.kept(str(said["token"]))  # noqa: ASYNC240 - one small file, once
         yield operator
@@ -149,6 +151,16 @@ async def operate(where: Path | Remote) -> AsyncIterator[Operator]:
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
         channel.abort()
+
+
+async def _show_token(operator: Operator, where: Remote) -> dict[str, Any]:
+    try:
+        return await operator.request("hello", token=where.token)
+    except RequestError as problem:
+        if not where.source:
+            raise
+        hint = "a new invitation in --hub, JACKFIELD_TOKEN and --token-file count before it"
+        raise RequestError(problem.code, f"{problem.message}: {where.source}", hint=hint) from problem
 
 
 async def _ask_kind(operator: Operator, where: Remote) -> None:
@@ -203,6 +215,10 @@ async def _connect(path: Path) -> jackfield.Channel:
     except (jackfield.JackfieldError, OSError) as problem:
         if lost := lost_socket(path):
             raise NoHub(*lost) from problem
+        if path.exists() and not path.is_socket():  # noqa: ASYNC240 - it has failed already
+            raise NoHub(
+                f"{path} is no socket", "name the control socket of a hub with --control"
+            ) from problem
         raise NoHub(
             f"no hub at {path}",
             "start one with 'jackfield serve tcp://127.0.0.1:7000', or name it with --control PATH",

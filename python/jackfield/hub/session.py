@@ -32,6 +32,7 @@ from .roster import NameRefused
 from .security.auditing import target_of
 from .security.limits import Meter
 from .security.roles import ADMIN, audited, may, needed
+from .security.typed import typed
 from .sending import Sending, Unsendable
 from .server import Hub
 from .state_file import StateError
@@ -111,7 +112,7 @@ class Session:
                 known = ", ".join(OPERATIONS)
                 raise RequestError(BAD_REQUEST, f"unknown op {request.op[:40]!r}", hint=f"known are {known}")
             if not may(self.role, request.op):
-                least = f"{request.op} needs the role {needed(request.op)}, and yours is {self.role}"
+                least = f"{typed(request.op)} needs the role {needed(request.op)}, and yours is {self.role}"
                 raise RequestError(FORBIDDEN, least, hint="ask for a token with more rights")
             await self.hub.gate.wait()  # a reload under way ends first
             if self.hub.successor:

@@ -11,6 +11,7 @@ from .rooms.rooms import Rooms
 from .roster import timestamp, version
 from .security.access import networks_text
 from .security.certificate import pin_of
+from .web_door import WebDoor
 
 if TYPE_CHECKING:
     from .server import Hub
@@ -21,7 +22,7 @@ def status(hub: Hub) -> dict[str, Any]:
     state, limits = hub.state, hub.settings.limits
     used, most = descriptors()
     health, handshakes = hub.part(Health), hub.part(Handshakes)
-    rooms = hub.part(Rooms)
+    rooms, web = hub.part(Rooms), hub.part(WebDoor)
     if handshakes is not None:
         handshakes.look()
     return {
@@ -48,6 +49,17 @@ def status(hub: Hub) -> dict[str, Any]:
         "parts": [type(part).__name__.lower() for part in hub.parts.attached()],
         "security": hub.security.figures(),
         "rooms": {} if rooms is None else rooms.keeping.figures(rooms),
+        "web": web.url if web is not None else "",
+        "operators": [
+            {
+                "address": str(listener.address.without_options()),
+                "access": plan.access.mode,
+                "pin": pin_of(plan),
+                "allow": networks_text(plan.access.allow),
+                "operators": listener.statistics().clients,
+            }
+            for listener, plan in hub.security.listeners
+        ],
         "listeners": [
             {
                 "address": str(listener.address.without_options()),

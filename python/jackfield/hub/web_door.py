@@ -14,6 +14,11 @@ from .part import Part
 class WebDoor(Part):
     """What `web_link` asks for."""
 
+    @property
+    def url(self) -> str:
+        """Where the console is served; empty while it is not."""
+        raise NotImplementedError
+
     async def link(self, *, by: str, address: str | None = None) -> dict[str, Any]:
         """Serve the console, unless it is served already, and make a link that logs in once.
 

@@ -69,6 +69,20 @@ def keep(place: Place, token: str, file: Path | None = None) -> None:
     everything = _read(where)
     invitation = "" if place.token is None else digest(place.token)
     everything[place.key] = asdict(Kept(token, str(place.address), invitation))
+    _write(where, everything)
+
+
+def forget(place: Place, file: Path | None = None) -> bool:
+    """Keep nothing for that hub any more; whether there was something. Raises ``CredentialsError``."""
+    where = file or credentials_file()
+    everything = _read(where)
+    if everything.pop(place.key, None) is None:
+        return False
+    _write(where, everything)
+    return True
+
+
+def _write(where: Path, everything: dict[str, Any]) -> None:
     try:
         where.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         number, name = tempfile.mkstemp(dir=where.parent, prefix=".credentials-")  # 0600 from the start
@@ -83,7 +97,7 @@ def keep(place: Place, token: str, file: Path | None = None) -> None:
                 os.unlink(name)
             raise
     except OSError as error:
-        text = f"the token cannot be kept in {where}: {error.strerror}"
+        text = f"{where} cannot be written: {error.strerror}"
         raise CredentialsError(text, hint="XDG_DATA_HOME says where") from error
 
 

@@ -293,4 +293,7 @@ def _as_lost(error: JackfieldError, where: Address) -> JackfieldError:
     """What ended a connection, as the loss of it."""
     if isinstance(error, ChannelLost):
         return error
-    return ChannelLost(f"the connection to the hub at {where} has ended: {error}", hint=error.hint)
+    hint = error.hint
+    if getattr(error, "speaks", None) == "text":
+        hint = "what answers there is a text, and no hub for native clients: it may have protocol=plain"
+    return ChannelLost(f"the connection to the hub at {where} has ended: {error.message}", hint=hint)
