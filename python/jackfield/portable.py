@@ -1072,6 +1072,10 @@ FIRST_DELAY, LONGEST_DELAY = 0.1, 30.0
 MOST_LETTERS = 10_000
 MOST_BYTES = 16 << 20
 """Of a message."""
+MOST_SAID = 45_000
+"""Bytes of a message in a room."""
+PAGE = 100
+"""Messages of a room that are read at a time."""
 
 
 class Refused(ConnectionError):
@@ -1253,11 +1257,13 @@ class Client:
         self._token: str | None = None
         self._is_closing = False
         self._answers: dict[int, dict[str, Any] | None] = {}
+        self._then: dict[int, Callable[[dict[str, Any]], None]] = {}
         self._letters: deque[tuple[int, Letter]] = deque()
         self._handed: dict[int, None] = {}
         self._streams: dict[int, Stream] = {}
         self._opened: dict[str, deque[Stream]] = {}
         self._asking: dict[str, tuple[Stream, dict[int, bytes | None]]] = {}
+        self._rooms: dict[str, Room] = {}
         self._answering: Callable[[str, bytes], bytes] | None = None
         self.events: deque[dict[str, Any]] = deque(maxlen=1_000)
         """What the hub told besides: ``came``, ``went``, ``room_joined`` ...; the newest thousand."""
@@ -1285,16 +1291,26 @@ class Client:
 
     def control(self, op: str, *, timeout: float | None = None, **arguments: Any) -> dict[str, Any]:
         """Ask the hub by a control message. Raises ``Refused``."""
+        return self._ask(op, arguments, timeout)
+
+    def _ask(
+        self,
+        op: str,
+        arguments: dict[str, Any],
+        timeout: float | None,
+        then: Callable[[dict[str, Any]], None] = lambda answer: None,
+    ) -> dict[str, Any]:
+        """The same; ``then`` is called with the answer before anything behind it is heard."""
         with self._changed:
             self._number += 1
             number = self._number
-            self._answers[number] = None
+            self._answers[number], self._then[number] = None, then
             try:
                 self._do(lambda: self._machine.control({"type": op, "n": number, **arguments}))
                 self._until(lambda: self._answers[number] is not None, timeout, f"{op} was not answered")
                 answer = self._answers[number] or {}
             finally:
-                del self._answers[number]
+                del self._answers[number], self._then[number]
         if answer.get("type") == "error":
             raise Refused(str(answer.get("code")), str(answer.get("message")), answer.get("hint"))
         return answer
@@ -1382,15 +1398,26 @@ class Client:
                 self._start_answering(stream)
 
     def join(
-        self, room: str, *, create: bool = False, durable: bool = False, timeout: float | None = None
+        self,
+        room: str,
+        *,
+        create: bool = False,
+        durable: bool = False,
+        after: int | str = "now",
+        timeout: float | None = None,
     ) -> Room:
-        """Join a room; with ``create`` it is made if there is none."""
+        """Join a room; with ``create`` it is made if there is none.
+
+        ``after`` is where to begin: behind a sequence, at the ``cursor`` that the hub keeps for this client's
+        identity, or with what is said from ``now`` on. Raises ``Refused``.
+        """
         made: dict[str, Any] = {"create": {"durable": durable}} if create else {}
         with self._changed:
-            answer = self.control("join", room=room, timeout=timeout, **made)
-            stream = self._streams[answer["stream"]] = Stream(self, answer["stream"], room)
-            self._machine.attach(answer["stream"], answer["credit"])
-            return Room(self, stream, answer)
+            if room not in self._rooms:
+                joined = Room(self, room, made)
+                joined._enter(after, timeout)
+                self._rooms[room] = joined
+            return self._rooms[room]
 
     def close(self) -> None:
         """Leave the hub; what is queued leaves first. May be repeated."""
@@ -1559,6 +1586,13 @@ class Client:
 
     def _was_told(self, message: dict[str, Any]) -> None:
         number = message.get("number")
+        try:
+            if message["type"] == "ok" and message.get("n") in self._then:
+                self._then[message["n"]](message)
+            elif message.get("room") in self._rooms and "n" not in message:
+                self._rooms[message["room"]]._was_told(message)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ProtocolError("bad_json", f"what the hub says of a room cannot be: {error!r}") from None
         if "n" in message:
             if message["n"] in self._answers:
                 self._answers[message["n"]] = message
@@ -1635,6 +1669,7 @@ class Stream:
         self._part, self._cost = bytearray(), 0
         self._outbox: deque[bytes] = deque()
         self._heard: Callable[[bytes], None] | None = None
+        self._room: Room | None = None
 
     def send(self, data: bytes, timeout: float | None = None) -> None:
         """Queue a message, once those before it have left. Raises ``OSError`` when the stream is gone."""
@@ -1691,6 +1726,8 @@ class Stream:
             piece = rest[: min(MAX_PAYLOAD, machine.credit(self.number) - FRAME_COST)]
             if rest and not piece:
                 break
+            if len(piece) < len(rest) and self._room is not None:
+                break  # what is published is one frame
             more = len(piece) < len(rest)
             machine.send(self.number, piece, more=more)
             if more:
@@ -1715,9 +1752,9 @@ class Stream:
             self._hear_data(event)
 
     def _hear_data(self, event: Data) -> None:
+        if self._room is not None:
+            self._room._hear(event)
         if self.number >= ROOM_STREAMS:
-            if event.shared and self._heard is not None:
-                self._heard(event.payload)
             return
         self._part += event.payload
         self._cost += len(event.payload) + FRAME_COST
@@ -1748,65 +1785,216 @@ class Line(NamedTuple):
     sequence: int
     sender: str
     data: bytes
+    missed: int = 0
+    """How many before it are lost: in a durable room only what it keeps no more."""
 
 
 class Room:
-    """A room that this client has joined."""
+    """A room that this client has joined; ``Client.join`` makes one.
 
-    def __init__(self, client: Client, stream: Stream, joined: dict[str, Any]) -> None:
-        self.name = str(joined["room"])
-        self._client, self._stream = client, stream
-        self._own = int(joined.get("published") or 0)
-        self._last = int(joined.get("last") or 0)
-        self._names = {
-            each.get("source"): harmless(str(each.get("name"))) for each in joined.get("members") or ()
-        }
+    What was not heard, since the connection was lost or others spoke faster than this program reads, is read
+    from the room's store: in a durable room each message comes once and in order, in another one ``missed``
+    counts. A new session joins again by itself, once ``read`` or ``publish`` is called.
+    """
+
+    def __init__(self, client: Client, name: str, made: dict[str, Any]) -> None:
+        self.name = name
+        self.durable = True
+        self._client, self._made = client, made
+        self._stream: Stream | None = None
+        self._is_entering = False
+        self._gone: Exception | None = None  # why this client is not in the room any more
+        self._source = self._own = 0  # this member's seat, and the number that it gave last
+        self._next = 0  # the sequence that follows what waits in `_lines`
+        self._known = 0  # the highest sequence that was told of
+        self._before = 0  # the last one when this client came
+        self._is_behind = False  # what follows has to be read from the store
+        self._pending: dict[int, list[Any]] = {}  # by number: what was said, and what became of it
+        self._names: dict[Any, str] = {}
         self._lines: deque[Line] = deque()
-        stream._heard = self._heard_line
-        stream._accepted = True
 
-    def publish(self, data: bytes, timeout: float | None = None) -> None:
-        """Say something to everybody in the room, this client included."""
+    def publish(self, data: bytes, timeout: float | None = None) -> int:
+        """Say something to everybody in the room, this client included.
+
+        Gives its sequence (of several that were stored at once that of the last) once it is stored, and 0 at
+        once where the room is not durable. Raises ``ValueError`` for what is too long, and ``Refused``; timed
+        out, it may be said all the same.
+        """
+        if len(data) > MOST_SAID:
+            raise ValueError(f"{len(data)} bytes are too long for a room: {MOST_SAID} at most")
         with self._client._changed:
+            what = f"{self.name} takes no more"
+            self._wait(self._has_room, timeout, what)
             self._own += 1
-            self._stream.send(self._own.to_bytes(8, "big") + data, timeout)
+            entry: list[Any] = [data, None]
+            if self.durable:
+                self._pending[self._own] = entry
+            self._say(self._own, data)
+            if not self.durable:
+                return 0
+            self._wait(lambda: entry[1] is not None, timeout, f"{self.name} has not stored it")
+            if isinstance(entry[1], Exception):
+                raise entry[1]
+            return int(entry[1])
 
     def read(self, timeout: float | None = None) -> Line:
-        """The next thing that somebody said."""
+        """The next thing that somebody said. Raises ``OSError`` once this client is not in the room."""
+        end = None if timeout is None else time.monotonic() + timeout
         with self._client._changed:
-            self._client._until(
-                lambda: self._lines or self._stream._reset, timeout, f"nobody spoke in {self.name}"
-            )
-            if not self._lines and self._stream._reset is not None:
-                raise self._stream._reset
+            while not self._lines:
+                left = None if end is None else max(0.0, end - time.monotonic())
+                self._wait(self._has_more, left, f"nobody spoke in {self.name}")
+                if not self._lines:
+                    self._read_on(left)
             return self._lines.popleft()
 
     def history(self, limit: int = 50) -> list[Line]:
         """What was said last in a durable room before this client joined, the oldest first."""
-        answer = self._client.control("read", room=self.name, after=max(0, self._last - limit), limit=limit)
-        found = []
-        for sequence, _, _, name, _, body in answer.get("messages") or ():
-            data = body.encode() if isinstance(body, str) else base64.b64decode(body["base64"])
-            found.append(Line(sequence, harmless(str(name)), data))
-        return found
+        after = max(0, self._before - limit)
+        answer = self._client.control("read", room=self.name, after=after, limit=limit)
+        return [self._line(row) for row in answer.get("messages") or ()]
 
     def leave(self) -> None:
         """Hear no more of it."""
-        self._client.control("leave", room=self.name)
         with self._client._changed:
-            self._client._machine.detach(self._stream.number)
-            self._stream._lose(ConnectionAbortedError("the room was left"))
+            self._client._rooms.pop(self.name, None)
+            if self._gone is None:
+                self._gone = ConnectionAbortedError(f"the room {self.name} was left")
+                self._client.control("leave", room=self.name)
+            if self._stream is not None:
+                self._client._machine.detach(self._stream.number)
+                self._stream._lose(self._gone)
 
-    def _heard_line(self, payload: bytes) -> None:
-        if len(payload) < 20:
+    # Being there
+
+    def _wait(self, condition: Callable[[], Any], timeout: float | None, what: str) -> None:
+        """Wait, and join again if the session was lost meanwhile."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while not condition():
+            left = None if end is None else max(0.0, end - time.monotonic())
+            if self._gone is not None:
+                raise self._gone
+            if self._is_lost():
+                self._enter(self._next - 1 if self.durable else "now", left)
+            else:
+                self._client._until(lambda: condition() or self._gone or self._is_lost(), left, what)
+
+    def _is_lost(self) -> bool:
+        return self._stream is None or self._stream._reset is not None
+
+    def _has_room(self) -> bool:
+        return self._stream is not None and self._stream._reset is None and not self._stream._outbox
+
+    def _has_more(self) -> bool:
+        return bool(self._lines) or (self._is_behind and not self._is_lost())
+
+    def _enter(self, after: int | str, timeout: float | None) -> None:
+        if self._is_entering:
+            self._client._until(lambda: not self._is_entering, timeout, f"{self.name} was not joined")
+            return
+        self._is_entering = True
+        try:
+            self._client._ask(
+                "join", {"room": self.name, "after": after, **self._made}, timeout, self._entered
+            )
+        except Refused as problem:
+            if problem.code != "lost":
+                self._gone = self._gone or problem
+        finally:
+            self._is_entering = False
+            self._client._changed.notify_all()
+        if self._gone is not None:
+            raise self._gone
+
+    def _entered(self, joined: dict[str, Any]) -> None:
+        client, number, last = self._client, int(joined["stream"]), int(joined.get("last") or 0)
+        client._machine.attach(number, joined["credit"])
+        self._stream = client._streams[number] = Stream(client, number, self.name)
+        self._stream._room, self._stream._accepted = self, True
+        self.durable, self._source = bool(joined["durable"]), joined["source"]
+        self._name_all(joined)
+        if not self._next:
+            self._next, self._before = int(joined.get("cursor", last)) + 1, last
+        self._known = last
+        self._is_behind = self._next <= last
+        self._own = max(self._own, int(joined.get("published") or 0))
+        for each, (data, _) in self._pending.items():  # the hub stores nothing twice
+            self._say(each, data)
+
+    def _say(self, number: int, data: bytes) -> None:
+        if self._stream is not None:
+            self._stream._queue(number.to_bytes(8, "big") + data)
+
+    # What comes
+
+    def _hear(self, event: Data) -> None:
+        payload = event.payload
+        if not event.shared and len(payload) == 16:
+            number, sequence = struct.unpack(">QQ", payload)
+            for each in [each for each in self._pending if each <= number]:
+                self._pending.pop(each)[1] = sequence
+        if not event.shared or len(payload) < 20:
             return
         source, sequence, _ = struct.unpack_from(">IQQ", payload)
-        for event in list(self._client.events):
-            if event.get("type") == "room_joined" and event.get("room") == self.name:
-                who = event.get("member") or event
-                self._names[who.get("source")] = harmless(str(who.get("name")))
-        if len(self._lines) < MOST_LETTERS:
-            self._lines.append(Line(sequence, self._names.get(source, f"#{source}"), payload[20:]))
+        missed = sequence - self._next
+        if missed < 0:
+            return
+        if self._is_behind or len(self._lines) >= MOST_LETTERS or (missed and self.durable):
+            self._is_behind, self._known = True, max(self._known, sequence)
+            return
+        self._next = sequence + 1
+        self._lines.append(Line(sequence, self._names.get(source, f"#{source}"), payload[20:], missed))
+
+    def _read_on(self, timeout: float | None) -> None:
+        """Read what follows from the store."""
+        try:
+            answer = self._client.control(
+                "read", room=self.name, after=self._next - 1, limit=PAGE, timeout=timeout
+            )
+        except Refused as problem:
+            if problem.code == "lost" or self._is_lost():  # the next session joins, and reads on
+                return
+            raise
+        rows = [row for row in answer.get("messages") or () if row[0] >= self._next]
+        for row in rows:
+            line = self._line(row)
+            self._lines.append(line._replace(missed=line.sequence - self._next))
+            self._next = line.sequence + 1
+        if not rows:  # what came before is kept no more
+            self._next = max(
+                self._next, int(answer.get("first") or 0), 0 if self.durable else self._known + 1
+            )
+        self._is_behind = bool(answer.get("behind")) or self._next <= self._known
+        if self._is_behind and not rows:
+            self._client._changed.wait(0.01)  # it is on its way into the store's view
+
+    @staticmethod
+    def _line(row: list[Any]) -> Line:
+        sequence, _, _, name, _, body = row
+        data = body.encode() if isinstance(body, str) else base64.b64decode(body["base64"])
+        return Line(sequence, harmless(str(name)), data)
+
+    def _was_told(self, event: dict[str, Any]) -> None:
+        """An event of this room."""
+        kind = event["type"]
+        if kind == "room_behind":
+            self._is_behind, self._known = True, max(self._known, int(event.get("sequence") or 0))
+        elif kind == "room_refused":
+            entry = self._pending.pop(event.get("sequence") or 0, [None, None])
+            entry[1] = Refused(str(event.get("code")), str(event.get("message")))
+        elif kind == "room_left":
+            for each in event.get("members") or ():
+                if each.get("source") == self._source and self._gone is None:
+                    why = harmless(str(each.get("reason") or "left"))
+                    self._gone = ConnectionAbortedError(f"not in the room {self.name} any more: {why}")
+                    self._client._rooms.pop(self.name, None)
+                self._names.pop(each.get("source"), None)
+        else:
+            self._name_all(event)
+
+    def _name_all(self, event: dict[str, Any]) -> None:
+        for each in event.get("members") or ():
+            self._names[each.get("source")] = harmless(str(each.get("name")))
 
 
 # The command line ---------------------------------------------------------------------------------
@@ -1827,6 +2015,8 @@ def _chat(client: Client, room: Room | None) -> None:
     def lines(room: Room) -> None:
         while True:
             line = room.read()
+            if line.missed:
+                _say(f"[{room.name}] {line.missed} messages are lost here", error=True)
             _say(f"[{room.name}] {line.sender}: {harmless(line.data.decode('utf-8', 'replace'))}")
 
     for work in [letters] if room is None else [letters, lambda: lines(room)]:

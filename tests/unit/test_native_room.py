@@ -16,6 +16,7 @@ from jackfield.hub.rooms.rooms import Rooms
 from jackfield.hub.server import Hub
 from jackfield.native import Client, RequestRefused, Room, connect
 from jackfield.native.room import MOST_WAITING
+from jackfield.portable import Control
 
 
 def joined(hub: Hub, name: str, **more: Any) -> Any:
@@ -66,6 +67,25 @@ def test_what_is_published_is_stored_and_comes_to_all_in_order(run_here: Runner,
             assert {each["name"] for each in await his.members()} == {"alice", "bob"}
             await his.set_topic("fish")
             await eventually(lambda: hers.topic == "fish")
+
+    run_here(main)
+
+
+def test_what_is_said_right_behind_the_answer_is_heard(run_here: Runner, directory: Path) -> None:
+    """It may be in the same packet, and be taken before the program's next turn."""
+
+    async def main() -> None:
+        async with running_hub(directory) as hub, joined(hub, "alice") as alice:
+            heard, machine, there = alice._session.heard, alice._session.machine, []
+
+            def hear(event: Any) -> None:
+                heard(event)
+                if isinstance(event, Control) and "stream" in event.message:
+                    there.append(event.message["stream"] in machine.streams)
+
+            alice._session.heard = hear
+            await alice.room("ops", create=True)
+            assert there == [True]
 
     run_here(main)
 

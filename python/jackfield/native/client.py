@@ -23,6 +23,8 @@ from .streams import Handler, Streams
 
 SERVICES = ("channel", "request")
 
+Then = Callable[[dict[str, Any]], None]
+
 
 class Connecting:
     """What ``connect`` gives: ``await`` it for the client, or use it in ``async with``."""
@@ -102,7 +104,7 @@ class Client:
         self._requests = Requests(self._streams)
         self._people = People(self)
         self._number = 0
-        self._asked: dict[int, tuple[str, asyncio.Future[dict[str, Any]]]] = {}
+        self._asked: dict[int, tuple[str, asyncio.Future[dict[str, Any]], Then | None]] = {}
         self._listeners: dict[str, list[Callable[[dict[str, Any]], None]]] = {}
         self._renewals: list[Callable[[], None]] = []
         session.heard, session.over = self._heard, self._over
@@ -247,11 +249,15 @@ class Client:
         Raises ``RequestRefused``, ``SessionLost`` (then it may have been done, or not). Without a connection
         it waits for the next one. Cancelled, it is done all the same.
         """
+        return await self.ask(op, arguments)
+
+    async def ask(self, op: str, arguments: dict[str, Any], then: Then | None = None) -> dict[str, Any]:
+        """As ``control``; ``then`` is called with the answer before anything that is behind it is heard."""
         self._session.check_open()
         self._number += 1
         number = self._number
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._asked[number] = (op, answer)
+        self._asked[number] = (op, answer, then)
         try:
             self.post({"type": op, "n": number, **arguments})
             return await answer
@@ -327,12 +333,14 @@ class Client:
     def _was_told(self, message: dict[str, Any]) -> None:
         kind = message["type"]
         if "n" in message:
-            op, answer = self._asked.get(message["n"], ("", None))
+            op, answer, then = self._asked.get(message["n"], ("", None, None))
             if answer is None or answer.done():
                 return
             if kind == "error":
                 answer.set_exception(request_refused(op, message))
             else:
+                if then is not None:
+                    then(message)
                 answer.set_result(message)
             return
         if kind in ("message", "came", "went", "changed"):
@@ -341,7 +349,7 @@ class Client:
             callback(message)
 
     def _over(self, error: JackfieldError) -> None:
-        for _, answer in self._asked.values():
+        for _, answer, _ in self._asked.values():
             if not answer.done():
                 answer.set_exception(SessionLost(f"the hub has not answered: {error}"))
         self._streams.lose_all(error)

@@ -134,7 +134,12 @@ class Room:
 
     async def _enter(self, after: After) -> None:
         more = {} if self._create is None else {"create": self._create}
-        joined = await self._client.control("join", room=self.name, after=after, **more)
+        arguments = {"room": self.name, "after": after, **more}
+        joined = await self._client.ask("join", arguments, lambda joined: self._entered(joined, after))
+        if int(joined.get("count", 0)) > len(self._members):
+            await self.members()
+
+    def _entered(self, joined: dict[str, Any], after: After) -> None:
         if self._stream:
             self._client.streams.detach(self._stream)
         self._stream, self._source = int(joined["stream"]), int(joined["source"])
@@ -151,8 +156,6 @@ class Room:
             self._next = max(self._next, last + 1)
         elif self._next <= last:
             self._read_on()
-        if int(joined.get("count", 0)) > len(self._members):
-            await self.members()
 
     def _join_again(self) -> None:
         """There is another session, which knows nothing of this room."""
