@@ -14,6 +14,7 @@ import sys
 
 import jackfield
 from jackfield.hub import HookClient, serve
+from jackfield.hub.control import ControlError
 
 
 def on_message(client: HookClient, message: bytes) -> str | None:
@@ -24,6 +25,8 @@ def on_message(client: HookClient, message: bytes) -> str | None:
 
 
 async def main() -> None:
+    if len(sys.argv) not in (1, 3):
+        raise SystemExit(__doc__)
     address, control = sys.argv[1:] or ("tcp://127.0.0.1:7000", "/tmp/hub.sock")
     async with serve(address, on_message=on_message, framing="line", control=control) as hub:
         print(f"listening on {hub.listeners[0][0].address}", flush=True)
@@ -31,5 +34,8 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):
-        jackfield.run(main)
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            jackfield.run(main)
+    except (jackfield.JackfieldError, ControlError) as error:
+        raise SystemExit(f"{type(error).__name__}: {error}") from None

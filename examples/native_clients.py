@@ -35,6 +35,8 @@ async def talk(address: str | jackfield.Address) -> None:
 
 
 async def main() -> None:
+    if len(sys.argv) > 2 or sys.argv[1:2] == ["--help"]:
+        raise SystemExit(__doc__)
     async with contextlib.AsyncExitStack() as stack:
         address: str | jackfield.Address
         if sys.argv[1:]:
@@ -46,4 +48,7 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    jackfield.run(main)
+    try:
+        jackfield.run(main)
+    except jackfield.JackfieldError as error:
+        raise SystemExit(f"{type(error).__name__}: {error}") from None

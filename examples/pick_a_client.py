@@ -26,7 +26,11 @@ def keyboard() -> asyncio.StreamReader:
             loop.remove_reader(0)
             reader.feed_eof()
 
-    loop.add_reader(0, readable)
+    try:
+        loop.add_reader(0, readable)
+    except PermissionError:  # a file, which is always readable, and not to be waited for
+        reader.feed_data(sys.stdin.buffer.read())
+        reader.feed_eof()
     return reader
 
 
@@ -65,6 +69,8 @@ def obey(group: jackfield.Group, line: str) -> None:
 
 
 async def main() -> None:
+    if len(sys.argv) > 2 or sys.argv[1:2] == ["--help"]:
+        raise SystemExit(__doc__)
     address = sys.argv[1] if len(sys.argv) > 1 else "tcp://127.0.0.1:0"
     async with jackfield.listen(address, framing="line") as listener, jackfield.Group() as group:
         listener.into(group)
@@ -80,5 +86,8 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):
-        jackfield.run(main)
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            jackfield.run(main)
+    except jackfield.JackfieldError as error:
+        raise SystemExit(f"{type(error).__name__}: {error}") from None

@@ -402,3 +402,43 @@ def test_reconnect() -> None:
         *[f"the server heard: message {number}" for number in (4, 5)],
         "closed",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "said"),
+    [
+        ("hub_in_a_program", ["--help"], "A hub within a program"),
+        ("hub_in_a_program", ["tcp://127.0.0.1:TAKEN", "DIRECTORY/hub.sock"], "AddressInUse: "),
+        ("hub_in_a_program", ["nonsense", "DIRECTORY/hub.sock"], "InvalidAddress: "),
+        ("hub_in_a_program", ["tcp://127.0.0.1:0", "DIRECTORY/file/x"], "ControlError: "),
+        ("native_clients", ["--help"], "Native clients of a hub"),
+        ("native_clients", ["unix://DIRECTORY/none"], "ConnectRefused: "),
+        ("pick_a_client", ["--help"], "A server that keeps its clients"),
+        ("pick_a_client", ["tcp://127.0.0.1:TAKEN"], "AddressInUse: "),
+        ("pick_a_client", ["nonsense"], "InvalidAddress: "),
+    ],
+)
+def test_what_an_example_cannot_do_is_said_without_a_traceback(
+    directory: Path, name: str, arguments: list[str], said: str
+) -> None:
+    (directory / "file").write_text("")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        words = [each.replace("DIRECTORY", str(directory)).replace("TAKEN", port) for each in arguments]
+        command = [sys.executable, "-W", "error", f"examples/{name}.py", *words]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith(said)
+
+
+def test_pick_a_client_takes_what_is_typed_from_a_file(directory: Path) -> None:
+    typed = directory / "typed"
+    typed.write_text("list\n1 hello\n")
+    with typed.open() as file:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "examples/pick_a_client.py"],
+            cwd=ROOT, stdin=file, capture_output=True, text=True, timeout=LIMIT,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("there is no client '1': try list, 2 hello, all hello, drop 2, quit\n")

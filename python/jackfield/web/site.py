@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from .native import NativeDoor
 
 CSRF: Final = "x-csrf-token"
+HOW_TO_GET_IN: Final = (
+    "make a link with 'jackfield console --web'; a program shows a token: Authorization: Bearer jf_..."
+)
 OWN: Final = frozenset(endpoint.op for endpoint in composing.ENDPOINTS)
 
 
@@ -95,12 +98,12 @@ class Site:
         if scheme.lower() == "bearer":
             login = self._by_token(token.strip(), connection)
             if login is None:
-                raise Refused(401, "bad_token", "this token is not known, or it has expired")
+                hint = "make one with 'jackfield token create --role operator'"
+                raise Refused(401, "bad_token", "this token is not known, or it has expired", hint=hint)
             return login
         login = self.logins.find(self.clock(), connection.cookies.get(self.cookie, ""))
         if login is None:
-            hint = "make a link with 'jackfield console --web'"
-            raise Refused(401, "not_logged_in", "nobody is logged in", hint=hint)
+            raise Refused(401, "not_logged_in", "nobody is logged in", hint=HOW_TO_GET_IN)
         if changes:
             self.check_origin(connection)
             if not _same(connection.headers.get(CSRF, ""), login.csrf):
