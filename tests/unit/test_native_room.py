@@ -272,3 +272,28 @@ def test_a_room_that_is_not_durable(run_here: Runner, directory: Path) -> None:
             assert await receive(his, 300) == said(1, 300)
 
     run_here(main)
+
+
+def test_who_was_away_from_a_room_that_is_not_durable_hears_it_again(
+    run_here: Runner, directory: Path
+) -> None:
+    async def main() -> None:
+        async with (
+            running_hub(directory) as hub,
+            joined(hub, "alice") as alice,
+            joined(hub, "bob", reconnect="200ms..200ms") as bob,
+            alice.room("game", create=True, durable=False) as hers,
+            bob.room("game") as his,
+        ):
+            await hers.publish(b"1")
+            assert await receive(his, 1) == said(1, 1)
+            cut(hub, bob)
+            for number in range(2, 6):
+                await hers.publish(b"%d" % number)
+            for number in range(2, 6):
+                found = await asyncio.wait_for(his.receive(), 20)
+                assert (found.data, found.missed) == (b"%d" % number, 0)
+            await hers.publish(b"6")
+            assert await receive(his, 1) == said(6, 6)
+
+    run_here(main)

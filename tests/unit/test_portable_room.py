@@ -175,3 +175,13 @@ def test_what_ends_a_membership(hall: Hall) -> None:
             pytest.raises(Refused, match=r"there is no room 'nowhere'.*\(no_such_room\)"),
         ):
             carol.join("nowhere", timeout=10.0)
+
+
+def test_who_was_away_from_a_room_that_is_not_durable_hears_it_again(hall: Hall) -> None:
+    with two(hall, durable=False) as (_, hers, bob, his):
+        hers.publish(b"1", 10.0)
+        assert heard(his, 1) == said(1, 1)
+        hall.cut(bob)
+        for number in range(2, 201):
+            hers.publish(b"%d" % number, 10.0)
+        assert heard(his, 199) == said(2, 200)

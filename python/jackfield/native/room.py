@@ -15,7 +15,7 @@ import struct
 import time
 from collections import deque
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -299,7 +299,8 @@ class Room:
             answer = await self._client.control("read", room=self.name, after=self._next - 1, limit=PAGE)
             for row in answer["messages"]:
                 if row[0] >= self._next:
-                    self._ready.append(read_row(row))
+                    missed = 0 if self.durable else row[0] - self._next
+                    self._ready.append(replace(read_row(row), missed=missed))
                     self._next = row[0] + 1
             self._take_ahead()
             self._changed.set()
@@ -486,7 +487,7 @@ class Room:
             self.topic = str(event["topic"])
 
     def _fell_behind(self, event: dict[str, Any]) -> None:
-        if self._is_here(event) and self.durable:
+        if self._is_here(event):
             self._read_again = True
             self._read_on()
 
