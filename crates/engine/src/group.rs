@@ -18,6 +18,8 @@ use std::rc::Rc;
 
 /// Messages claimed from one member before the next one has its turn.
 const MESSAGES_PER_MEMBER: usize = 64;
+/// Bytes that count as a message more: of large messages fewer are taken before the next member has its turn.
+const BYTES_AS_ONE: usize = 4096;
 /// So many pending bytes are distributed without waiting for the end of the turn.
 pub(crate) const PENDING_MAX: usize = 64 * 1024;
 /// The class of a member that broadcasts leave out.
@@ -408,16 +410,24 @@ impl<H: Host> Reactor<H> {
             if self.note_recognised(id) {
                 return GroupTake::Recognised(id);
             }
-            return self.member_take(id);
+            return self.member_take(group, id);
         }
     }
 
-    fn member_take(&mut self, id: LinkId) -> GroupTake<'_, H::Body> {
+    fn member_take(&mut self, group: usize, id: LinkId) -> GroupTake<'_, H::Body> {
         if !self.has_message(id) {
             // The end and faults are told once; the member stays until its owner closes it.
             let Some(link) = self.get_mut(id) else { return GroupTake::Nothing };
             link.set(flag::LEFT_TOLD);
             return GroupTake::Left(id, link.receive_fault().cloned());
+        }
+        let large = self.get(id).map_or(0, |link| match (&link.front, &link.large) {
+            (Some(front), _) => front.consumed as usize,
+            (None, Some(large)) => large.total,
+            (None, None) => 0,
+        });
+        if let Some(Some(state)) = self.groups.get_mut(group) {
+            state.served += large / BYTES_AS_ONE;
         }
         match self.take(id) {
             Take::Bytes(bytes) => GroupTake::Message(id, bytes),

@@ -407,3 +407,39 @@ fn a_member_whose_sends_fail_leaves_after_its_last_message() {
     assert_eq!(stepper.told(group), Told::Left(id, None));
     stepper.close_all(&[id]);
 }
+
+#[test]
+fn of_large_messages_fewer_are_taken_before_the_next_member_has_its_turn() {
+    let mut stepper = Stepper::new();
+    let group = stepper.reactor.group(WhenFull::DropNewest);
+    let mut made = members(&mut stepper, group, 2, &config("line"), false);
+    let (little, mut quiet) = made.pop().expect("a member");
+    let (large, mut busy) = made.pop().expect("a member");
+    let mut line = vec![b'x'; 20_000];
+    line.push(b'\n');
+    let writer = std::thread::spawn(move || {
+        for _ in 0..60 {
+            busy.write_all(&line).expect("the peer writes");
+        }
+        busy
+    });
+    let mut before = 0;
+    while !matches!(stepper.told(group), Told::Message(id, _) if id == large) {}
+    quiet.write_all(b"little\n").expect("the peer writes");
+    loop {
+        match stepper.told(group) {
+            Told::Message(id, _) if id == little => break,
+            Told::Message(id, _) if id == large => before += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(before <= 2 * 64 / 5 + 1, "{before}");
+    let mut rest = 59 - before;
+    while rest > 0 {
+        if matches!(stepper.told(group), Told::Message(id, _) if id == large) {
+            rest -= 1;
+        }
+    }
+    drop(writer.join().expect("all is written"));
+    stepper.close_all(&[large, little]);
+}

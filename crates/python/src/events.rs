@@ -188,6 +188,9 @@ fn message(py: Python<'_>, core: &SharedCore, id: LinkId, data: Py<PyAny>) -> Py
 /// How long what is queued for a member that left may still be delivered.
 const LEAVE_SECONDS: f64 = 5.0;
 
+/// Bytes of messages after which what is taken at once is enough: beyond that others wait longer than it saves.
+const MOST_BYTES: usize = 512 * 1024;
+
 /// Up to `max` events that are there; `None` for none. With `gather` DATA frames may share one.
 pub fn take_many(
     py: Python<'_>,
@@ -198,15 +201,18 @@ pub fn take_many(
 ) -> PyResult<Option<Py<PyAny>>> {
     let list = PyList::empty(py);
     let mut gathering = Gathering::default();
-    let mut added = 0;
+    let (mut added, mut size) = (0, 0);
     core.reactor()?.settle_departed(group);
-    while list.len() < max && added < gathering::MOST {
+    while list.len() < max && added < gathering::MOST && size < MOST_BYTES {
         match take(py, core, group, gather.then_some(&mut gathering))? {
             Taken::Nothing => break,
             Taken::Added => added += 1,
             Taken::Event(event) => {
                 if !event.bind(py).is_instance_of::<Published>() {
                     gathering.end();
+                }
+                if let Ok(message) = event.bind(py).cast::<Message>() {
+                    size += message.get().data.bind(py).len()?;
                 }
                 list.append(event)?;
             }

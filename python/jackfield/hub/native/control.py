@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import jackfield
-from jackfield.portable import from_json
 
 from ..protocol import BAD_REQUEST, Request, RequestError
 from ..rooms import controls as rooms
@@ -21,8 +21,9 @@ from ..security.roles import CONTROLS as RIGHTS
 from ..security.roles import may
 from ..state_file import StateError
 from . import messages, presence
-from .effort import RATE, dense
+from .effort import RATE, dense, read
 from .handshake import Refused
+from .turns import metered
 
 if TYPE_CHECKING:
     from .session import NativeSession
@@ -39,6 +40,7 @@ CONTROLS: Final[dict[str, Control]] = {**messages.CONTROLS, **presence.CONTROLS,
 def _bye(session: NativeSession, _body: dict[str, Any]) -> None:
     """The client leaves in order: its session ends with its connection."""
     session.is_leaving = True
+    session.native.left_in_order(session)
 
 
 NOTES: Final[dict[str, Note]] = {**messages.NOTES, "bye": _bye}
@@ -48,9 +50,17 @@ _tasks: set[asyncio.Task[None]] = set()  # asyncio itself holds tasks weakly
 
 
 def receive(session: NativeSession, payload: bytes) -> None:
-    """A client's CONTROL message. Raises `Refused` for what ends the connection."""
+    """A client's CONTROL message: done when it is its turn. Raises `Refused` for what ends the connection."""
     is_within = session.count(1 + dense(payload))
-    body = from_json(payload)
+    if not session.native.turns.add(
+        session.flow, session.origin, (session, payload, is_within), len(payload)
+    ):
+        raise Refused("rate_limited", f"{session.flow.size} bytes of control messages wait already")
+
+
+def work(session: NativeSession, payload: bytes, *, is_within: bool) -> str:
+    """Do, or begin, what a CONTROL message says; of what type it is. Raises `Refused`, `ProtocolError`."""
+    body = read(payload)
     kind, number = body.pop("type", None), body.pop("n", None)
     if number is not None and (type(number) is not int or not 0 <= number < 2**53):
         raise Refused("bad_json", "'n' must be a whole number from 0 on")
@@ -62,10 +72,14 @@ def receive(session: NativeSession, payload: bytes) -> None:
             session.push({"type": "error", "n": number, **problem.body()})
     elif number is None:
         NOTES[kind](session, body)
+        return kind
     else:
-        task = asyncio.create_task(_do(session, Request(number, kind, body)))
+        done = partial(session.native.turns.settle, session.flow, kind)
+        task = asyncio.create_task(metered(_do(session, Request(number, kind, body)), done))
         _tasks.add(task)
         task.add_done_callback(_tasks.discard)
+        return kind
+    return ""
 
 
 def _refusal(session: NativeSession, kind: str, number: int | None, *, is_within: bool) -> Refused | None:

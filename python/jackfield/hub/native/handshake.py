@@ -23,6 +23,7 @@ VERSIONS: Final = (1,)
 PATIENCE: Final = 10.0  # seconds from the connection to a whole HELLO
 MOST_SERVICES: Final = 32
 LONGEST_WORD: Final = 64  # characters of an instance, of a service, of a session's id
+LONGEST_HELLO: Final = 32 * 1024  # bytes; it is read before anyone is known, and counted by nobody
 LONGEST_AGENT: Final = 120
 LONGEST_KEY: Final = 128  # characters of a session's key, of a token
 SAID: Final = "said:"  # what begins an identity that a client merely claims, and
@@ -93,6 +94,8 @@ class Who:
 
 def read_hello(payload: bytes | memoryview) -> Hello:
     """A client's HELLO. Raises `Refused`, and `ProtocolError` where it is no JSON."""
+    if len(payload) > LONGEST_HELLO:
+        raise Refused("too_big", f"a hello of {len(payload)} bytes; {LONGEST_HELLO} at most")
     body = from_json(bytes(payload))
     if body.get("type") != "hello":
         raise Refused("unknown_type", f"the first message is {_shown(body.get('type'))}, and must be a hello")

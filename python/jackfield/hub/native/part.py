@@ -31,6 +31,7 @@ from .mail import Mail
 from .presence import Presence, session_view
 from .questions import Questions
 from .session import CONNECTED, ENDED, HELD, NativeSession
+from .turns import Turns
 
 if TYPE_CHECKING:
     from ..plan import ListenerPlan
@@ -69,6 +70,7 @@ class Native(Part):
         self._throttle = Throttle()
         self._next_shared = FIRST_SHARED
         self.now = time.monotonic
+        self.turns = Turns(self._work, lambda turn: asyncio.get_running_loop().call_soon(turn))
 
     async def open(self, hub: Hub) -> None:
         self.hub = hub
@@ -177,6 +179,26 @@ class Native(Part):
             handler = session.handler_of(frame.stream) or self.shared.get(frame.stream)
             if handler is not None:
                 handler(session, frame)
+
+    def _work(self, said: tuple[NativeSession, bytes, bool]) -> str:
+        """What a client said is due; that its connection is lost meanwhile changes nothing."""
+        session, payload, is_within = said
+        if session.state == ENDED:
+            return ""
+        try:
+            return control.work(session, payload, is_within=is_within)
+        except ProtocolError as problem:
+            self.end(session, problem.code, problem.message)
+        except Refused as problem:
+            self.end(session, problem.code, problem.message)
+        except Exception as problem:  # a fault of ours harms no other client
+            self.hub.log("fault", event="control", error=f"{type(problem).__name__}: {problem}")
+        return ""
+
+    def left_in_order(self, session: NativeSession) -> None:
+        """A client said that it leaves: its session ends with its connection, which may be gone already."""
+        if session.state == HELD:
+            self._finish(session, "the client left")
 
     def left(self, member: Member, reason: str, *, for_good: bool = False) -> None:
         """A member's connection has ended."""

@@ -30,7 +30,7 @@ FULL: Final = 40_000  # bytes of them: one more, of at most 17 KiB, fits as well
 GATHER: Final = 0.1  # seconds in which news gather
 MOST_TOLD: Final = 10_000  # events a second, all clients together
 MOST_CHANGES: Final = 200  # clients that are told of one by one
-AT_ONCE: Final = 200  # events between two turns of everyone else
+AT_ONCE: Final = 200  # events, or clients looked at, between two turns of everyone else
 STATES: Final = ("connected", "absent", "all")
 
 
@@ -193,7 +193,7 @@ async def clients(session: NativeSession, request: ControlRequest) -> dict[str, 
                 size += len(to_json(view))
             if len(found) == PAGE or size > FULL:
                 return {"clients": found, "next": f"c:{client_id}"}
-            if count % 500 == 499:
+            if count % AT_ONCE == AT_ONCE - 1:
                 await asyncio.sleep(0)
         place = 0
     if state != "connected":

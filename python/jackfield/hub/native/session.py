@@ -17,6 +17,7 @@ from ..origins import origin_of
 from ..roster import default_name
 from .effort import BURST, PATIENCE, RATE
 from .handshake import TOKEN, Hello, Refused, Who
+from .turns import Flow
 
 if TYPE_CHECKING:
     from jackfield import Member
@@ -42,7 +43,7 @@ class NativeSession:
 
     __slots__ = (
         "__weakref__", "_asked_at", "_left_to_ask", "_streams", "agent", "client_id",
-        "digest", "extra", "held", "id", "identity", "instance", "is_leaving", "member_id", "native",
+        "digest", "extra", "flow", "held", "id", "identity", "instance", "is_leaving", "member_id", "native",
         "origin", "over", "pending",
         "protocol", "role", "services", "since", "state", "token_id", "until",
     )  # fmt: skip
@@ -72,6 +73,7 @@ class NativeSession:
         self.pending = 0  # requests that are being done
         self.over = 0  # usual messages beyond the rate
         self.extra: dict[str, Any] | None = None  # what other parts keep with a session, under their names
+        self.flow: Flow[Any] = Flow()  # of its requests
         self._left_to_ask = 0.0
         self._asked_at = 0.0
         self._streams: dict[int, StreamHandler] | None = None
