@@ -131,7 +131,7 @@ TRANSPORTS = [
     Transport("udp", "udp", "udp://127.0.0.1:0", keeps_boundaries=True, has_end=False),
     Transport("dgram", "unix+dgram", "unix+dgram://{path}", keeps_boundaries=True, has_end=False),
 ]
-BLOCKING = [transport for transport in TRANSPORTS if transport.scheme != "tls"]
+BLOCKING = TRANSPORTS
 """Those of ``jackfield.sync``."""
 STREAMS = [transport for transport in TRANSPORTS if not transport.keeps_boundaries]
 WITH_END = [transport for transport in TRANSPORTS if transport.has_end]

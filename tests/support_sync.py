@@ -103,9 +103,10 @@ def two_ends(
             ends = sync.pair(**options)
         elif transport.has_end:
             listener = stack.enter_context(sync.listen(transport.address(directory), **options))
+            accepting = beside(listener.accept, 20.0)  # a TLS handshake needs both ends at once
             client = sync.connect(listener.address, **options)
             stack.callback(client.abort)
-            ends = client, listener.accept(10.0)
+            ends = client, accepting.result(20.0)
         else:
             ends = _datagram_ends(transport, directory, options)
         for end in ends:

@@ -35,6 +35,7 @@ __all__ = [
     "Recognised",
     "Session",
     "Switch",
+    "TlsSession",
     "TlsTerms",
     "certificate_of",
     "check_framing",
@@ -48,6 +49,9 @@ __all__ = [
     "outage",
     "queued",
     "raise_open_files",
+    "tls_admit",
+    "tls_admit_singly",
+    "tls_detach",
     "tls_handshake",
     "tls_handshakes_failed",
     "tls_of_channel",
@@ -114,11 +118,20 @@ def raise_open_files() -> tuple[int, int]:
 def tls_of_channel(channel: Channel) -> dict[str, Any] | None:
     """What a channel's ends agreed on; None without TLS, and once the channel is gone."""
 
+def tls_detach(channel: Channel) -> tuple[int, TlsSession | None]:
+    """Take a connection and its TLS out of a channel, which is closed then. Raises as ``detach`` does."""
+
 def tls_of_link(reactor: Reactor, id: int) -> dict[str, Any] | None:
     """The same, of any link of a reactor."""
 
 def tls_handshake(reactor: Reactor, id: int) -> bool | None:
     """Whether the peer of a connecting link has spoken TLS; None when there is no handshake under way."""
+
+def tls_admit_singly(reactor: Reactor, id: int) -> None:
+    """From now on newcomers of an encrypted listener are taken by ``tls_admit`` alone."""
+
+def tls_admit(reactor: Reactor, id: int) -> bool:
+    """Take one newcomer, whose handshake begins; whether there was one. Raises OSError."""
 
 def tls_replace(reactor: Reactor, id: int, terms: TlsTerms) -> bool:
     """A listener accepts with other terms from now on. False if it is not encrypted."""
@@ -163,6 +176,10 @@ class LinkConfig:
         backlog: int,
         tls: TlsTerms | None = None,
     ) -> Self: ...
+
+@final
+class TlsSession:
+    """The keys and the state of one TLS connection, on their way to a blocking channel."""
 
 @final
 class TlsTerms:
@@ -455,6 +472,7 @@ class BlockingChannel:
         config: LinkConfig,
         listener: BlockingListener | None = None,
         file: tuple[bytes, bytes | None] | None = None,
+        session: TlsSession | None = None,
     ) -> Self: ...
     @property
     def _setup(self) -> Any: ...
@@ -519,6 +537,9 @@ class BlockingChannel:
 
     def _read_option(self, level: int, number: int, size: int, /) -> bytes: ...
     def _write_option(self, level: int, number: int, value: bytes, /) -> None: ...
+    def _tls(self) -> dict[str, Any] | None:
+        """What the two ends agreed on; None without TLS, and once closed."""
+
     def _facts(self) -> tuple[str, Address, Address, tuple[int, int, int] | None, _Statistics]: ...
 
 @final
@@ -526,8 +547,20 @@ class BlockingListener:
     """A listening socket; ``jackfield.sync.Listener`` makes channels of what it accepts."""
 
     def __new__(cls, fd: int, config: LinkConfig) -> Self: ...
-    def accept(self, timeout: float | None = None) -> int:
-        """The next connection's descriptor, now the caller's. Raises OSError, ChannelClosed, TimedOut."""
+    def accept(
+        self, timeout: float | None = None, before: Callable[[], object] | None = None
+    ) -> tuple[int, TlsSession | None]:
+        """The next connection: its descriptor, now the caller's, and its TLS.
+
+        ``before`` is called each time that somebody may have come, before it is looked who. Raises OSError,
+        ChannelClosed, TimedOut.
+        """
+
+    def replace_terms(self, terms: TlsTerms) -> bool:
+        """Later connections are accepted with other terms. False without TLS, and once closed."""
+
+    def take_failed(self) -> tuple[Any, dict[str, Any]] | None:
+        """The oldest failed handshake that nobody has asked for: the peer's address and the facts."""
 
     def close(self) -> None:
         """Stop listening; threads that accept are told."""
@@ -541,8 +574,8 @@ class BlockingListener:
     def write_option(self, level: int, number: int, value: bytes) -> None:
         """Set one of the socket's options (setsockopt(2)). Raises OSError, ChannelClosed."""
 
-    def clients(self) -> tuple[int, int]:
-        """``(clients now, refused)``."""
+    def clients(self) -> tuple[int, int, int]:
+        """``(clients now, refused, failed handshakes)``."""
 
 @final
 class Member:

@@ -20,8 +20,6 @@ from jackfield._channel import Channel
 from jackfield._connect import Opening, connect, opening_descriptor
 from jackfield._errors import (
     ChannelClosed,
-    JackfieldError,
-    NotSupported,
     TimedOut,
     TooManyOpenFiles,
     from_os_error,
@@ -32,8 +30,7 @@ from jackfield._holders import unix_state
 from jackfield._loop import current_reactor
 from jackfield._names import find_places
 from jackfield._options import OptionFields, Options
-from jackfield._tls_errors import newcomer_failed
-from jackfield._tls_terms import tls_terms
+from jackfield._tls_listening import TlsListening
 from jackfield._transports import RawAddress, Setup, prepare
 
 if TYPE_CHECKING:
@@ -80,7 +77,7 @@ def listen(address: Address | str, **options: Unpack[OptionFields]) -> Opening[L
     return Opening(lambda: open_listener(setup))
 
 
-class Listener(ListenerFacts):
+class Listener(TlsListening, ListenerFacts):
     """Accepts channels: ``async for``, ``accept()``, ``serve(handler)`` or ``into(group)``."""
 
     def __init__(self, reactor: _engine.Reactor, link: int, setup: Setup) -> None:
@@ -121,26 +118,11 @@ class Listener(ListenerFacts):
         failed = _engine.tls_handshakes_failed(self._reactor, self._link)
         return ListenerStatistics(*self._reactor.clients(self._link), failed)
 
-    def reload_certificates(self) -> None:
-        """Read the files of ``cert=``, ``key=`` and ``ca=`` anew: later connections get what is in them.
+    def _replace_terms(self, terms: _engine.TlsTerms, /) -> bool:
+        return _engine.tls_replace(self._reactor, self._link, terms)
 
-        Connections that are there go on with what they have. Raises ``InvalidOption`` if a file cannot be
-        used, and then the listener goes on with what it had; ``NotSupported`` without TLS.
-        """
-        setup = self._setup
-        terms = tls_terms(setup.address, setup.options, listening=True)
-        if terms is None or not _engine.tls_replace(self._reactor, self._link, terms):
-            raise NotSupported(f"{self._address} has no certificates", hint="use tls:", address=self._address)
-
-    def failed_handshakes(self) -> list[JackfieldError]:
-        """Why TLS handshakes of newcomers failed, since this was asked last: the oldest first, 64 at most."""
-        errors = []
-        while (failed := _engine.tls_take_failed(self._reactor, self._link)) is not None:
-            peer, facts = failed
-            error = newcomer_failed(peer.endpoint, facts)
-            error.peer, error.local = peer, self._address
-            errors.append(error)
-        return errors
+    def _take_failed(self) -> tuple[Any, dict[str, Any]] | None:
+        return _engine.tls_take_failed(self._reactor, self._link)
 
     async def accept(self, timeout: float | None = None) -> Channel:
         """The next channel, within ``timeout`` seconds. A cancelled accept has taken none.

@@ -6,15 +6,16 @@ out of it afterwards. What passes through a channel is native and knows no loop.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import socket
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Any, Self, Unpack
 
 from jackfield import _engine
 from jackfield._address import Address
 from jackfield._connect import open_channel
-from jackfield._errors import EndOfStream, NotSupported
+from jackfield._errors import EndOfStream
 from jackfield._facts import ChannelFacts
 from jackfield._options import OptionFields, Options
 from jackfield._private_loop import run_apart
@@ -37,6 +38,9 @@ class Channel(_engine.BlockingChannel, ChannelFacts):
 
     __slots__ = ("__weakref__", "_last")
 
+    def _tls(self) -> dict[str, Any] | None:
+        return _engine.BlockingChannel._tls(self)
+
     def __enter__(self) -> Self:
         return self
 
@@ -51,24 +55,19 @@ class Channel(_engine.BlockingChannel, ChannelFacts):
 
 def connect(address: Address | str, **options: Unpack[OptionFields]) -> Channel:
     """Connect to an address: ``with connect(...) as channel``. Options and errors are those of
-    ``jackfield.connect``, and so are the ways in which names and addresses are tried.
+    ``jackfield.connect``, and so are the ways in which names and addresses are tried. With ``tls:`` it
+    returns once the handshake is done, so somebody has to accept meanwhile.
     """
     where = address if isinstance(address, Address) else Address.parse(address)
     setup = prepare(where, Options.from_address(where).merge(**options), listening=False)
-    refuse_tls(setup)
+    config = setup.config(0)
     if setup.protocol == "serial":
         from jackfield._serial import open_line
 
         fd, before = open_line(setup)
-        return Channel(fd, setup, setup.config(0), file=(os.fsencode(where.path or ""), before))
-    return Channel(run_apart(lambda: _open(setup)), setup, setup.config(0))
-
-
-def refuse_tls(setup: Setup) -> None:
-    """Say what the blocking twin does without. Raises ``NotSupported``."""
-    if setup.protocol == "tls":
-        hint = "use jackfield.connect and jackfield.listen"
-        raise NotSupported(f"{setup.address} needs an event loop: tls: has no blocking twin yet", hint=hint)
+        return Channel(fd, setup, config, file=(os.fsencode(where.path or ""), before))
+    fd, session = run_apart(lambda: _open(setup))
+    return Channel(fd, setup, config, session=session)
 
 
 def pair(**options: Unpack[OptionFields]) -> tuple[Channel, Channel]:
@@ -79,5 +78,8 @@ def pair(**options: Unpack[OptionFields]) -> tuple[Channel, Channel]:
     return Channel(one.detach(), setup, config), Channel(two.detach(), setup, config)
 
 
-async def _open(setup: Setup) -> int:
-    return (await open_channel(setup)).detach()
+async def _open(setup: Setup) -> tuple[int, _engine.TlsSession | None]:
+    """The descriptor, and with TLS what the handshake has brought about."""
+    # What the peer says at once is divided by the blocking channel.
+    plain = dataclasses.replace(setup, options=dataclasses.replace(setup.options, framing=None))
+    return _engine.tls_detach(await open_channel(plain))

@@ -12,20 +12,28 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from jackfield import _engine
 from jackfield._address import Address
-from jackfield._errors import ChannelClosed, NotSupported, TimedOut, TooManyOpenFiles, from_os_error
+from jackfield._errors import (
+    ChannelClosed,
+    NotSupported,
+    TimedOut,
+    TooManyOpenFiles,
+    from_os_error,
+)
 from jackfield._facts import ListenerFacts
 from jackfield._handlers import tell_end
 from jackfield._listen import ACCEPT_PAUSE, FileIdentity, ListenerStatistics, open_listener, remove_file
 from jackfield._options import OptionFields, Options
 from jackfield._private_loop import run_apart
-from jackfield._sync import Channel, refuse_tls
+from jackfield._sync import Channel
+from jackfield._tls_listening import TlsListening
 from jackfield._transports import Setup, prepare
 
 if TYPE_CHECKING:
+    from jackfield._channel import Channel as AsynchronousChannel
     from jackfield._workers import Processes, Threads
 
 Handler = Callable[[Channel], object]
@@ -38,11 +46,10 @@ _PATIENCE = 5.0
 
 def listen(address: Address | str, **options: Unpack[OptionFields]) -> Listener:
     """Listen on an address: ``with listen(...) as listener``. Options and errors are those of
-    ``jackfield.listen``; for ``tcp``, ``unix`` and ``unix+seqpacket``.
+    ``jackfield.listen``; for ``tcp``, ``tls``, ``unix`` and ``unix+seqpacket``.
     """
     where = address if isinstance(address, Address) else Address.parse(address)
     setup = prepare(where, Options.from_address(where).merge(**options), listening=True)
-    refuse_tls(setup)
     if setup.is_datagram:
         raise NotSupported(
             f"cannot listen on {where} with blocking calls: one socket has the packets of all peers",
@@ -56,7 +63,7 @@ async def _open(setup: Setup) -> tuple[int, Address, FileIdentity]:
     return (await open_listener(setup))._hand_over()
 
 
-class Listener(ListenerFacts):
+class Listener(TlsListening, ListenerFacts):
     """Accepts channels: ``for channel in listener``, ``accept()`` or ``serve(handler)``; from any thread."""
 
     def __init__(self, setup: Setup, fd: int, address: Address, file: FileIdentity = None) -> None:
@@ -65,6 +72,7 @@ class Listener(ListenerFacts):
         self._file = file
         self._config = setup.config(0)
         self._native = _engine.BlockingListener(fd, self._config)
+        self._before_look: Callable[[], object] | None = None
         self._at_close: list[Callable[[], None]] = []
 
     @property
@@ -81,20 +89,31 @@ class Listener(ListenerFacts):
 
     def statistics(self) -> ListenerStatistics:
         """How many clients it has and has refused."""
-        return ListenerStatistics(*self._native.clients())
+        clients, refused, failed = self._native.clients()
+        return ListenerStatistics(clients, refused, handshakes_failed=failed)
+
+    def _replace_terms(self, terms: _engine.TlsTerms, /) -> bool:
+        return self._native.replace_terms(terms)
+
+    def _take_failed(self) -> tuple[Any, dict[str, Any]] | None:
+        return self._native.take_failed()
 
     def accept(self, timeout: float | None = None) -> Channel:
         """The next channel, within ``timeout`` seconds. Ctrl-C or a time-out has taken none.
 
+        With TLS its handshake is done. Those of all newcomers go on together while a thread accepts, so one
+        that is slow or silent holds up no other; who does not finish within ``handshake_timeout`` seconds of
+        that is dropped, and ``failed_handshakes`` says why.
+
         Raises ``TimedOut``, ``ChannelClosed`` after ``close``, ``TooManyOpenFiles``.
         """
         try:
-            fd = self._native.accept(timeout)
+            fd, session = self._native.accept(timeout, self._before_look)
         except TimedOut:
             raise
         except OSError as error:
             raise from_os_error(error, stage="accept", address=self._address) from error
-        return Channel(fd, self._setup, self._config, self._native)
+        return Channel(fd, self._setup, self._config, self._native, session=session)
 
     def __iter__(self) -> Self:
         return self
@@ -127,9 +146,11 @@ class Listener(ListenerFacts):
         if not isinstance(workers, Threads):
             supervisor = supervise(self, handler, workers)
             self._at_close.append(supervisor.end)
+            self._in_processes = True
             try:
                 supervisor.run()
             finally:
+                self._in_processes = False
                 self._at_close.remove(supervisor.end)
             return
         check_threads(handler)
@@ -137,11 +158,13 @@ class Listener(ListenerFacts):
         # The pool's own: closing it ends the pool, and leaves this listener open.
         with Crew(handler) as crew, Listener(self._setup, os.dup(self.fileno()), self._address) as pool:
             self._at_close.append(closed.set)
+            self._pool = pool
             try:
                 for number in range(workers.count):
                     crew.enlist(pool, number)
                 closed.wait()
             finally:
+                self._pool = None
                 self._at_close.remove(closed.set)
 
     @contextmanager
@@ -205,9 +228,28 @@ class Crew:
         """Accept a client and start a thread for it. Without descriptors it waits a little instead."""
         channel = self._accept(listener, timeout)
         if channel is not None:
-            self._channels.add(channel)
-            self._tell(1)
-            self._start(f"client {channel.id}", functools.partial(self._handle, channel), channel.abort)
+            self._take(channel)
+
+    def take_over(self, channel: AsynchronousChannel) -> None:
+        """Start a thread for a channel of an event loop, which has not been used yet."""
+        setup = channel._setup
+        config = setup.config(0)
+        fd, session = _engine.tls_detach(channel)
+        self._take(Channel(fd, setup, config, session=session))
+
+    def _take(self, channel: Channel) -> None:
+        self._channels.add(channel)
+        self._tell(1)
+        self._start(
+            f"client {channel.id}",
+            functools.partial(self._handle, channel),
+            functools.partial(self._refuse, channel),
+        )
+
+    def _refuse(self, channel: Channel) -> None:
+        channel.abort()
+        self._channels.discard(channel)
+        self._tell(-1)
 
     def enlist(self, listener: Listener, number: int) -> None:
         """Start a thread that accepts and serves one client after the other until the listener closes."""
@@ -262,6 +304,10 @@ class Crew:
         return self
 
     def __exit__(self, *_exception: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Abort the channels, and wait for the handlers."""
         end = time.monotonic() + _PATIENCE
         left = list(self._threads)
         for thread in left:

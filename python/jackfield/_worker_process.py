@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
-import select
 import signal
 import socket
 import threading
@@ -20,11 +20,14 @@ from dataclasses import dataclass
 from multiprocessing import connection, parent_process, reduction
 from typing import Any, Protocol
 
+from jackfield import _engine
 from jackfield._address import Address
-from jackfield._errors import ChannelClosed, TimedOut
-from jackfield._listen import Listener
+from jackfield._errors import TimedOut, from_os_error
+from jackfield._listen import ACCEPT_PAUSE, Listener
 from jackfield._loop import current_reactor, run
 from jackfield._transports import Setup
+
+_log = logging.getLogger("jackfield")
 
 _COURTESY = 0.001
 """Seconds that a worker with more clients than another waits before it accepts."""
@@ -128,6 +131,9 @@ async def _serve(task: Task, share: Share, tell: connection.Connection) -> None:
     with socket.socket(fileno=os.dup(fd)) as plain:
         family = plain.family
         link = reactor.adopt(plain.detach(), task.setup.config(family), family, True)
+    if task.setup.protocol == "tls":
+        # Whose turn it is, is seen to before the handshake; accepted is behind it.
+        _engine.tls_admit_singly(reactor, link)
     listener = Listener(reactor, link, task.setup)
     listener._file = None  # the socket's file is the parent's
     listener._count = share.change
@@ -135,18 +141,37 @@ async def _serve(task: Task, share: Share, tell: connection.Connection) -> None:
     assert serving is not None
     loop.add_signal_handler(signal.SIGTERM, serving.cancel)
 
+    async def look() -> None:
+        await _readable(loop, fd)
+        if share.is_above_another:
+            await asyncio.sleep(_COURTESY)
+
     async def accept() -> Any:
         while True:
-            await _readable(loop, fd)
-            if share.is_above_another:
-                await asyncio.sleep(_COURTESY)
+            await look()
             with contextlib.suppress(TimedOut):
                 return await listener.accept(0.0)
+
+    async def admit() -> None:
+        while True:
+            await look()
+            try:
+                _engine.tls_admit(reactor, link)
+            except OSError as error:
+                _log.warning("%s", from_os_error(error, stage="accept", address=task.address))
+                await asyncio.sleep(ACCEPT_PAUSE)
 
     await asyncio.to_thread(share.start)
     _tell_ready(tell)
     with contextlib.suppress(asyncio.CancelledError):
-        await listener._serve(task.handler, accept)
+        if task.setup.protocol == "tls":
+            admitting = asyncio.create_task(admit())
+            try:
+                await listener._serve(task.handler, listener.accept)
+            finally:
+                admitting.cancel()
+        else:
+            await listener._serve(task.handler, accept)
     await listener.close()
 
 
@@ -173,17 +198,16 @@ def _serve_blocking(task: Task, share: Share, tell: connection.Connection) -> No
     def end(*_: object) -> None:
         raise SystemExit(0)
 
+    def courtesy() -> None:
+        if share.is_above_another:
+            time.sleep(_COURTESY)
+
     listener = BlockingListener(task.setup, task.socket.fd, task.address)
-    waiting = select.poll()
-    waiting.register(listener.fileno(), select.POLLIN)
+    listener._before_look = courtesy
     with Crew(task.handler, share.change) as crew:
         signal.signal(signal.SIGTERM, end)
         share.start()
         _tell_ready(tell)
         with listener:
             while True:
-                waiting.poll()
-                if share.is_above_another:
-                    time.sleep(_COURTESY)
-                with contextlib.suppress(TimedOut, ChannelClosed):
-                    crew.accept_from(listener, timeout=0.0)
+                crew.accept_from(listener)

@@ -8,8 +8,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import inspect
+import logging
 import os
 import pickle
 from collections.abc import Callable
@@ -17,12 +19,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jackfield._errors import NotSupported
+from jackfield._errors import ChannelClosed, NotSupported, TooManyOpenFiles
+from jackfield._listen import ACCEPT_PAUSE
 from jackfield._supervisor import Supervisor
 from jackfield._worker_process import Inherited, Task
 
 if TYPE_CHECKING:
-    from jackfield import _listen, _sync_listen
+    from jackfield import _listen, _sync, _sync_listen
+
+_log = logging.getLogger("jackfield")
 
 
 def _check_count(count: int) -> None:
@@ -56,7 +61,8 @@ class Processes:
     ``serve`` protects its start with ``if __name__ == "__main__"``. A new client goes to a process that has
     few. One that dies is replaced, at once or, if it dies again and again, after a growing pause of five
     seconds at most; clients of the others, and those that nobody has accepted yet, do not notice.
-    ``max_clients`` is each process's own.
+    ``max_clients`` is each process's own. A ``tls`` listener of an event loop cannot be served by processes,
+    since handshakes have begun in the loop: ``jackfield.sync.listen`` makes one that can.
 
     The processes leave Ctrl-C to the program that started them. They end when ``serve`` does: SIGTERM, which
     ends their handlers like the end of ``serve``, and after five seconds SIGKILL. If that program is killed
@@ -96,6 +102,16 @@ async def serve_with(listener: _listen.Listener, handler: Callable[..., Any], wo
             hint="serve it without workers, or start several programs that listen with reuse_port=True",
             address=listener.address,
         )
+    if listener._setup.protocol == "tls":
+        if not isinstance(workers, Threads):
+            raise NotSupported(
+                f"cannot serve {listener.address} with {workers!r}: handshakes have begun in this process",
+                hint="use jackfield.sync.listen, whose serve() takes coroutine functions as well",
+                address=listener.address,
+            )
+        check_threads(handler)
+        await _serve_in_threads(listener, handler, workers.count)
+        return
     run: Callable[[], None]
     if isinstance(workers, Threads):
         from jackfield._sync_listen import Listener
@@ -120,6 +136,41 @@ async def serve_with(listener: _listen.Listener, handler: Callable[..., Any], wo
         listener._at_close.remove(end)
         # Who is cancelled twice does not wait for handlers, and neither does the event loop.
         executor.shutdown(wait=False)
+
+
+async def _serve_in_threads(
+    listener: _listen.Listener, handler: Callable[[_sync.Channel], object], count: int
+) -> None:
+    """Accept in this loop, where the handshakes are, and serve in threads: ``count`` clients at a time."""
+    from jackfield._sync_listen import Crew
+
+    loop, free = asyncio.get_running_loop(), asyncio.Semaphore(count)
+
+    def tell(clients: int) -> None:
+        if clients < 0:
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(free.release)
+
+    crew = Crew(handler, tell)
+    listener._at_close.append(free.release)
+    executor = ThreadPoolExecutor(1, thread_name_prefix="jackfield-workers")
+    try:
+        while await free.acquire():
+            try:
+                crew.take_over(await listener.accept())
+            except ChannelClosed:
+                break
+            except TooManyOpenFiles as failure:
+                _log.warning("%s", failure)
+                free.release()
+                await asyncio.sleep(ACCEPT_PAUSE)
+    finally:
+        if not listener.closed:
+            listener._at_close.remove(free.release)
+        try:
+            await asyncio.shield(loop.run_in_executor(executor, crew.end))
+        finally:
+            executor.shutdown(wait=False)
 
 
 def supervise(

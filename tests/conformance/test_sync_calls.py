@@ -200,7 +200,7 @@ def test_the_facts(transport: Transport, directory: Path) -> None:
     with two_ends(transport, directory) as (client, server):
         assert client.protocol == server.protocol == transport.scheme
         assert (client.local, client.peer) == (server.peer, server.local)
-        is_unix = transport.scheme != "udp" and not transport.name.startswith("tcp")
+        is_unix = transport.scheme not in ("udp", "tcp", "tls")
         assert (client.credentials is not None) == (is_unix and transport.name != "dgram")
         client.send(b"12345")
         assert server.receive(10.0) == b"12345"

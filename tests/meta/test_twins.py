@@ -14,8 +14,6 @@ ASYNCHRONOUS_ALONE = {
         "detach": "it goes to another owner with the members of its group; groups belong to an event loop",
         "id": "names a listener in the events of a group",
         "into": "groups belong to an event loop",
-        "failed_handshakes": "TLS is not there without an event loop yet",
-        "reload_certificates": "TLS is not there without an event loop yet",
     },
     "Channel": {
         "detach": "the asynchronous channel is how a blocking one is opened; `fileno` is there",

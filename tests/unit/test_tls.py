@@ -16,7 +16,6 @@ from support import Runner, eventually, two_ends
 from support_tls import certificates
 
 import jackfield
-from jackfield import sync
 
 (TLS,) = (transport for transport in ALL_TRANSPORTS if transport.name == "tls")
 
@@ -350,10 +349,3 @@ def test_making_certificates(directory: Path) -> None:
     assert jackfield.make_certificate(["hub.example"]).fingerprint != made.fingerprint
     with pytest.raises(ValueError, match=r"."):
         jackfield.make_certificate(["smörgås.example"])
-
-
-def test_the_blocking_twin_says_that_it_has_none() -> None:
-    with pytest.raises(jackfield.NotSupported, match="needs an event loop"):
-        sync.connect("tls://127.0.0.1:7443")
-    with pytest.raises(jackfield.NotSupported, match="needs an event loop"):
-        sync.listen("tls://127.0.0.1:7443", **certificates().listening)

@@ -26,6 +26,7 @@ impl<H: Host> Reactor<H> {
         match &link.rare.listener {
             Some(part) if !part.newcomers.is_empty() => true,
             _ if link.kind == Kind::DatagramListener => link.fault.is_some(),
+            Some(part) if part.on_request => link.fault.is_some(),
             _ => link.has(flag::READABLE) || link.fault.is_some(),
         }
     }
@@ -39,11 +40,20 @@ impl<H: Host> Reactor<H> {
             let index = id.index();
             let Some(link) = self.get_mut(id) else { return Err(Errno(libc::EBADF)) };
             let Some(part) = link.rare.listener_mut() else { return Err(Errno(libc::EINVAL)) };
-            let datagrams = link.kind == Kind::DatagramListener;
+            let (datagrams, on_request) = (link.kind == Kind::DatagramListener, part.on_request);
             match part.newcomers.pop_front() {
                 Some(peer) if self.is_closing(peer) => continue,
                 None if !datagrams => {}
-                peer => return Ok(peer),
+                peer => {
+                    if !datagrams {
+                        // Who else has come is greeted, if nobody accepts any more: the kernel does not tell it again.
+                        self.notify(id);
+                    }
+                    return Ok(peer);
+                }
+            }
+            if on_request {
+                return Ok(None);
             }
             let Some(link) = self.get_mut(id) else { return Err(Errno(libc::EBADF)) };
             if !link.has(flag::READABLE) {
@@ -97,8 +107,9 @@ impl<H: Host> Reactor<H> {
     pub(crate) fn greet(&mut self, id: LinkId) {
         for _ in 0..GREETED {
             let Some(link) = self.get(id) else { return };
-            let waiting = link.rare.listener.as_ref().map_or(0, |part| part.unfinished + part.newcomers.len());
-            if waiting >= GREETED || !link.has(flag::READABLE) || link.fault.is_some() {
+            let Some(part) = link.rare.listener.as_ref() else { return };
+            let waiting = part.unfinished + part.newcomers.len();
+            if part.on_request || waiting >= GREETED || !link.has(flag::READABLE) || link.fault.is_some() {
                 return;
             }
             let Some(fd) = link.fd.as_ref() else { return };
@@ -117,6 +128,26 @@ impl<H: Host> Reactor<H> {
                 Err(_) => return,
             }
         }
+    }
+
+    /// From now on newcomers of an encrypted listener are taken by [`Reactor::admit`] alone: its socket is shared.
+    pub fn admit_singly(&mut self, id: LinkId) {
+        if let Some(part) = self.get_mut(id).and_then(|link| link.rare.listener_mut()) {
+            part.on_request = true;
+        }
+    }
+
+    /// Takes one newcomer, whose handshake begins; whether there was one.
+    pub fn admit(&mut self, id: LinkId) -> Result<bool> {
+        let Some(fd) = self.get(id).and_then(Link::borrow_fd) else { return Err(Errno(libc::EBADF)) };
+        let (fd, peer) = match socket::accept(fd) {
+            Err(error) if error.would_block() => return Ok(false),
+            outcome => outcome?,
+        };
+        if let Some(new) = self.accepted(id, fd, peer)? {
+            self.shake_hands(new);
+        }
+        Ok(true)
     }
 
     fn accepted(&mut self, listener: LinkId, fd: OwnedFd, peer: SocketAddress) -> Result<Option<LinkId>> {

@@ -1,10 +1,11 @@
 //! Sockets from elsewhere and to elsewhere: taken over, given away whole or not at all, their options read and set.
 
 use crate::host::Host;
-use crate::link::{Config, Fault, Kind, LinkId, flag};
+use crate::link::{Config, Fault, Kind, Link, LinkId, flag};
 use crate::opening::kind_of;
 use crate::reactor::Reactor;
 use crate::sys::{Errno, Result, socket};
+use crate::tls::Session;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
@@ -136,6 +137,21 @@ impl<H: Host> Reactor<H> {
         }
         self.drop_socket(id);
         Ok(fd)
+    }
+
+    /// The same with its TLS, if it has one: what was received and not decrypted goes along. On an error it has it still.
+    pub fn detach_sealed(&mut self, id: LinkId) -> std::result::Result<(OwnedFd, Option<Box<Session>>), DetachError> {
+        let done = |link: &Link<H>| !link.has(flag::CONNECTING | flag::HANDSHAKING) && link.sealed() == 0;
+        let session = self.get_mut(id).filter(|link| done(link)).and_then(|link| link.tls.take());
+        match self.detach(id) {
+            Ok(fd) => Ok((fd, session)),
+            Err(error) => {
+                if let Some(link) = self.get_mut(id) {
+                    link.tls = link.tls.take().or(session);
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Reads one of the socket's options, at most `size` bytes (getsockopt(2)).

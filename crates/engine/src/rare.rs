@@ -108,6 +108,8 @@ pub(crate) struct ListenerPart {
     pub handshaking: VecDeque<LinkId>,
     /// How many of these handshakes are not over.
     pub unfinished: usize,
+    /// Newcomers are taken one by one, when the owner says so.
+    pub on_request: bool,
     /// Handshakes that failed: how many, and those that the owner has not asked for.
     pub handshakes_failed: u64,
     pub failed: VecDeque<FailedHandshake>,

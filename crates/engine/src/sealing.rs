@@ -14,7 +14,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 
 /// Plaintext that is encrypted at a time: what a link holds of it at most while its socket is full.
-const SEAL_AT_A_TIME: usize = 64 * 1024;
+pub(crate) const SEAL_AT_A_TIME: usize = 64 * 1024;
 /// The buffer that records are received into.
 const SCRATCH: usize = 160 * 1024;
 /// Receives without any plaintext in them before others have their turn.

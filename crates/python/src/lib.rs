@@ -30,6 +30,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<endpoint::Reactor>()?;
     module.add_class::<endpoint::LinkConfig>()?;
     module.add_class::<tls::TlsTerms>()?;
+    module.add_class::<tls::TlsSession>()?;
     module.add_class::<operation::Operation>()?;
     module.add_class::<channel::Channel>()?;
     module.add_class::<datagram::Endpoint>()?;
@@ -58,8 +59,11 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(revive::give_up, module)?)?;
     module.add_function(wrap_pyfunction!(revive::queued, module)?)?;
     module.add_function(wrap_pyfunction!(tls::tls_of_channel, module)?)?;
+    module.add_function(wrap_pyfunction!(tls::tls_detach, module)?)?;
     module.add_function(wrap_pyfunction!(tls::tls_of_link, module)?)?;
     module.add_function(wrap_pyfunction!(tls::tls_handshake, module)?)?;
+    module.add_function(wrap_pyfunction!(tls::tls_admit, module)?)?;
+    module.add_function(wrap_pyfunction!(tls::tls_admit_singly, module)?)?;
     module.add_function(wrap_pyfunction!(tls::tls_replace, module)?)?;
     module.add_function(wrap_pyfunction!(tls::tls_handshakes_failed, module)?)?;
     module.add_function(wrap_pyfunction!(tls::tls_take_failed, module)?)?;

@@ -1,12 +1,13 @@
 //! TLS for Python: what connections are opened with, what was agreed on, and certificates.
 
 use crate::channel::Channel;
+use crate::core::os_error;
 use crate::endpoint::Reactor;
-use crate::factory;
-use crate::raw::Shared;
-use jackfield_engine::LinkId;
+use crate::factory::{self, Facts};
+use crate::raw::{self, GilCell, Shared};
 use jackfield_engine::tls::certificate::{self, Wanted};
-use jackfield_engine::tls::{CertificateFacts, Failure, Session, Terms, TlsOptions, Verify};
+use jackfield_engine::tls::{Agreed, CertificateFacts, Failure, Session, Terms, TlsOptions, Verify};
+use jackfield_engine::{FailedHandshake, LinkId};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -19,6 +20,10 @@ pub struct TlsTerms {
 }
 
 impl TlsTerms {
+    pub fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
     pub fn shared(&self) -> Rc<Terms> {
         Rc::clone(&self.terms)
     }
@@ -65,6 +70,23 @@ impl TlsTerms {
     }
 }
 
+/// The keys and the state of one connection, on their way from a loop to a blocking channel.
+#[pyclass(frozen, module = "jackfield._engine")]
+pub struct TlsSession {
+    session: GilCell<Option<Box<Session>>>,
+}
+
+impl TlsSession {
+    pub fn new(session: Box<Session>) -> TlsSession {
+        TlsSession { session: GilCell::new(Some(session)) }
+    }
+
+    /// What it holds, once.
+    pub fn take(&self) -> Option<Session> {
+        self.session.borrow_mut().take().map(|session| *session)
+    }
+}
+
 /// A failure as keyword facts: `cause`, `said`, `in_handshake`, `beginning`, and what else is known.
 pub fn failure_facts<'py>(py: Python<'py>, failure: &Failure) -> PyResult<Bound<'py, PyDict>> {
     let facts = PyDict::new(py);
@@ -92,17 +114,27 @@ fn certificate_facts<'py>(py: Python<'py>, found: &CertificateFacts) -> PyResult
 
 /// What was agreed on; None without TLS.
 pub fn session_facts<'py>(py: Python<'py>, session: Option<&Session>) -> PyResult<Option<Bound<'py, PyDict>>> {
-    let Some((session, agreed)) = session.and_then(|session| Some((session, session.agreed()?))) else {
-        return Ok(None);
-    };
+    agreed_facts(py, session.and_then(|session| Some((session.agreed()?, session.peer_certificate()))))
+}
+
+/// The same, of what a session has told, with what the other end's certificate says.
+pub fn agreed_facts(
+    py: Python<'_>,
+    found: Option<(Agreed, Option<CertificateFacts>)>,
+) -> PyResult<Option<Bound<'_, PyDict>>> {
+    let Some((agreed, peer)) = found else { return Ok(None) };
     let facts = PyDict::new(py);
     facts.set_item("version", agreed.version)?;
     facts.set_item("cipher", agreed.cipher)?;
     facts.set_item("alpn", agreed.alpn.map(|name| String::from_utf8_lossy(&name).into_owned()))?;
-    let peer = session.peer_certificate();
     facts.set_item("peer", peer.map(|peer| certificate_facts(py, &peer)).transpose()?)?;
     facts.set_item("certificate", agreed.certificate.map(|der| PyBytes::new(py, &der)))?;
     Ok(Some(facts))
+}
+
+/// A failed handshake of a listener's newcomer: the peer's address and the facts.
+pub fn failed_facts<'py>(py: Python<'py>, failed: &FailedHandshake) -> PyResult<(Py<PyAny>, Bound<'py, PyDict>)> {
+    Ok((factory::address(py, "tls", &failed.peer)?, failure_facts(py, &failed.failure)?))
 }
 
 /// What a channel's ends agreed on; None without TLS, and once the channel is gone.
@@ -110,6 +142,25 @@ pub fn session_facts<'py>(py: Python<'py>, session: Option<&Session>) -> PyResul
 pub fn tls_of_channel<'py>(py: Python<'py>, channel: &Bound<'py, Channel>) -> PyResult<Option<Bound<'py, PyDict>>> {
     let (core, id) = channel.get().link();
     session_facts(py, core.reactor()?.tls(id))
+}
+
+/// Takes the connection and its TLS out of a channel, which is closed then: the descriptor and the session.
+#[pyfunction]
+pub fn tls_detach(py: Python<'_>, channel: &Bound<'_, Channel>) -> PyResult<(i32, Option<TlsSession>)> {
+    let (core, id) = channel.get().link();
+    let mut reactor = core.reactor()?;
+    match reactor.detach_sealed(id) {
+        Ok((fd, session)) => {
+            drop(reactor);
+            core.touched(py)?;
+            Ok((raw::give_descriptor(fd), session.map(TlsSession::new)))
+        }
+        Err(error) => {
+            let facts = Facts::detach_error(&error).of_link(&reactor, id).operation("detach");
+            drop(reactor);
+            Err(factory::error(py, facts))
+        }
+    }
 }
 
 /// The same, of any link of a reactor.
@@ -130,6 +181,21 @@ pub fn tls_replace(reactor: &Reactor, id: u64, terms: &TlsTerms) -> PyResult<boo
     Ok(reactor.core().reactor()?.replace_terms(LinkId(id), &terms.terms))
 }
 
+/// From now on newcomers of an encrypted listener are taken by `tls_admit` alone: its socket is shared.
+#[pyfunction]
+pub fn tls_admit_singly(reactor: &Reactor, id: u64) -> PyResult<()> {
+    reactor.core().reactor()?.admit_singly(LinkId(id));
+    Ok(())
+}
+
+/// Takes one newcomer, whose handshake begins; whether there was one. Raises OSError.
+#[pyfunction]
+pub fn tls_admit(py: Python<'_>, reactor: &Reactor, id: u64) -> PyResult<bool> {
+    let taken = reactor.core().reactor()?.admit(LinkId(id)).map_err(os_error)?;
+    reactor.core().touched(py)?;
+    Ok(taken)
+}
+
 /// How many handshakes of a listener's newcomers have failed.
 #[pyfunction]
 pub fn tls_handshakes_failed(reactor: &Reactor, id: u64) -> PyResult<u64> {
@@ -144,8 +210,7 @@ pub fn tls_take_failed<'py>(
     id: u64,
 ) -> PyResult<Option<(Py<PyAny>, Bound<'py, PyDict>)>> {
     let failed = reactor.core().reactor()?.take_failed_handshake(LinkId(id));
-    let Some(failed) = failed else { return Ok(None) };
-    Ok(Some((factory::address(py, "tls", &failed.peer)?, failure_facts(py, &failed.failure)?)))
+    failed.map(|failed| failed_facts(py, &failed)).transpose()
 }
 
 /// Makes a certificate: `(certificate, key, fingerprint)`, as PEM. Raises ValueError.

@@ -5,10 +5,14 @@
 //! them, and messages are claimed late, as everywhere; [`Sender::write`] moves bytes, [`Sender::written`] counts them.
 //! Whoever drives the halves says how long to wait, and may let others run during the system call alone.
 
+mod newcomers;
 mod receiver;
+mod sealed;
 mod sender;
 
+pub use newcomers::Newcomers;
 pub use receiver::{Arrived, Receiver, receive};
+pub use sealed::{Receiving, SharedSession};
 pub use sender::{Progress, Sender};
 
 use crate::link::{Fault, Kind};
@@ -79,9 +83,14 @@ impl Health {
         matches!(self.fault, None | Some(Fault::Frame(_))) && !self.broken
     }
 
+    /// Whether closing with unread bytes could destroy what was just sent: TLS tells its peer what was wrong.
+    pub fn has_said_last_words(&self) -> bool {
+        self.can_deliver() || matches!(self.fault, Some(Fault::Tls(_)))
+    }
+
     /// Whether what is queued cannot leave any more.
     fn is_broken(&self, kind: Kind) -> bool {
-        let broken = self.broken || matches!(self.fault, Some(Fault::Lost(_) | Fault::TooSlow));
+        let broken = self.broken || matches!(self.fault, Some(Fault::Lost(_) | Fault::TooSlow | Fault::Tls(_)));
         broken && kind != Kind::Datagram
     }
 }

@@ -1,6 +1,7 @@
 //! The receiving half: from the kernel to a claimed message.
 
 use super::Health;
+use super::sealed::{Receiving, SharedSession};
 use crate::counters::Counters;
 use crate::evidence::Garbage;
 use crate::frame::{FrameError, Framer, Known, Silences, Step};
@@ -8,6 +9,7 @@ use crate::host::Body;
 use crate::link::{Fault, Kind, Large};
 use crate::reactor::RECEIVE_BUFFER;
 use crate::receive::{LARGE, Take};
+use crate::sealing::TLS_FAILED;
 use crate::sys::{Errno, Result, file, io, wait};
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -27,6 +29,8 @@ pub struct Arrived {
     pub length: usize,
     /// The peer has ended its side.
     pub end: bool,
+    /// It did so without the end of TLS.
+    pub cut: bool,
 }
 
 /// One receive from the kernel into [`Receiver::target`]; with `wait` it blocks until something is there.
@@ -36,20 +40,20 @@ pub fn receive(kind: Kind, fd: BorrowedFd<'_>, into: &mut [MaybeUninit<u8>], wai
         Kind::Seqpacket => {
             // Every packet carries credentials (SO_PASSCRED); only the end comes without.
             let packet = wait::receive_packet(fd, into, wait)?;
-            Ok(Arrived { length: packet.length, end: packet.length == 0 && !packet.has_control })
+            Ok(Arrived { length: packet.length, end: packet.length == 0 && !packet.has_control, cut: false })
         }
         kind if kind.is_packet() => {
-            wait::receive(fd, into, libc::MSG_TRUNC, wait).map(|length| Arrived { length, end: false })
+            wait::receive(fd, into, libc::MSG_TRUNC, wait).map(|length| Arrived { length, end: false, cut: false })
         }
         Kind::File if !into.is_empty() => {
             if wait {
                 wait::poll(fd, wait::READABLE, None, None)?;
             }
-            file::read(fd, into).map(|length| Arrived { length, end: length == 0 })
+            file::read(fd, into).map(|length| Arrived { length, end: length == 0, cut: false })
         }
         // No room means no memory: then nothing is asked of the kernel.
-        _ if into.is_empty() => Ok(Arrived { length: 0, end: false }),
-        _ => wait::receive(fd, into, 0, wait).map(|length| Arrived { length, end: length == 0 }),
+        _ if into.is_empty() => Ok(Arrived { length: 0, end: false, cut: false }),
+        _ => wait::receive(fd, into, 0, wait).map(|length| Arrived { length, end: length == 0, cut: false }),
     }
 }
 
@@ -79,6 +83,8 @@ pub struct Receiver<B> {
     ended: bool,
     /// A packet socket told of a reset before the packets that came earlier.
     reset: bool,
+    /// What lies between the socket and the buffer, with TLS; not here during a receive.
+    sealed: Option<Box<Receiving>>,
 }
 
 impl<B: Body> Receiver<B> {
@@ -95,7 +101,25 @@ impl<B: Body> Receiver<B> {
             packet: None,
             ended: false,
             reset: false,
+            sealed: None,
         }
+    }
+
+    /// From now on what arrives is decrypted; nothing was received yet.
+    pub fn decrypt(&mut self, session: SharedSession) {
+        self.sealed = Some(Box::new(Receiving::new(session)));
+    }
+
+    /// With TLS what receives instead of [`receive`]: for one receive, then it is given back.
+    #[inline]
+    pub fn lend(&mut self) -> Option<Box<Receiving>> {
+        self.sealed.take()
+    }
+
+    /// See [`Receiver::lend`].
+    #[inline]
+    pub fn give_back(&mut self, sealed: Option<Box<Receiving>>) {
+        self.sealed = sealed;
     }
 
     /// Whether the peer has ended its side and everything before it was read.
@@ -329,8 +353,13 @@ impl<B: Body> Receiver<B> {
                 self.reset = true;
                 return;
             }
+            Err(TLS_FAILED) if self.sealed.is_some() => return self.fail_tls(health),
             Err(error) => return health.fail_receiving(Fault::Lost(error)),
         };
+        if let Some(sealed) = self.sealed.as_ref().filter(|_| arrived.cut) {
+            sealed.session().note_truncated();
+            return self.fail_tls(health);
+        }
         if arrived.end {
             if self.reset {
                 health.fail_receiving(Fault::Lost(Errno(libc::ECONNRESET)));
@@ -358,5 +387,11 @@ impl<B: Body> Receiver<B> {
                 self.buffer.resize(4 * self.to, 0);
             }
         }
+    }
+
+    /// The session knows why.
+    fn fail_tls(&self, health: &mut Health) {
+        let failure = self.sealed.as_ref().and_then(|sealed| sealed.session().failure());
+        health.fail_receiving(failure.map_or(Fault::Lost(TLS_FAILED), |failure| Fault::Tls(Box::new(failure))));
     }
 }

@@ -1,10 +1,12 @@
 //! The sending half: from a message to the kernel.
 
 use super::Health;
+use super::sealed::{Sending, SharedSession};
 use crate::counters::Counters;
 use crate::frame::{FrameError, Framer};
 use crate::link::{Config, Fault, Kind};
 use crate::queue::{OutQueue, WhenFull};
+use crate::sealing::TLS_FAILED;
 use crate::sys::address::SocketAddress;
 use crate::sys::{Errno, Result, file, socket, wait};
 use crate::transmit::{ALWAYS_CARRIED, MAX_SIZE, Payload, Queued, SendError, UDP_MAX, UDP_V6_MAX, UNIX_OVERHEAD};
@@ -32,6 +34,10 @@ pub struct Sender<L> {
     kind: Kind,
     peer: SocketAddress,
     queue: OutQueue<L>,
+    /// What lies between the queue and the socket, with TLS.
+    sealed: Option<Box<Sending>>,
+    /// Plaintext bytes and messages that have left and are not counted yet.
+    left: (usize, usize),
     end_asked: bool,
     end_sent: bool,
     /// The silence that is kept behind each message; 0: none is.
@@ -44,25 +50,42 @@ impl<L: AsRef<[u8]>> Sender<L> {
     /// Nothing to send yet, in the framing `framer`.
     pub fn new(kind: Kind, peer: SocketAddress, framer: &Framer) -> Sender<L> {
         let gap_ns = framer.gap_ns().filter(|_| !kind.is_packet()).unwrap_or(0);
-        let queue = OutQueue::default();
-        Sender { kind, peer, queue, end_asked: false, end_sent: false, quiet_ns: 2 * gap_ns, quiet_until: 0 }
+        Sender {
+            kind,
+            peer,
+            queue: OutQueue::default(),
+            sealed: None,
+            left: (0, 0),
+            end_asked: false,
+            end_sent: false,
+            quiet_ns: 2 * gap_ns,
+            quiet_until: 0,
+        }
+    }
+
+    /// From now on what is sent is encrypted; nothing was sent yet.
+    pub fn encrypt(&mut self, session: SharedSession) {
+        self.sealed = Some(Box::new(Sending::new(session)));
     }
 
     /// Until when nothing may be written, since silence ends the message before.
     #[inline]
     pub fn pause(&self, now: u64) -> Option<u64> {
-        (self.quiet_until > now && !self.queue.is_begun()).then_some(self.quiet_until)
+        let begun = self.queue.is_begun() || self.sealed.as_ref().is_some_and(|sealed| !sealed.is_empty());
+        (self.quiet_until > now && !begun).then_some(self.quiet_until)
     }
 
     /// Bytes and messages that wait.
     pub fn queued(&self) -> (usize, usize) {
-        (self.queue.bytes(), self.queue.messages())
+        let (bytes, messages) = self.sealed.as_ref().map_or((0, 0), |sealed| sealed.holds());
+        (self.queue.bytes() + bytes, self.queue.messages() + messages)
     }
 
-    /// Whether nothing waits.
+    /// Whether nothing waits, the end of TLS included.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        let ends = |sealed: &Sending| self.end_asked && !sealed.has_ended();
+        self.queue.is_empty() && self.sealed.as_ref().is_none_or(|sealed| sealed.is_empty() && !ends(sealed))
     }
 
     /// What a message of `payload` takes in the queue, or why it can not be sent. `None`: without framing, nothing is
@@ -117,7 +140,8 @@ impl<L: AsRef<[u8]>> Sender<L> {
     /// Whether the queue takes `size` bytes more. An empty one takes any message.
     #[inline]
     pub fn has_room(&self, size: usize, config: &Config) -> bool {
-        let backlog = self.queue.bytes().max(self.queue.messages());
+        let (bytes, messages) = self.queued();
+        let backlog = bytes.max(messages);
         backlog == 0 || backlog + size.max(1) <= config.high_water
     }
 
@@ -174,9 +198,9 @@ impl<L: AsRef<[u8]>> Sender<L> {
         }
     }
 
-    /// Takes back what waits if no byte of it has left; false if some has.
+    /// Takes back what waits if no byte of it has left, or was encrypted; false if some has.
     pub fn withdraw(&mut self) -> bool {
-        let untouched = !self.queue.is_begun();
+        let untouched = !self.queue.is_begun() && !self.queue.is_empty();
         if untouched {
             self.queue.clear();
         }
@@ -185,14 +209,18 @@ impl<L: AsRef<[u8]>> Sender<L> {
 
     /// Drops what waits; the messages are counted as dropped. True if there were any.
     pub fn abandon(&mut self, counters: &mut Counters) -> bool {
+        let sealed = self.sealed.as_mut().map_or(0, |sealed| sealed.abandon());
         let (unsent, cut) = self.queue.clear();
-        counters.drop_out(unsent + usize::from(cut));
-        unsent > 0 || cut
+        counters.drop_out(sealed + unsent + usize::from(cut));
+        sealed > 0 || unsent > 0 || cut
     }
 
     /// One write of what waits; with `wait` it blocks until there is room, but for files.
     #[inline]
-    pub fn write(&self, fd: BorrowedFd<'_>, wait: bool) -> Result<usize> {
+    pub fn write(&mut self, fd: BorrowedFd<'_>, wait: bool) -> Result<usize> {
+        if self.sealed.is_some() {
+            return self.write_sealed(fd, wait);
+        }
         if self.kind.is_packet() {
             let size = self.queue.first_size().unwrap_or(0);
             return self.queue.with_parts(size, |parts| wait::send_parts(fd, parts, wait));
@@ -211,6 +239,39 @@ impl<L: AsRef<[u8]>> Sender<L> {
         }
     }
 
+    /// Encrypts and writes what waits, and what TLS itself has to say, as far as the kernel takes it.
+    fn write_sealed(&mut self, fd: BorrowedFd<'_>, wait: bool) -> Result<usize> {
+        let Some(sealed) = self.sealed.as_deref_mut() else { return Ok(0) };
+        let mut total = 0;
+        loop {
+            if sealed.is_empty() {
+                let limit = if self.quiet_ns > 0 {
+                    self.queue.first_size().unwrap_or(0) - self.queue.begun()
+                } else {
+                    usize::MAX
+                };
+                let ends = self.end_asked && !sealed.has_ended();
+                sealed.seal(&mut self.queue, limit, ends)?;
+                if sealed.is_empty() {
+                    return Ok(total);
+                }
+            }
+            match sealed.write(fd, wait) {
+                Ok(None) => {}
+                Ok(Some((bytes, messages))) => {
+                    total += bytes;
+                    self.left = (self.left.0 + bytes, self.left.1 + messages);
+                    if self.quiet_ns > 0 && messages > 0 {
+                        return Ok(total);
+                    }
+                }
+                // What left before is filed first; the next write says this again.
+                Err(_) if total > 0 => return Ok(total),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Files what a write came to; a signal counts as a write that moved nothing.
     #[inline]
     pub fn written(
@@ -221,6 +282,18 @@ impl<L: AsRef<[u8]>> Sender<L> {
         counters: &mut Counters,
     ) -> Progress {
         match result {
+            Ok(_) if self.sealed.is_some() => {
+                let (bytes, whole) = std::mem::take(&mut self.left);
+                counters.bytes_out += bytes as u64;
+                counters.messages_out += whole as u64;
+                if bytes > 0 {
+                    counters.last_out = now;
+                }
+                if whole > 0 && self.quiet_ns > 0 {
+                    self.quiet_until = now.saturating_add(self.quiet_ns);
+                }
+                if self.is_empty() { Progress::Empty } else { Progress::More }
+            }
             Ok(count) => {
                 counters.bytes_out += count as u64;
                 counters.last_out = now;
@@ -249,7 +322,11 @@ impl<L: AsRef<[u8]>> Sender<L> {
                 if self.queue.is_empty() { Progress::Empty } else { Progress::More }
             }
             Err(error) => {
-                health.fail_sending(error);
+                let failure = self.sealed.as_ref().filter(|_| error == TLS_FAILED);
+                match failure.and_then(|sealed| sealed.session().failure()) {
+                    Some(failure) => health.fail(Fault::Tls(Box::new(failure))),
+                    None => health.fail_sending(error),
+                }
                 self.abandon(counters);
                 Progress::Broken
             }
@@ -264,7 +341,7 @@ impl<L: AsRef<[u8]>> Sender<L> {
     /// Half-closes if that was asked for and everything before it has left.
     #[inline]
     pub fn end_if_due(&mut self, fd: BorrowedFd<'_>, health: &Health) {
-        if self.end_asked && !self.end_sent && self.queue.is_empty() && !health.is_broken(self.kind) {
+        if self.end_asked && !self.end_sent && self.is_empty() && !health.is_broken(self.kind) {
             self.end_sent = true;
             // A peer that is gone already has closed more than this would.
             let _ = socket::shutdown_send(fd);

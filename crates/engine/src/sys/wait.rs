@@ -98,7 +98,7 @@ pub fn wake_waiting(fd: BorrowedFd<'_>, sending: bool) {
     unsafe { libc::shutdown(fd.as_raw_fd(), how) };
 }
 
-/// A descriptor that becomes and stays readable once [`signal`] was called (eventfd(2)).
+/// A descriptor that becomes and stays readable once [`signal`] was called, until [`clear`] is (eventfd(2)).
 pub fn event() -> Result<OwnedFd> {
     // SAFETY: no pointers; the descriptor returned is ours.
     let fd = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
@@ -111,6 +111,13 @@ pub fn signal(fd: BorrowedFd<'_>) {
     let one: u64 = 1;
     // SAFETY: eight bytes that live until the call returns. It fails only when it is signalled already.
     unsafe { libc::write(fd.as_raw_fd(), (&raw const one).cast(), size_of::<u64>()) };
+}
+
+/// Not readable any more, until it is signalled again; see [`event`].
+pub fn clear(fd: BorrowedFd<'_>) {
+    let mut count: u64 = 0;
+    // SAFETY: eight bytes that live until the call returns. It fails only when it is not signalled.
+    unsafe { libc::read(fd.as_raw_fd(), (&raw mut count).cast(), size_of::<u64>()) };
 }
 
 /// Where threads wait until another one opens it; see futex(2).

@@ -18,6 +18,7 @@ use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, Insufficien
 use rustls::{ClientConfig, CommonState, Error, ServerConfig};
 use std::fmt;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The plaintext of a full record (RFC 8446, 5.1).
@@ -384,6 +385,14 @@ impl Session {
         let Outgoing { buffer, from, to } = std::mem::take(&mut self.outgoing);
         self.outgoing = Outgoing { buffer: buffer[from..to].to_vec(), from: 0, to: to - from };
         buffer
+    }
+
+    /// Takes out what waits, for who writes it without the session, and gives a buffer to encrypt into next: the bytes are
+    /// those of the range, and hold so many plaintext bytes and messages.
+    pub fn exchange(&mut self, spare: Vec<u8>) -> (Vec<u8>, Range<usize>, (usize, usize)) {
+        let fresh = Outgoing { buffer: spare, from: 0, to: 0 };
+        let Outgoing { buffer, from, to } = std::mem::replace(&mut self.outgoing, fresh);
+        (buffer, from..to, std::mem::take(&mut self.pending))
     }
 
     /// Encrypts `parts`. False, and nothing is encrypted any more, once the

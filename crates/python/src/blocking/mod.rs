@@ -17,7 +17,8 @@ use crate::core::os_error;
 use crate::endpoint::LinkConfig;
 use crate::factory::{self, Facts};
 use crate::raw::{self, BytesBody, BytesLoan, GilCell, Shared};
-use jackfield_engine::blocking::{self, Health, Receiver, Sender};
+use crate::tls::{TlsSession, agreed_facts};
+use jackfield_engine::blocking::{self, Health, Receiver, Sender, SharedSession};
 use jackfield_engine::sys::address::SocketAddress;
 use jackfield_engine::sys::file::{self, Restore};
 use jackfield_engine::sys::socket::Credentials;
@@ -27,7 +28,7 @@ use jackfield_engine::{Clock, Config, Counters, Kind, LinkId, SendError, WhenFul
 use listener::Client;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 use sending::Driven;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::rc::Rc;
@@ -52,6 +53,8 @@ struct State {
     counters: Counters,
     /// What waited to be sent when that last changed.
     queued: (usize, usize),
+    /// Something waited to be sent then, if only the end of TLS.
+    backlog: bool,
     /// None while a thread receives.
     reading: Option<Reading>,
     /// None while a thread sends.
@@ -69,6 +72,8 @@ pub struct BlockingChannel {
     setup: Py<PyAny>,
     config: Shared<Rc<Config>>,
     kind: Kind,
+    /// What both halves encrypt with.
+    session: Option<SharedSession>,
     protocol: &'static str,
     local: SocketAddress,
     peer: SocketAddress,
@@ -168,13 +173,14 @@ impl BlockingChannel {
 #[pymethods]
 impl BlockingChannel {
     #[new]
-    #[pyo3(signature = (fd, setup, config, listener=None, file=None))]
+    #[pyo3(signature = (fd, setup, config, listener=None, file=None, session=None))]
     fn new(
         fd: i32,
         setup: Py<PyAny>,
         config: &LinkConfig,
         listener: Option<&BlockingListener>,
         file: Option<(Vec<u8>, Option<Vec<u8>>)>,
+        session: Option<&TlsSession>,
     ) -> PyResult<BlockingChannel> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let fd = raw::own_descriptor(fd).ok_or_else(|| os_error(Errno(libc::EBADF)))?;
@@ -200,13 +206,21 @@ impl BlockingChannel {
             }
         };
         let config = config.shared();
+        let session = session.and_then(TlsSession::take).map(SharedSession::new);
+        let mut receiver = Receiver::new(kind, &config.framer);
+        let mut sender = Sender::new(kind, peer.clone(), &config.framer);
+        if let Some(session) = &session {
+            receiver.decrypt(session.clone());
+            sender.encrypt(session.clone());
+        }
         let state = State {
             closing: false,
             health: Health::default(),
             counters: Counters::default(),
             queued: (0, 0),
-            reading: Some(Box::new(Receiver::new(kind, &config.framer))),
-            writing: Some(Box::new(Sender::new(kind, peer.clone(), &config.framer))),
+            backlog: false,
+            reading: Some(Box::new(receiver)),
+            writing: Some(Box::new(sender)),
             client: listener.map(BlockingListener::count),
             restore,
             fd: None,
@@ -215,7 +229,8 @@ impl BlockingChannel {
             setup,
             config,
             kind,
-            protocol: blocking::protocol(kind, &local),
+            protocol: if session.is_some() { "tls" } else { blocking::protocol(kind, &local) },
+            session,
             credentials: if kind != Kind::File && local.family() == libc::AF_UNIX {
                 socket::credentials(fd.as_fd())
             } else {
@@ -402,6 +417,10 @@ impl BlockingChannel {
         self.receiving_gate.open();
         let outcome = match self.turn_to_send(py, limit) {
             Ok(Turn::Ours(mut writing)) => {
+                if self.session.is_some() {
+                    // The peer is told that nothing follows.
+                    writing.end();
+                }
                 let driven = self.drive(py, &mut writing, &fd, Some(limit));
                 let cut = writing.abandon(&mut self.state.borrow_mut().counters);
                 self.put_writing(writing);
@@ -416,7 +435,7 @@ impl BlockingChannel {
         };
         let state = self.state.borrow();
         let ended = state.reading.as_ref().is_none_or(|reading| reading.has_ended());
-        let healthy = state.health.can_deliver();
+        let healthy = state.health.has_said_last_words();
         drop(state);
         if !ended && healthy {
             blocking::discard_unread(fd.as_fd(), self.kind);
@@ -464,6 +483,14 @@ impl BlockingChannel {
     fn _write_option(&self, py: Python<'_>, level: i32, number: i32, value: &[u8]) -> PyResult<()> {
         let fd = self.open_fd(py, "set_option")?;
         socket::set_option_bytes(fd.as_fd(), level, number, value).map_err(os_error)
+    }
+
+    /// What the two ends agreed on; None without TLS, and once closed.
+    fn _tls<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        match &self.session {
+            Some(session) if self.state.borrow().fd.is_some() => agreed_facts(py, session.agreed()),
+            _ => Ok(None),
+        }
     }
 
     /// `(protocol, local, peer, credentials, statistics)`.

@@ -4,7 +4,7 @@ use super::turns::Limit;
 use super::{BlockingChannel, CLOCK, State};
 use crate::factory::{self, Facts};
 use crate::raw::BytesBody;
-use jackfield_engine::blocking::{self, Arrived, Progress, Receiver};
+use jackfield_engine::blocking::{self, Arrived, Progress, Receiver, Receiving};
 use jackfield_engine::frame::Framer;
 use jackfield_engine::sys::{Errno, wait};
 use jackfield_engine::{Fault, Kind, Take};
@@ -70,22 +70,27 @@ impl BlockingChannel {
         let (fd, backlog) = {
             let state = self.state.borrow();
             let Some(fd) = &state.fd else { return Ok(true) };
-            (fd.clone(), state.queued.1 > 0)
+            (fd.clone(), state.backlog)
         };
         let events = if backlog { self.push_backlog(&fd) } else { None };
         let (kind, wake) = (self.kind, self.wake.as_ref());
         let silent_at = reading.silent_at();
-        let target = reading.target();
+        let mut sealed = reading.lend();
+        let mut source = Source { kind, fd: fd.as_fd(), sealed: sealed.as_deref_mut(), into: reading.target() };
         let result = py.detach(|| {
-            let fd = fd.as_fd();
             if let Some(at) = silent_at {
-                return receive_until(kind, (fd, wake), target, events, limit.until(at));
+                return source.receive_until(wake, events, limit.until(at));
             }
             if limit.at == 0 && events.is_none() && kind != Kind::File {
-                return blocking::receive(kind, fd, target, true);
+                return source.receive(true);
             }
-            receive_until(kind, (fd, wake), target, events, limit)
+            source.receive_until(wake, events, limit)
         });
+        let answers = sealed.as_ref().is_some_and(|sealed| sealed.has_answer());
+        reading.give_back(sealed);
+        if answers {
+            self.push_backlog(&fd);
+        }
         match result {
             Err(Errno(libc::EINTR)) => {
                 py.check_signals()?;
@@ -98,6 +103,10 @@ impl BlockingChannel {
             _ => {}
         }
         let mut state = self.state.borrow_mut();
+        if state.closing {
+            // What woke this thread is no end that the peer has sent.
+            return Ok(true);
+        }
         let State { health, counters, .. } = &mut *state;
         reading.filled(result, CLOCK.now(), health, counters);
         Ok(true)
@@ -108,16 +117,17 @@ impl BlockingChannel {
         let mut state = self.state.borrow_mut();
         let mut writing = state.writing.take()?;
         let State { health, counters, .. } = &mut *state;
-        while !writing.is_empty()
-            && writing.pause(CLOCK.now()).is_none()
-            && matches!(
-                writing.written(writing.write(fd.as_fd(), false), CLOCK.now(), health, counters),
-                Progress::More
-            )
-        {}
+        // TLS may have something to say itself.
+        while (self.session.is_some() || !writing.is_empty()) && writing.pause(CLOCK.now()).is_none() {
+            let result = writing.write(fd.as_fd(), false);
+            if !matches!(writing.written(result, CLOCK.now(), health, counters), Progress::More) {
+                break;
+            }
+        }
         writing.end_if_due(fd.as_fd(), health);
         state.queued = writing.queued();
-        let waits = !writing.is_empty() && writing.pause(CLOCK.now()).is_none();
+        state.backlog = !writing.is_empty();
+        let waits = state.backlog && writing.pause(CLOCK.now()).is_none();
         state.writing = Some(writing);
         waits.then_some(wait::WRITABLE)
     }
@@ -180,18 +190,30 @@ impl BlockingChannel {
     }
 }
 
-/// What is there, or comes until the time is up; would-block then.
-fn receive_until(
+/// Where one receive takes from and puts to.
+struct Source<'a> {
     kind: Kind,
-    (fd, wake): (BorrowedFd<'_>, Option<&OwnedFd>),
-    target: &mut [MaybeUninit<u8>],
-    events: Option<i16>,
-    limit: Limit,
-) -> Result<Arrived, Errno> {
-    match blocking::receive(kind, fd, target, false) {
-        Err(error) if error.would_block() => {}
-        result => return result,
+    fd: BorrowedFd<'a>,
+    sealed: Option<&'a mut Receiving>,
+    into: &'a mut [MaybeUninit<u8>],
+}
+
+impl Source<'_> {
+    /// One receive; with `wait` it blocks until something is there.
+    fn receive(&mut self, wait: bool) -> Result<Arrived, Errno> {
+        match &mut self.sealed {
+            Some(sealed) => sealed.receive(self.fd, self.into, wait),
+            None => blocking::receive(self.kind, self.fd, self.into, wait),
+        }
     }
-    wait::poll(fd, wait::READABLE | events.unwrap_or(0), wake.map(AsFd::as_fd), limit.left())?;
-    blocking::receive(kind, fd, target, false)
+
+    /// What is there, or comes until the time is up; would-block then.
+    fn receive_until(&mut self, wake: Option<&OwnedFd>, events: Option<i16>, limit: Limit) -> Result<Arrived, Errno> {
+        match self.receive(false) {
+            Err(error) if error.would_block() => {}
+            result => return result,
+        }
+        wait::poll(self.fd, wait::READABLE | events.unwrap_or(0), wake.map(AsFd::as_fd), limit.left())?;
+        self.receive(false)
+    }
 }

@@ -71,13 +71,14 @@ impl BlockingChannel {
                 py.check_signals()?;
                 continue;
             }
+            let half = &mut *writing;
             let mut write = || match limit {
-                Some(Limit { at: 0, .. }) if self.wake.is_none() => writing.write(fd.as_fd(), true),
-                None => writing.write(fd.as_fd(), false),
-                Some(limit) => match writing.write(fd.as_fd(), false) {
+                Some(Limit { at: 0, .. }) if self.wake.is_none() => half.write(fd.as_fd(), true),
+                None => half.write(fd.as_fd(), false),
+                Some(limit) => match half.write(fd.as_fd(), false) {
                     Err(error) if error.would_block() => {
                         wait::poll(fd.as_fd(), wait::WRITABLE, self.wake.as_ref().map(AsFd::as_fd), limit.left())?;
-                        writing.write(fd.as_fd(), false)
+                        half.write(fd.as_fd(), false)
                     }
                     result => result,
                 },
@@ -93,7 +94,9 @@ impl BlockingChannel {
                 writing.written(result, CLOCK.now(), health, counters)
             };
             match progress {
-                Progress::Empty | Progress::More => {}
+                Progress::Empty => {}
+                // A signal may have ended the write in the middle.
+                Progress::More => py.check_signals()?,
                 Progress::Full | Progress::Later if limit.is_none_or(Limit::has_passed) => return Ok(Driven::Waits),
                 Progress::Full => {}
                 Progress::Later => {

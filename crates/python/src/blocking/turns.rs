@@ -127,6 +127,7 @@ impl BlockingChannel {
     pub(super) fn put_writing(&self, half: Writing) {
         let mut state = self.state.borrow_mut();
         state.queued = half.queued();
+        state.backlog = !half.is_empty();
         state.writing = Some(half);
         if !self.sending.waiting.borrow().is_empty() {
             self.sending_gate.open();
