@@ -15,7 +15,7 @@ from typing import Any, Final
 import jackfield
 from jackfield import Channel
 
-from . import protocol
+from . import protocol, wrong_door
 from .operations import OPERATIONS
 from .protocol import (
     AMBIGUOUS,
@@ -73,6 +73,10 @@ class Session:
         """Do requests until the operator goes. Never raises for what an operator sent."""
         try:
             async for message in self.channel:
+                if wrong_door.is_client(message):
+                    self.hub.log("operator_refused", operator=self.who, reason="it is a native client")
+                    await wrong_door.refuse(self.channel)
+                    return
                 if self._meter is not None:
                     await self._keep_pace(self._meter, len(message))
                 answer = await self._do(message)

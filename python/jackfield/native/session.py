@@ -187,7 +187,7 @@ class Session:
     async def _converse(self, channel: Below, first: asyncio.Future[None]) -> JackfieldError:
         """Speak over one connection until it ends; why it did."""
         self._channel = channel
-        self._failure = None
+        self._failure, before = None, self.connections
         machine, clock = self.machine, self._loop.time
         machine.start(clock())
         self.flush()
@@ -201,7 +201,7 @@ class Session:
                 await channel.flush(WORDS)
         except JackfieldError as error:
             if self._failure is None:
-                self._failure = _as_lost(error, self.place.address)
+                self._failure = _as_lost(error, self.place.address, greeted=self.connections > before)
         finally:
             if self._channel is channel:  # else ``close`` has it, and lets it end in order
                 channel.abort()
@@ -289,11 +289,14 @@ class Session:
             self.flush()
 
 
-def _as_lost(error: JackfieldError, where: Address) -> JackfieldError:
-    """What ended a connection, as the loss of it."""
+def _as_lost(error: JackfieldError, where: Address, *, greeted: bool) -> JackfieldError:
+    """What ended a connection, as the loss of it; ``greeted``: the hub had let this client in before."""
+    hint = error.hint
+    if isinstance(error, (ChannelLost, jackfield.EndOfStream)) and not greeted:
+        text = f"the hub at {where} has ended the connection before it answered: {error.message}"
+        return ChannelLost(text, hint="it may have protocol=plain there, or be no hub at all")
     if isinstance(error, ChannelLost):
         return error
-    hint = error.hint
     if getattr(error, "speaks", None) == "text":
         hint = "what answers there is a text, and no hub for native clients: it may have protocol=plain"
     return ChannelLost(f"the connection to the hub at {where} has ended: {error.message}", hint=hint)

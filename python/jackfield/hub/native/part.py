@@ -22,6 +22,7 @@ from ..client import Client
 from ..journal import Field, Throttle
 from ..part import Part
 from ..roster import peer_text, version
+from ..wrong_door import opens_as_client
 from . import control, effort, handshake, streams, talk
 from .follower import Follower
 from .greeting import Greeting, Said
@@ -67,6 +68,7 @@ class Native(Part):
         self._followers: list[Follower] = [self.questions]
         self._plans: dict[int, tuple[ListenerPlan, ListenerPlan]] = {}  # by identity, with what they become
         self._looking: asyncio.TimerHandle | None = None
+        self._plain: set[int] = set()  # members that have not spoken yet, where nobody is native
         self._throttle = Throttle()
         self._next_shared = FIRST_SHARED
         self.now = time.monotonic
@@ -136,6 +138,8 @@ class Native(Part):
             self.greeting.expect(member)
         elif plan.native == "auto":
             self.greeting.keep_silent(member)
+        else:
+            self._plain.add(member.id)
 
     def received(self, member: Member, data: bytes) -> bool:
         """A member's message; whether it was a native client's frame."""
@@ -143,13 +147,24 @@ class Native(Part):
         if session is None and not self.greeting.holds(member.id):
             if self.greeting.is_silent(member.id):
                 self.greeting.speak(member.id)
-            return False
+            return member.id in self._plain and self._is_lost(member, data)
         try:
             self._frame(member, session, decode(data))
         except ProtocolError as problem:
             self.refuse(member, Refused(problem.code, problem.message))
         except Refused as problem:
             self.refuse(member, problem)
+        return True
+
+    def _is_lost(self, member: Member, first: bytes) -> bool:
+        """Whether a client is a native one at a listener that takes none; then it is let go."""
+        if member.is_connected and not opens_as_client(first):
+            self._plain.discard(member.id)
+            return False
+        if member.is_connected:
+            self.hub.let_go(member, "it is a native client, and this listener has protocol=plain", 0.0)
+            self._plain.add(member.id)  # what it said besides may be in the batch at hand
+            asyncio.get_running_loop().call_soon(self._plain.discard, member.id)
         return True
 
     def published(self, event: Published) -> None:
@@ -203,6 +218,7 @@ class Native(Part):
     def left(self, member: Member, reason: str, *, for_good: bool = False) -> None:
         """A member's connection has ended."""
         self.greeting.forget(member.id)
+        self._plain.discard(member.id)
         session = self.sessions.get(member.id)
         if session is not None:
             self._lose(session, reason, for_good=for_good)

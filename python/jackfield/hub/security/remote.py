@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import jackfield
 from jackfield import Channel
 
-from .. import protocol
+from .. import protocol, wrong_door
 from ..journal import Throttle
 from ..operations.about import hello
 from ..part import Part
@@ -42,6 +42,10 @@ _OPTIONS: Final[dict[str, Any]] = {
     "high_water": 8 * 1024 * 1024,
     "when_full": "reject",
 }
+
+
+class _NativeClient(Exception):
+    """Whoever came speaks the protocol of clients."""
 
 
 class RemoteOperators(Part):
@@ -128,6 +132,11 @@ class RemoteOperators(Part):
         except RequestError as problem:
             await _last_words(channel, problem)
             return
+        except _NativeClient:
+            peer = endpoint_text(channel.peer)
+            self._hub.log_seldom(self._told, "operator_refused", peer=peer, reason="it is a native client")
+            await wrong_door.refuse(channel)
+            return
         except (jackfield.JackfieldError, OSError, TimeoutError) as problem:
             reason = "no hello in time" if isinstance(problem, TimeoutError) else str(problem)
             peer = endpoint_text(channel.peer)
@@ -154,7 +163,7 @@ class RemoteOperators(Part):
             channel.abort()
 
     async def _greet(self, channel: Channel, plan: ListenerPlan) -> Admitted:
-        """The first requests and their answers. Raises `RequestError`."""
+        """The first requests and their answers. Raises `RequestError`, `_NativeClient`."""
         request = await _first(channel)
         if (greeting := protocol.greeting(request)) is not None:
             channel.send_nowait(protocol.ok(request.id, greeting))
@@ -207,8 +216,10 @@ class RemoteOperators(Part):
 
 
 async def _first(channel: Channel) -> Request:
-    """A request of whoever is not known yet. Raises `RequestError`."""
+    """A request of whoever is not known yet. Raises `RequestError`, `_NativeClient`."""
     message = await channel.receive()
+    if wrong_door.is_client(message):
+        raise _NativeClient
     if len(message) > LONGEST_HELLO:  # reading megabytes of JSON takes everyone's time
         raise RequestError(protocol.BAD_REQUEST, f"a hello has at most {LONGEST_HELLO} bytes")
     return protocol.parse_request(message)
