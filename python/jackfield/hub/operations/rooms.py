@@ -149,7 +149,7 @@ async def room_search(rooms: Rooms, session: Session, request: Request) -> dict[
     name = request.text("room", "")
     wanted = [rooms.find(name)] if name else list(rooms)
     limit = request.integer("limit", 50, least=1, most=MOST_READ)
-    found = await rooms.search(request.text("text"), rooms=wanted, limit=limit)
+    found = await rooms.search(request.text("text"), rooms=wanted, limit=limit, who=f"operator:{session.who}")
     rows = fitting(([room, *row(message)] for room, message in found), limit, size=4_000_000)
     return {"messages": list(rows)}
 

@@ -5,16 +5,19 @@ Each is a control of `hub/native/control.py`. What they are refused with is a `R
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Final
 
+from ..native.session import ENDED
 from ..protocol import BAD_REQUEST, FAILED, RequestError
 from .keeping import maker_of
 from .room import NO_SUCH_ROOM, OVERLOADED, VIEWS, Room, RoomError, Seat
 from .rows import fitting, row
+from .searching import SEARCHING
 from .store import Cursor
 
 if TYPE_CHECKING:
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
 
 MOST_READ: Final = 1000  # messages in one answer
 MOST_FOUND: Final = 100
-SEARCHING: Final = "searching"  # in a session's `extra`, while it waits for a search
 
 Control = Callable[["NativeSession", "ControlRequest"], Awaitable[dict[str, Any] | None]]
 Work = Callable[["Rooms", "NativeSession", "ControlRequest"], Awaitable[dict[str, Any]]]
@@ -152,9 +154,14 @@ async def search(rooms: Rooms, session: NativeSession, request: ControlRequest) 
     session.extra = session.extra or {}
     if SEARCHING in session.extra:
         raise RoomError(OVERLOADED, "another search of yours is being done", "wait for its answer")
-    session.extra[SEARCHING] = True  # all clients share one thread that searches
+    work = rooms.search(text, rooms=wanted, limit=limit, who=session.origin)
+    session.extra[SEARCHING] = searching = asyncio.ensure_future(work)
     try:
-        found = await rooms.search(text, rooms=wanted, limit=limit)
+        found = await searching
+    except asyncio.CancelledError:
+        if session.state != ENDED:  # else nobody waits for it any more
+            raise
+        return {}
     finally:
         session.extra.pop(SEARCHING, None)
     return {"messages": list(fitting(([name, *row(message)] for name, message in found), limit))}

@@ -24,6 +24,7 @@ from ..native.follower import Follower
 from .room import CREDIT, FORBIDDEN, LONGEST_BODY, RECENT, VIEWS, News, Room, RoomError, Seat
 from .rows import pages, said_as
 from .said import Said
+from .searching import SEARCHING
 from .store import Message
 
 if TYPE_CHECKING:
@@ -234,6 +235,8 @@ class NativeMembers(Follower):
                     self._rooms.rename(place.room, place.seat, each.name)
 
     def ended(self, session: NativeSession, reason: str) -> None:
+        if searching := (session.extra or {}).get(SEARCHING):
+            searching.cancel()
         for place in list(_places(session).values()):
             self._rooms.leave(place.room, place.seat, reason)
 

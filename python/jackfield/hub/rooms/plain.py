@@ -50,7 +50,7 @@ class Talker:
     greeted: bool = False
     spoken: bool = False
     waiting: asyncio.TimerHandle | None = None  # for it to say what it is
-    searching: bool = False
+    searching: asyncio.Task[None] | None = None
 
     @property
     def ending(self) -> bytes:
@@ -223,8 +223,7 @@ class Plain:
         room = self._here(talker)
         if not text.strip() or talker.seat is None:
             raise RoomError(FORBIDDEN, "/msg needs a NAME and a TEXT")
-        body = text.strip().encode("utf-8", "surrogateescape")
-        seat = self._rooms.private(room, talker.seat, to, body)
+        seat = self._rooms.private(room, talker.seat, to, text.strip().encode("utf-8", "surrogateescape"))
         self._tell(talker, f"* You said that to {seat.name} alone.")
 
     def _do_topic(self, talker: Talker, rest: str) -> None:
@@ -247,8 +246,7 @@ class Plain:
             self._tell(talker, "* There is no room.")
 
     def _do_join(self, talker: Talker, rest: str) -> None:
-        name = rest.strip()
-        room = self._rooms.rooms.get(name)
+        room = self._rooms.rooms.get(name := rest.strip())
         if room is not None and not plain_may_enter(room, talker.plan.room):
             raise RoomError(NO_SUCH_ROOM, f"you cannot join {name}", "/rooms lists those that you can")
         if room is talker.room and room is not None:
@@ -279,14 +277,13 @@ class Plain:
         room = self._here(talker)
         if not rest:
             raise RoomError(FORBIDDEN, "/search needs WORDS")
-        if talker.searching:
+        if talker.searching is not None:
             raise RoomError(FORBIDDEN, "a search of yours is under way")
-        talker.searching = True
-        self._later(self._search(talker, room, rest))
+        talker.searching = self._later(self._search(talker, room, rest))
 
     async def _search(self, talker: Talker, room: Room, words: str) -> None:
         try:
-            found = await self._rooms.search(words, rooms=[room], limit=FOUND)
+            found = await self._rooms.search(words, rooms=[room], limit=FOUND, who=origin_of(talker.member))
             now = self._hub.clock()
             self._tell(talker, *(lines.past(message, now) for _, message in reversed(found)))
             if not found:
@@ -296,7 +293,7 @@ class Plain:
         except StoreError as problem:
             self._tell_problem(talker, RoomError(OVERLOADED, str(problem), problem.hint))
         finally:
-            talker.searching = False
+            talker.searching = None
 
     def _do_help(self, talker: Talker, rest: str) -> None:
         self._tell(talker, *lines.help_lines())
@@ -338,6 +335,8 @@ class Plain:
     def _leave(self, talker: Talker, reason: str) -> None:
         room, seat = talker.room, talker.seat
         talker.room = talker.seat = None
+        if talker.searching is not None:
+            talker.searching.cancel()
         if room is not None and seat is not None:
             self._rooms.leave(room, seat, reason)
 
@@ -453,10 +452,11 @@ class Plain:
             return True
         return True
 
-    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+    def _later(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     # ---------------------------------------------------------------- a reload
 

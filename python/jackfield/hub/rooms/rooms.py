@@ -24,7 +24,6 @@ from .native_members import NativeMembers
 from .outlet import Outlet
 from .plain import Plain
 from .room import (
-    BAD_REQUEST,
     FORBIDDEN,
     GAP,
     KEPT,
@@ -40,7 +39,8 @@ from .room import (
     check_topic,
 )
 from .said import Said, newest_of
-from .store import Appended, BadQuery, Became, Cursor, Message, Page, Retention, RunAppended
+from .searching import Searches, search
+from .store import Appended, Became, Cursor, Message, Page, Retention, RunAppended
 from .writer import Writer
 
 if TYPE_CHECKING:
@@ -50,7 +50,6 @@ KIND: Final = "room"  # of documents in the state
 GATHER: Final = 0.25  # seconds in which who comes and goes is gathered, once that is often
 TOLD_AT_ONCE: Final = 5  # comings and goings of a quiet room that are told one by one
 TOLD_TAKES: Final = 0.0005  # seconds more for each member that is told
-MOST_SEARCHED: Final = 20  # rooms that one search looks at
 FRAME: Final = 24  # bytes of a published message beside its body: its number, and what a frame costs
 BEHIND: Final = 0.02  # seconds after which a leave is told: what was said before it is on its way to the disk
 
@@ -61,6 +60,7 @@ class Rooms(Part):
     def __init__(self) -> None:
         self.rooms: dict[str, Room] = {}
         self.outlets: dict[str, Outlet] = {}
+        self.searches = Searches()
         self.run = os.urandom(6).hex()  # tells what was said in this run of the hub from other runs
         self._news: dict[str, News] = {}
         self._telling: dict[str, asyncio.TimerHandle] = {}
@@ -422,21 +422,14 @@ class Rooms(Part):
         await self.ready(room)
         return await self.hub.store.read(room.name, after, limit=limit)
 
-    async def search(self, text: str, *, rooms: Sequence[Room], limit: int) -> list[tuple[str, Message]]:
-        """Messages with these words, newest first, each with its room. Raises `RoomError`, `StoreError`."""
-        words = text.casefold().split()
-        found: list[tuple[str, Message]] = []
-        for room in rooms[:MOST_SEARCHED]:
-            if room.durable:
-                await self.ready(room)
-                try:
-                    results = await self.hub.store.search(text, room=room.name, limit=limit)
-                except BadQuery as problem:
-                    raise RoomError(BAD_REQUEST, str(problem)) from problem
-                found += [(each.room, each.message) for each in results.found]
-            else:
-                found += [(room.name, each) for each in room.after(0, RECENT) if _has(each, words)]
-        return sorted(found, key=lambda each: (each[1].at, each[1].sequence), reverse=True)[:limit]
+    async def search(
+        self, text: str, *, rooms: Sequence[Room], limit: int, who: str
+    ) -> list[tuple[str, Message]]:
+        """Messages with these words, newest first, each with its room, when it is that searcher's turn.
+
+        Raises `RoomError`, `StoreError`. Cancelled, the search ends.
+        """
+        return await self.searches.do(who, lambda: search(self, text, within=rooms, limit=limit))
 
     async def published(self, room: Room, sender: str) -> int:
         """The last number of a sender that is stored."""
@@ -488,8 +481,3 @@ class Rooms(Part):
         timer = self._telling.pop(room.name, None)
         if timer is not None:
             timer.cancel()
-
-
-def _has(message: Message, words: Sequence[str]) -> bool:
-    text = message.body.decode("utf-8", "replace").casefold()
-    return all(word in text for word in words)

@@ -139,6 +139,9 @@ class Process:
             if call[1] == "search":
                 text, *others = call[2]
                 self._searching.ask(call[0], (read_query(text), *others))
+            elif call[1] == "cancel":
+                self._searching.cancel(*call[2])
+                self._calls.answer([_answer(call[0], None)])
             elif call[1] == "close":
                 self._closing = call
             else:

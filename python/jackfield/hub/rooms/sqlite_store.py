@@ -194,7 +194,13 @@ class SqliteStore(Store):
     async def search(self, text: str, *, room: str | None = None, limit: int = 50) -> Results:
         if not read_query(text).wanted:
             raise BadQuery("there is no word to search for")
-        rows, unindexed = await self._ask("search", _utf8(text), room, _whole(limit))
+        call = self._begin("search", (_utf8(text), room, _whole(limit)), 200)
+        try:
+            rows, unindexed = await call.done
+        except asyncio.CancelledError:
+            with contextlib.suppress(StoreError):
+                self._begin("cancel", (call.number,), 0)
+            raise
         found = [Found(name, Message(*row), snippet, marks) for name, row, snippet, marks in rows]
         return Results(found, unindexed)
 
