@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 from native_peer import CREDIT, DATA, RESET, Peer, native_of, running_hub
@@ -139,6 +140,46 @@ def test_of_sessions_without_a_connection_those_go_for_which_too_much_is_kept(
                 await again.close()
 
     run_here(main)
+
+
+def test_one_owner_pushes_out_its_own_sessions_alone(
+    run_here: Runner, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six of one address with 20 kB each, and one of another with 30 kB, where there is room for 80 kB."""
+    monkeypatch.setattr(part, "MOST_KEPT", 80_000)
+    monkeypatch.setattr(part, "KEPT_OF_ONE", 80_000)
+
+    async def main() -> None:
+        async with running_hub(directory) as hub:
+            native = native_of(hub)
+            greedy = [await Peer.join(hub, local="127.0.0.2", name=f"g{number}") for number in range(6)]
+            victim = await Peer.join(hub, name="victim")
+            for peer, size in [(victim, 30_000), *((peer, 20_000) for peer in greedy)]:
+                assert hub.tell(int(peer.welcome["id"]), b"x" * size, by="test", ending=None)
+                await peer.event("message")
+            for peer in (*greedy, victim):
+                peer.abort()
+            await eventually(lambda: not native.sessions and len(native._held) == 3)
+            assert [session.name for session in native._held].count("victim") == 1
+            again = await victim.back(hub, name="victim")
+            assert (await again.welcomed())["session"]["resumed"] is True
+            await again.close()
+
+    run_here(main)
+
+
+def test_whoever_most_is_kept_for_loses_the_largest() -> None:
+    class Session:
+        def __init__(self, origin: str) -> None:
+            self.origin = origin
+
+    a, b = [Session("a") for _ in range(4)], [Session("b") for _ in range(2)]
+    kept: Any = dict(zip((*a, *b), (10, 40, 20, 30, 50, 5), strict=True))
+    assert held.surplus(kept, 155) == []
+    assert held.surplus(kept, 154) == [a[1]], "100 of a, 55 of b"
+    assert held.surplus(kept, 100) == [a[1], a[3]]
+    assert held.surplus(kept, 70) == [a[1], a[3], b[0]]
+    assert len(held.surplus(kept, 0)) == 6
 
 
 @pytest.mark.parametrize("held", [False, True])

@@ -1,17 +1,39 @@
 """Sessions without a connection: in which order they came, and who has most of them. Pure.
 
-Where there are too many, whoever has most loses its oldest one. So nobody pushes out another's.
+Where there are too many, whoever has most loses its oldest one; where too much is kept for them, whoever
+most is kept for loses the largest. Counted is by origin (`hub/origins.py`): nobody pushes out another's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import heapq
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from .session import NativeSession
 
 MOST_HELD: Final = 10_000  # sessions without a connection
+
+
+def surplus(kept: Mapping[NativeSession, int], most: int) -> list[NativeSession]:
+    """Which of these sessions have to end, so that no more than `most` bytes are kept for all of them."""
+    over = sum(kept.values()) - most
+    if over <= 0:
+        return []
+    of: dict[str, list[NativeSession]] = {}
+    for session in sorted(kept, key=kept.__getitem__):
+        of.setdefault(session.origin, []).append(session)
+    owners = [(-sum(map(kept.__getitem__, sessions)), origin) for origin, sessions in of.items()]
+    heapq.heapify(owners)
+    ending: list[NativeSession] = []
+    while over > 0:
+        size, origin = heapq.heappop(owners)
+        ending.append(of[origin].pop())
+        over -= kept[ending[-1]]
+        if of[origin]:
+            heapq.heappush(owners, (size + kept[ending[-1]], origin))
+    return ending
 
 
 class Held:

@@ -27,7 +27,7 @@ from . import control, effort, handshake, streams, talk
 from .follower import Follower
 from .greeting import Greeting, Said
 from .handshake import Hello, Refused, Who
-from .held import Held
+from .held import Held, surplus
 from .mail import Mail
 from .presence import Presence, session_view
 from .questions import Questions
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from ..server import Hub
 
 HELD_FOR: Final = 60.0  # seconds that a session outlives its connection
-MOST_KEPT: Final = 256 * 1024 * 1024  # bytes that are kept for all of these; beyond it those with the most go
+MOST_KEPT: Final = 256 * 1024 * 1024  # bytes kept for all of these; beyond it whoever has most loses some
 KEPT_OF_ONE: Final = 4 * 1024 * 1024  # bytes at most
 LOOK_EVERY: Final = 0.25  # seconds between two looks for sessions whose time has come
 LAST_WORDS: Final = 2.0  # seconds that an error may take to a client that is let go
@@ -447,13 +447,9 @@ class Native(Part):
         self._look_later()
 
     def _make_room(self) -> None:
-        """End sessions for whose clients most is kept, while too much is kept for all."""
+        """End sessions of whoever most is kept for, while too much is kept for all."""
         kept = {each: self.switch.counts(each.held).kept for each in self._held if each.held is not None}
-        over = sum(kept.values()) - MOST_KEPT
-        for session in sorted(kept, key=kept.__getitem__, reverse=True):
-            if over <= 0:
-                return
-            over -= kept[session]
+        for session in surplus(kept, MOST_KEPT):
             self._finish(session, "too much is kept for sessions that wait for their clients")
 
     # ---------------------------------------------------------------- what operators see
