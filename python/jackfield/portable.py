@@ -2139,7 +2139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         token = chosen.token or _token_in(chosen.token_file)
         with connect(
-            chosen.address, name=chosen.name, token=token, timeout=chosen.timeout,
+            chosen.address, name=chosen.name, token=token, timeout=chosen.timeout, services=(),
             insecure_token=chosen.insecure_token,
         ) as client:  # fmt: skip
             if client.token is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import ssl
 import urllib.error
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from programs import HubProcess, StartHub, wait_for
+
+from jackfield import portable
 
 
 def link(hub: HubProcess, *more: str) -> dict[str, Any]:
@@ -114,3 +117,19 @@ def test_over_tls_it_needs_a_certificate(start_hub: StartHub) -> None:
 def test_its_options_need_it(hub: HubProcess) -> None:
     refused = hub.run("console", "--json")
     assert (refused.returncode, b"add --web" in refused.stderr) == (2, True)
+
+
+def test_an_invitation_leads_to_where_websocket_clients_come(start_hub: StartHub, directory: Path) -> None:
+    hub = start_hub("127.0.0.1:0", "--web", "tls://0.0.0.0:0", "--state", str(directory / "hub.db"))
+    port = hub.seen(rb" web url=https://127\.0\.0\.1:(\d+)")[1].decode()
+    asked = ("invite", "--host", "127.0.0.1", "--name", "ann")
+    best, other = json.loads(hub.do(*asked, "--json"))["invitations"]
+    where = rf"wss://127\.0\.0\.1:{port}/native\?jf\.pin=sha256:[0-9a-f]{{64}}&jf\.invitation=jf_"
+    assert re.match(where, best), best
+    assert other.startswith("tcp://127.0.0.1:")
+    invitation = hub.do(*asked, "--listener", port).decode().strip()
+    with portable.connect(invitation) as client:
+        assert client.name == "ann"
+        assert client.token is not None
+    refused = hub.run("invite", "--listener", "1")
+    assert f"wss://0.0.0.0:{port}/native".encode() in refused.stderr

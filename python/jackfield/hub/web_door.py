@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from .part import Part
+from .security.places import At
 
 
 class WebDoor(Part):
@@ -17,6 +18,11 @@ class WebDoor(Part):
     @property
     def url(self) -> str:
         """Where the console is served; empty while it is not."""
+        raise NotImplementedError
+
+    @property
+    def native(self) -> At | None:
+        """Where native clients come by WebSocket; None while they cannot."""
         raise NotImplementedError
 
     async def link(self, *, by: str, address: str | None = None) -> dict[str, Any]:

@@ -64,6 +64,7 @@ class NativeDoor:
         access = access_of(address)
         rates = UNLIMITED if is_local(address) else REMOTE
         plan = ListenerPlan(address, "none", "none", native="only", access=access, rates=rates)
+        self.plan = plan
         strict = dataclasses.replace(plan, access=dataclasses.replace(access, mode=TOKEN))
         for number, each in zip(DOORS, (plan, strict), strict=True):
             hub.count_in(number, each)

@@ -21,6 +21,7 @@ from ..hub.client import Client
 from ..hub.protocol import FAILED, REFUSED, RequestError
 from ..hub.roster import version
 from ..hub.security.certificate import fingerprint
+from ..hub.security.places import At
 from ..hub.security.tokens import TOKEN, VALID
 from ..hub.web_door import WebDoor
 from .logins import LINK_SECONDS, Login, Logins
@@ -53,6 +54,7 @@ class Web(WebDoor):
         self._site: Site | None = None
         self._bound = Address("tcp", "127.0.0.1", 0)  # where it is, or was
         self._secure = False
+        self._has_own = False  # the hub's own certificate, which clients know by its pin
         self._renewing: tuple[ssl.SSLContext, Files] | None = None
 
     @property
@@ -64,6 +66,13 @@ class Web(WebDoor):
         shown = "127.0.0.1" if host == "0.0.0.0" else "::1" if host == "::" else host
         shown = f"[{shown}]" if ":" in shown else shown
         return f"{'https' if self._secure else 'http'}://{shown}:{port}"
+
+    @property
+    def native(self) -> At | None:
+        if self._server is None or self._site is None or self._site.native is None:
+            return None
+        plan, own = self._site.native.plan, self._secure and self._has_own
+        return At(plan.address, plan, self._hub.security.pin if own else "")
 
     async def open(self, hub: Hub) -> None:
         self._hub = hub
@@ -165,6 +174,7 @@ class Web(WebDoor):
         server = Server(make_app(site), listening, tls=tls)
         await server.start()
         self._server, self._site, self._bound, self._secure = server, site, bound, tls is not None
+        self._has_own = address.option("cert") is None
         self._renewing = None if tls is None or files is None else (tls, files)
         hub.log("web", url=self.url)
 

@@ -14,6 +14,7 @@ from ..security.certificate import pin_of
 from ..security.places import At, invited_to, meant
 from ..security.roles import MEMBER, ROLES
 from ..security.tokens import INVITATION, INVITED_FOR, TOKEN, TokenRefused
+from ..web_door import WebDoor
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -102,13 +103,14 @@ def _name(request: Request) -> str:
 
 
 def _all(session: Session) -> list[At]:
-    """The listeners for clients and for operators."""
+    """The listeners for clients and for operators, and where clients come by WebSocket."""
     security = session.hub.security
     found = []
     for listener, plan in (*session.hub.listeners, *security.listeners):
         own = bool(security.pin) and pin_of(plan) == security.pin  # others are known by who signed them
         found.append(At(listener.address, plan, security.pin if own else ""))
-    return found
+    web = session.hub.part(WebDoor)
+    return found if web is None or web.native is None else [*found, web.native]
 
 
 def _listeners(session: Session, request: Request, role: str) -> tuple[str, ...]:
