@@ -6,11 +6,11 @@
 //! | [`queue`] | what one link still has to send; pure |
 //! | [`link`], `inbox`, `rare` | the data of one end of a conversation, what it has not claimed, and what few have |
 //! | `host`, `counters` | what the owner provides; what passed through a link |
-//! | [`reactor`] | the links, epoll, deadlines, and the order in which things happen |
+//! | [`reactor`], `events`, `deadlines` | the links, epoll, and the order in which things happen |
 //! | [`clock`], `wait` | time that passes or steps, and waiting for it |
 //! | [`busy_poll`] | whether to poll before sleeping; pure |
 //! | [`blocking`] | one connected socket without a reactor, for callers that wait in system calls |
-//! | `receive`, `transmit`, `lifecycle`, `handover`, `carry`, `supervise`, `reached`, `revive`, `explain`, [`group`] | the reactor's rules, one concern a file |
+//! | `receive`, `transmit`, `writing`, `fault`, `lifecycle`, `handover`, `carry`, `supervise`, `reached`, `revive`, `explain`, [`group`], `broadcast` | the reactor's rules, one concern a file |
 //! | `datagrams`, `departures`, `segments` | datagrams in batches: in, out, and runs of them |
 //! | `files` | links over files: serial lines |
 //! | `relayed` | links that carry a connection which is served elsewhere |
@@ -27,16 +27,20 @@
 mod accepting;
 mod beside;
 pub mod blocking;
+mod broadcast;
 pub mod busy_poll;
 mod carry;
 mod classes;
 pub mod clock;
 mod counters;
 mod datagrams;
+mod deadlines;
 mod departures;
+mod events;
 mod evidence;
 mod explain;
 mod facts;
+mod fault;
 mod files;
 pub mod frame;
 pub mod group;
@@ -65,6 +69,7 @@ pub mod sys;
 pub mod tls;
 mod transmit;
 mod wait;
+mod writing;
 
 pub use beside::Urgent;
 pub use carry::Carried;

@@ -5,13 +5,17 @@
 //! the middle loses nothing. Registration is edge-triggered: the flags of a link, not the kernel, remember that
 //! it is readable.
 
+pub use crate::deadlines::Side;
+pub use crate::events::Event;
+
 use crate::busy_poll::BusyPoll;
 use crate::clock::Clock;
 use crate::datagrams::Arrivals;
+use crate::deadlines::Timed;
 use crate::group::Group;
 use crate::host::Host;
 use crate::lifecycle::Ending;
-use crate::link::{Kind, Link, LinkId, flag, want};
+use crate::link::{Kind, Link, LinkId, flag};
 use crate::native::Native;
 use crate::native::recognise::Role;
 use crate::queue::OutQueue;
@@ -31,56 +35,6 @@ pub(crate) const PARKED_CAP: usize = 64 * 1024 * 1024;
 const REPORTS: usize = 1024;
 const POOLED_QUEUES: usize = 1024;
 
-/// Which of a link's deadlines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Side {
-    /// Of the receive (or accept, or connect) that waits.
-    Receive,
-    /// Of the send that waits.
-    Send,
-    /// Of a close that still delivers, or a datagram peer's idle time.
-    Life,
-    /// When a packet that found its receiver full is tried again, and what a link waits for should have come.
-    Retry,
-    /// When it is looked at whether the peer still acknowledges.
-    Watch,
-    /// When the silence behind what has arrived is long enough to end a message.
-    Gap,
-}
-
-/// What the owner of a link asked to hear of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// A message, the end or a fault can be taken; on a listener a connection.
-    Receivable(LinkId),
-    /// The queue has room again, or the link cannot send any more.
-    Sendable(LinkId),
-    /// The queue is empty, or what was queued has come as far as was asked for, or the link cannot send any more.
-    Flushed(LinkId),
-    /// Connecting came to an end; [`Reactor::connected`] tells which.
-    Connected(LinkId),
-    /// The deadline of what waits has passed.
-    Expired(LinkId, Side),
-    /// A lasting link has lost its connection: [`Reactor::outage`] tells how. It waits for [`Reactor::graft`].
-    Down(LinkId),
-    /// The link is closed; its id means nothing from now on.
-    Gone(LinkId),
-    /// The group has an event, or was dropped.
-    GroupReceivable(usize),
-    /// No member of the group is above its high-water mark any more, or the group was dropped.
-    GroupSendable(usize),
-    /// The deadline of the group's reader has passed.
-    GroupExpired(usize),
-}
-
-/// Whose deadline an entry of the heap is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Timed {
-    Link(LinkId, Side),
-    Group(usize),
-    Acknowledgement,
-}
-
 /// Begins with a line of the processor's caches; see [`Link`].
 #[repr(C, align(64))]
 pub(crate) struct Slot<H: Host> {
@@ -91,9 +45,9 @@ pub(crate) struct Slot<H: Host> {
 /// See the module.
 pub struct Reactor<H: Host> {
     pub(crate) epoll: Epoll,
-    timer: Timer,
+    pub(crate) timer: Timer,
     /// What the timer is armed for: a deadline that is far, or any when a foreign loop watches this reactor.
-    timer_at: u64,
+    pub(crate) timer_at: u64,
     pub(crate) reports: Vec<Report>,
     pub(crate) slots: Vec<Slot<H>>,
     pub(crate) free: Vec<u32>,
@@ -127,7 +81,7 @@ pub struct Reactor<H: Host> {
     pub(crate) pending_groups: Vec<usize>,
     pub(crate) foreign: Vec<(RawFd, u32)>,
     /// For every deadline there is an entry of its time or an earlier one; entries outlive deadlines taken back.
-    deadlines: BinaryHeap<Reverse<(u64, Timed)>>,
+    pub(crate) deadlines: BinaryHeap<Reverse<(u64, Timed)>>,
     pub(crate) ending: Ending,
     pub(crate) clock: Clock,
     /// Polling before sleeping, if it was asked for.
@@ -318,268 +272,6 @@ impl<H: Host> Reactor<H> {
         }
     }
 
-    /// What the owner asked to hear of, one at a time.
-    pub fn next_event(&mut self) -> Option<Event> {
-        while let Some(id) = self.ready.pop_front() {
-            let Some(link) = self.get_mut(id) else { continue };
-            link.unset(flag::IN_READY);
-            if let Some(event) = self.event_of(id) {
-                return Some(event);
-            }
-        }
-        while let Some(group) = self.ready_groups.pop_front() {
-            if let Some(event) = self.group_event(group) {
-                return Some(event);
-            }
-        }
-        self.last_group_events.pop()
-    }
-
-    fn event_of(&mut self, id: LinkId) -> Option<Event> {
-        let now = self.now;
-        let link = self.get_mut(id)?;
-        if link.has(flag::GONE) {
-            self.release(id);
-            return Some(Event::Gone(id));
-        }
-        if link.has(flag::LASTING | flag::GAP) {
-            self.read_ahead(id);
-            if let Some(event) = self.lasting_event(id) {
-                return Some(event);
-            }
-        }
-        let link = self.get_mut(id)?;
-        let shakes = link.has(flag::HANDSHAKING);
-        if link.role != Role::Plain && !link.kind.is_listener() && !shakes {
-            let role = link.role;
-            if self.advance_member(id, role) {
-                self.tell_member(id);
-            }
-            return self.sending_event(id);
-        }
-        let connects = link.want & want::CONNECT != 0;
-        if connects || shakes {
-            let over = self.conclude_connect(id, connects);
-            let link = self.get_mut(id).filter(|_| connects)?;
-            if over {
-                link.want &= !want::CONNECT;
-                link.deadlines[Side::Receive as usize] = 0;
-                return Some(Event::Connected(id));
-            }
-            if due(link.deadlines[0], now) {
-                link.deadlines[0] = 0;
-                link.want &= !want::CONNECT;
-                return Some(Event::Expired(id, Side::Receive));
-            }
-            return None;
-        }
-        match link.kind {
-            Kind::DatagramListener => self.drain_datagrams(id),
-            Kind::Listener if link.config.tls.is_some() && link.want & want::RECEIVE == 0 => self.greet(id),
-            _ => {}
-        }
-        let link = self.get_mut(id)?;
-        let sending = link.want & want::SENDING;
-        if link.want & want::RECEIVE != 0 {
-            if self.available(id) {
-                let link = self.get_mut(id)?;
-                link.want &= !want::RECEIVE;
-                link.deadlines[0] = 0;
-                if sending != 0 {
-                    self.notify(id);
-                }
-                return Some(Event::Receivable(id));
-            }
-            let link = self.get_mut(id)?;
-            if due(link.deadlines[0], now) {
-                link.deadlines[0] = 0;
-                link.want &= !want::RECEIVE;
-                if sending != 0 {
-                    self.notify(id);
-                }
-                return Some(Event::Expired(id, Side::Receive));
-            }
-        }
-        self.sending_event(id)
-    }
-
-    fn sending_event(&mut self, id: LinkId) -> Option<Event> {
-        let now = self.now;
-        let link = self.get_mut(id)?;
-        let over = link.sending_is_over();
-        let (room, empty) = (link.admits_waiting(), link.is_flushed());
-        if link.want & want::SEND != 0 && (room || over) {
-            link.want &= !want::SEND;
-            link.deadlines[1] = 0;
-            if link.want & (want::FLUSH | want::PASSED) != 0 {
-                self.notify(id);
-            }
-            return Some(Event::Sendable(id));
-        }
-        if link.want & want::FLUSH != 0 && (empty || link.is_broken()) {
-            link.want &= !want::FLUSH;
-            if link.want & want::SEND == 0 {
-                link.deadlines[Side::Send as usize] = 0;
-            }
-            return Some(Event::Flushed(id));
-        }
-        if link.want & want::URGENT != 0 && (over || link.has(flag::URGENT)) {
-            link.want &= !want::URGENT;
-            if link.want & want::SENDING == 0 {
-                link.deadlines[Side::Send as usize] = 0;
-            } else {
-                self.notify(id);
-            }
-            return Some(Event::Flushed(id));
-        }
-        if link.want & want::PASSED != 0 && (link.is_broken() || self.has_passed(id)) {
-            self.forget_passed(id);
-            let link = self.get_mut(id)?;
-            link.deadlines[Side::Send as usize] = 0;
-            if link.want & want::SENDING != 0 {
-                self.notify(id);
-            }
-            return Some(Event::Flushed(id));
-        }
-        let link = self.get_mut(id)?;
-        if link.want & want::SENDING != 0 && due(link.deadlines[1], now) {
-            link.deadlines[1] = 0;
-            return Some(Event::Expired(id, Side::Send));
-        }
-        None
-    }
-
-    /// Says what the owner waits for; what is there already is told by the next [`Reactor::next_event`].
-    #[inline]
-    pub fn want(&mut self, id: LinkId, wants: u8) {
-        let Some(link) = self.get_mut(id) else { return };
-        link.want |= wants;
-        // A receive that found nothing a moment ago has left nothing to look at: the kernel's next report brings it back.
-        let unclaimed = link.has(flag::READABLE | flag::END) || link.holds_more();
-        let in_rx = self.rx_owner == id && self.rx_from < self.rx_to || self.has_arrived(id);
-        if wants & !want::RECEIVE != 0 || unclaimed || in_rx {
-            self.notify(id);
-        }
-    }
-
-    /// The sender that waited longest gave up: another one's message may need less room.
-    pub fn reconsider_room(&mut self, id: LinkId) {
-        if let Some(link) = self.get_mut(id) {
-            link.awaited_room = 0;
-            self.notify(id);
-        }
-    }
-
-    /// The owner waits no longer.
-    #[inline]
-    pub fn unwant(&mut self, id: LinkId, wants: u8) {
-        let Some(link) = self.get_mut(id) else { return };
-        link.want &= !wants;
-        if wants & (want::RECEIVE | want::CONNECT) != 0 {
-            link.deadlines[0] = 0;
-        }
-        if wants & want::SENDING != 0 && link.want & want::SENDING == 0 {
-            link.deadlines[1] = 0;
-        }
-    }
-
-    /// Sets a deadline in monotonic nanoseconds; 0 takes it back.
-    pub fn set_deadline(&mut self, id: LinkId, side: Side, at: u64) {
-        let Some(link) = self.get_mut(id) else { return };
-        let slot = &mut link.deadlines[side as usize];
-        let before = std::mem::replace(slot, at);
-        // An entry for an earlier time is still in the heap: when it comes up it is put back for the new time.
-        if at != 0 && (before == 0 || at < before) {
-            self.push_deadline(at, Timed::Link(id, side));
-        }
-    }
-
-    pub(crate) fn push_group_deadline(&mut self, group: usize, at: u64) {
-        self.push_deadline(at, Timed::Group(group));
-    }
-
-    pub(crate) fn push_acknowledgement_deadline(&mut self, at: u64) {
-        self.push_deadline(at, Timed::Acknowledgement);
-    }
-
-    fn push_deadline(&mut self, at: u64, whose: Timed) {
-        if self.deadlines.len() > 64 && self.deadlines.len() > 8 * (self.live + self.live_groups) {
-            self.prune_deadlines();
-        }
-        self.deadlines.push(Reverse((at, whose)));
-    }
-
-    /// Forgets entries that no deadline stands behind: short receives with long time-outs leave them.
-    fn prune_deadlines(&mut self) {
-        let mut entries: Vec<_> = std::mem::take(&mut self.deadlines).into_vec();
-        entries.retain(|Reverse((_, whose))| self.deadline_of(*whose) != 0);
-        entries.sort_unstable_by_key(|Reverse((at, whose))| (*whose, *at));
-        entries.dedup_by_key(|Reverse((_, whose))| *whose);
-        self.deadlines = entries.into();
-    }
-
-    fn deadline_of(&self, whose: Timed) -> u64 {
-        match whose {
-            Timed::Link(id, side) => self.get(id).map_or(0, |link| link.deadlines[side as usize]),
-            Timed::Group(group) => self.group_deadline(group),
-            Timed::Acknowledgement => self.acknowledgement_deadline(),
-        }
-    }
-
-    /// The nearest deadline, in monotonic nanoseconds.
-    pub fn next_deadline(&self) -> Option<u64> {
-        self.deadlines.peek().map(|Reverse((at, _))| *at)
-    }
-
-    /// Arms the timer behind [`Reactor::fd`] for the nearest deadline: for foreign loops, before they wait.
-    pub fn arm_timer(&mut self) -> Result<()> {
-        let at = self.next_deadline().unwrap_or(0);
-        if at != 0 && (self.timer_at == 0 || at < self.timer_at) {
-            self.timer.arm(at)?;
-            self.timer_at = at;
-        }
-        Ok(())
-    }
-
-    /// Whether the timer fires at this time or before.
-    #[inline]
-    pub(crate) fn timer_wakes_by(&self, at: u64) -> bool {
-        self.timer_at != 0 && self.timer_at <= at
-    }
-
-    pub(crate) fn expire(&mut self) -> bool {
-        let mut any = false;
-        while let Some(Reverse((at, whose))) = self.deadlines.peek().copied() {
-            if at > self.now {
-                break;
-            }
-            self.deadlines.pop();
-            let deadline = self.deadline_of(whose);
-            if deadline == 0 {
-                continue;
-            }
-            if deadline > self.now {
-                self.deadlines.push(Reverse((deadline, whose)));
-                continue;
-            }
-            any = true;
-            match whose {
-                Timed::Group(group) => self.ready_groups.push_back(group),
-                Timed::Acknowledgement => self.acknowledge_due(),
-                Timed::Link(id, Side::Life) => self.life_expired(id),
-                Timed::Link(id, Side::Retry) => {
-                    self.set_deadline(id, Side::Retry, 0);
-                    self.low_water_expired(id);
-                    self.mark_dirty(id);
-                }
-                Timed::Link(id, Side::Watch) => self.watch_expired(id),
-                Timed::Link(id, Side::Gap) => self.gap_expired(id),
-                Timed::Link(id, Side::Receive | Side::Send) => self.notify(id),
-            }
-        }
-        any
-    }
-
     /// Takes up the link's next input after the next [`Reactor::wait`], so that others have their turn before.
     pub(crate) fn put_off(&mut self, id: LinkId) {
         if let Some(link) = self.get_mut(id) {
@@ -647,9 +339,4 @@ impl<H: Host> Reactor<H> {
             self.queues.push(queue);
         }
     }
-}
-
-#[inline]
-pub(crate) fn due(deadline: u64, now: u64) -> bool {
-    deadline != 0 && deadline <= now
 }
