@@ -3,11 +3,11 @@
 //! The session is locked while it encrypts or decrypts, and never during a system call. What is encrypted goes to the
 //! sending half, which alone writes to the socket: a thread that waits for room there keeps nothing from a thread that
 //! receives. What TLS itself answers to what was received (an alert, new keys) stays in the session until the sending half
-//! writes next; [`Receiving::receive`] tells that there is something, so that a receiver can see to it if nobody sends.
+//! writes next; [`Receiving::receive`] tells when there is something, so that a receiver can see to it if nobody sends.
 
 use super::receiver::Arrived;
 use crate::queue::OutQueue;
-use crate::sealing::{SEAL_AT_A_TIME, TLS_FAILED};
+use crate::sealing::{LATER, SEAL_AT_A_TIME, TLS_FAILED};
 use crate::sys::{Result, io, wait};
 use crate::tls::session::{Session, Sink};
 use crate::tls::{Agreed, CertificateFacts, Failure};
@@ -40,6 +40,11 @@ impl SharedSession {
         Some((session.agreed()?, session.peer_certificate()))
     }
 
+    /// Whether TLS itself has something to say.
+    pub fn has_answer(&self) -> bool {
+        !self.lock().outgoing().is_empty()
+    }
+
     /// What went wrong.
     pub fn failure(&self) -> Option<Failure> {
         self.lock().failure().cloned()
@@ -57,12 +62,14 @@ pub struct Receiving {
     session: SharedSession,
     /// Filled with zeroes to its whole length.
     scratch: Vec<u8>,
+    /// Bytes that TLS had to say itself when that was told last.
+    told: usize,
 }
 
 impl Receiving {
     /// Nothing received yet.
     pub fn new(session: SharedSession) -> Receiving {
-        Receiving { session, scratch: Vec::new() }
+        Receiving { session, scratch: Vec::new(), told: 0 }
     }
 
     /// The session.
@@ -70,12 +77,8 @@ impl Receiving {
         &self.session
     }
 
-    /// Whether TLS itself has something to say.
-    pub fn has_answer(&self) -> bool {
-        !self.session.lock().outgoing().is_empty()
-    }
-
-    /// One receive of plaintext; with `wait` it blocks until there is some. `EPROTO`: see [`SharedSession::failure`].
+    /// One receive of plaintext; with `wait` it blocks until there is some. `EPROTO`: see [`SharedSession::failure`]. `EINTR`:
+    /// there is none yet, and something to say first: see [`SharedSession::has_answer`].
     pub fn receive(&mut self, fd: BorrowedFd<'_>, into: &mut [MaybeUninit<u8>], wait: bool) -> Result<Arrived> {
         let mut sink = Sink::new(into, &mut []);
         loop {
@@ -88,6 +91,11 @@ impl Receiving {
                 }
                 if let Some(outcome) = outcome(&session, &sink) {
                     return outcome;
+                }
+                // Said once: as long as somebody sends, nobody else can write it.
+                let answer = session.outgoing().len();
+                if answer != std::mem::replace(&mut self.told, answer) && answer > 0 {
+                    return Err(LATER);
                 }
                 session.unread()
             };

@@ -4,7 +4,7 @@ use super::turns::Limit;
 use super::{BlockingChannel, CLOCK, State};
 use crate::factory::{self, Facts};
 use crate::raw::BytesBody;
-use jackfield_engine::blocking::{self, Arrived, Progress, Receiver, Receiving};
+use jackfield_engine::blocking::{self, Arrived, Progress, Receiver, Receiving, SharedSession};
 use jackfield_engine::frame::Framer;
 use jackfield_engine::sys::{Errno, wait};
 use jackfield_engine::{Fault, Kind, Take};
@@ -86,11 +86,8 @@ impl BlockingChannel {
             }
             source.receive_until(wake, events, limit)
         });
-        let answers = sealed.as_ref().is_some_and(|sealed| sealed.has_answer());
         reading.give_back(sealed);
-        if answers {
-            self.push_backlog(&fd);
-        }
+        self.push_answer(&fd);
         match result {
             Err(Errno(libc::EINTR)) => {
                 py.check_signals()?;
@@ -110,6 +107,14 @@ impl BlockingChannel {
         let State { health, counters, .. } = &mut *state;
         reading.filled(result, CLOCK.now(), health, counters);
         Ok(true)
+    }
+
+    /// Writes what TLS itself has to say, unless somebody sends: who does will.
+    #[inline]
+    pub(super) fn push_answer(&self, fd: &OwnedFd) {
+        if self.session.as_ref().is_some_and(SharedSession::has_answer) {
+            self.push_backlog(fd);
+        }
     }
 
     /// Writes what an earlier call left behind, as far as the kernel takes it now; what to watch for the rest.

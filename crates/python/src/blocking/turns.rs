@@ -129,6 +129,12 @@ impl BlockingChannel {
         state.queued = half.queued();
         state.backlog = !half.is_empty();
         state.writing = Some(half);
+        let fd = state.fd.clone().filter(|_| self.session.is_some());
+        drop(state);
+        if let Some(fd) = fd {
+            // It may have come too late for this half, and too early for whoever receives.
+            self.push_answer(&fd);
+        }
         if !self.sending.waiting.borrow().is_empty() {
             self.sending_gate.open();
         }
