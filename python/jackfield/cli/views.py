@@ -161,6 +161,7 @@ def status_lines(status: dict[str, Any], *, now: float) -> list[str]:
         *_health_lines(status),
         f"state: {_state_text(status)}",
         *_security_lines(status.get("security", {}), status.get("handshake_causes", {})),
+        *_strangers_lines(status.get("web_handshakes", {})),
         *_rooms_lines(status.get("rooms", {})),
     ]
     if status["listeners"] or not status.get("operators"):
@@ -231,6 +232,12 @@ def _security_lines(security: dict[str, Any], causes: dict[str, int]) -> list[st
             f"audit log: {safe_text(security['audit'])}" + (f" (not written: {problem})" if problem else "")
         )
     return lines
+
+
+def _strangers_lines(handshakes: dict[str, int]) -> list[str]:
+    """How many newcomers the web console refused before they had said anything."""
+    refused = handshakes.get("refused", 0)
+    return [f"web console: refused {refused} newcomers, whose TLS handshakes were too many"] * bool(refused)
 
 
 def _rooms_lines(rooms: dict[str, Any]) -> list[str]:

@@ -19,6 +19,7 @@ from .client import Client
 from .metrics import Metric
 from .part import Part
 from .roster import version
+from .web_door import WebDoor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -157,6 +158,8 @@ async def measure(hub: Hub, health: Health) -> list[Metric]:
     def gauge(name: str, meaning: str, value: float) -> Metric:
         return Metric(name, "gauge", meaning).add(value)
 
+    web = hub.part(WebDoor)
+    strangers = 0 if web is None else web.figures()["refused"]
     used_cpu = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
     return [
         Metric("jackfield_build_info", "gauge", "The version that runs.").add(1, version=version()),
@@ -168,6 +171,7 @@ async def measure(hub: Hub, health: Health) -> list[Metric]:
         refused,
         shaken,
         dropped,
+        counter("web_handshakes_refused", "TLS handshakes of the console that were too many.", strangers),
         counter("received_bytes", "Bytes from clients.", totals.bytes_in),
         counter("sent_bytes", "Bytes to clients.", totals.bytes_out),
         counter("received_messages", "Messages from clients.", totals.messages_in),

@@ -48,6 +48,7 @@ def status(hub: Hub) -> dict[str, Any]:
         "dropped": hub.group.dropped_messages,
         "parts": [type(part).__name__.lower() for part in hub.parts.attached()],
         "security": hub.security.figures(),
+        "web_handshakes": {} if web is None else web.figures(),
         "rooms": {} if rooms is None else rooms.keeping.figures(rooms),
         "web": web.url if web is not None else "",
         "operators": [

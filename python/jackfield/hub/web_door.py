@@ -25,6 +25,10 @@ class WebDoor(Part):
         """Where native clients come by WebSocket; None while they cannot."""
         raise NotImplementedError
 
+    def figures(self) -> dict[str, int]:
+        """TLS handshakes: how many are `under_way`, and how many newcomers were `refused` so far."""
+        raise NotImplementedError
+
     async def link(self, *, by: str, address: str | None = None) -> dict[str, Any]:
         """Serve the console, unless it is served already, and make a link that logs in once.
 

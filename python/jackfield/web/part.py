@@ -74,6 +74,12 @@ class Web(WebDoor):
         plan, own = self._site.native.plan, self._secure and self._has_own
         return At(plan.address, plan, self._hub.security.pin if own else "")
 
+    def figures(self) -> dict[str, int]:
+        """See `WebDoor.figures`."""
+        newcomers = None if self._server is None else self._server.newcomers
+        under_way, refused = (0, 0) if newcomers is None else (len(newcomers), newcomers.refused)
+        return {"under_way": under_way, "refused": refused}
+
     async def open(self, hub: Hub) -> None:
         self._hub = hub
         hub.security.when_revoked.append(self._revoked)

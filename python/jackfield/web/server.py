@@ -20,6 +20,7 @@ from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from . import native
+from .newcomers import Guarded, Newcomers
 
 CONNECTIONS: Final = 256  # beside those of native clients
 FIRST_REQUEST: Final = 10.0  # seconds from a connection to its first request, with TLS
@@ -34,8 +35,12 @@ LAST_WORDS: Final = 5.0  # seconds that a WebSocket may take for what is left to
 class _Impatient(H11Protocol):
     """A connection that says nothing, or very slowly, is closed."""
 
+    newcomers: Newcomers | None = None
+
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        if self.newcomers is not None:
+            self.newcomers.done(transport.get_extra_info("peername"))
         self._late = self.loop.call_later(FIRST_REQUEST, self._give_up)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -145,12 +150,15 @@ class _Bounded(WebSocketsSansIOProtocol):
 
 
 class _Server(uvicorn.Server):
+    newcomers: Newcomers | None = None
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn does it, but a TLS handshake has an end."""
         config, loop = self.config, asyncio.get_running_loop()
 
         def make() -> asyncio.Protocol:
-            made: asyncio.Protocol = _Impatient(config=config, server_state=self.server_state, app_state={})
+            made = _Impatient(config=config, server_state=self.server_state, app_state={})
+            made.newcomers = self.newcomers
             return made
 
         patience = FIRST_REQUEST if config.ssl is not None else None
@@ -194,7 +202,9 @@ class Server:
         config.ssl = tls
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         self._server = _Server(config)
-        self._listening = listening
+        self.newcomers = None if tls is None else Newcomers()
+        self._server.newcomers = self.newcomers
+        self._listening = listening if self.newcomers is None else Guarded.of(listening, self.newcomers)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
