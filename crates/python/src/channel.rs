@@ -1,215 +1,21 @@
 //! One link as a Python object: the hot calls, and the facts that the library dresses up.
 
 use crate::beside::{self, Departing};
-use crate::core::{Core, SharedCore, os_error};
+use crate::core::SharedCore;
 use crate::endpoint;
 use crate::factory::{self, Facts};
-use crate::operation::{self, Job, Operation, Target};
+use crate::link;
+use crate::operation::{Job, Operation, Target};
 use crate::pulse;
 use crate::raw::{self, GilCell};
 use crate::tcp_info;
 use crate::until::{self, Until};
 use jackfield_engine::frame::Framer;
-use jackfield_engine::sys::address::SocketAddress;
-use jackfield_engine::sys::socket::Credentials;
-use jackfield_engine::{Counters, Kind, LinkId, Reactor, WhenFull};
-use pyo3::IntoPyObjectExt;
-use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::{PyResourceWarning, PyTypeError, PyValueError};
+use jackfield_engine::{Kind, LinkId};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
-use std::os::fd::IntoRawFd;
+use pyo3::types::{PyBytes, PyDict, PyTuple};
 use std::rc::Rc;
-
-/// A snapshot of all that is known of a link.
-pub struct LinkFacts {
-    pub protocol: &'static str,
-    pub local: SocketAddress,
-    pub peer: SocketAddress,
-    pub parent: LinkId,
-    pub credentials: Option<Credentials>,
-    /// In its group; 0 outside of one.
-    pub number: u64,
-    pub counters: Counters,
-    pub queued: (usize, usize),
-    pub since: u64,
-    pub now: u64,
-}
-
-impl LinkFacts {
-    pub fn of(reactor: &Reactor<crate::core::PyHost>, id: LinkId) -> Option<LinkFacts> {
-        Some(LinkFacts {
-            protocol: factory::protocol(reactor, id)?,
-            local: reactor.local(id).unwrap_or_default(),
-            peer: reactor.peer(id)?.clone(),
-            parent: reactor.parent(id)?,
-            credentials: reactor.credentials(id),
-            number: reactor.number(id),
-            counters: reactor.counters(id)?,
-            queued: reactor.queued_of(id),
-            since: reactor.since(id)?,
-            now: reactor.clock().now(),
-        })
-    }
-
-    /// In the order of the library's `Statistics`.
-    pub fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        let counters = &self.counters;
-        let wall = |at: u64| (at != 0).then(|| wall_clock() - self.now.saturating_sub(at) as f64 / 1e9);
-        let count = |number: u64| number.into_bound_py_any(py);
-        PyTuple::new(
-            py,
-            [
-                count(counters.bytes_in)?,
-                count(counters.bytes_out)?,
-                count(counters.messages_in)?,
-                count(counters.messages_out)?,
-                count(self.queued.0 as u64)?,
-                count(self.queued.1 as u64)?,
-                count(counters.dropped_out.into())?,
-                count(counters.dropped_in.into())?,
-                (self.since as f64 / 1e9).into_bound_py_any(py)?,
-                wall(counters.last_in).into_bound_py_any(py)?,
-                wall(counters.last_out).into_bound_py_any(py)?,
-                count(counters.kernel_dropped.into())?,
-                count(counters.broken_in.into())?,
-            ],
-        )
-    }
-}
-
-fn wall_clock() -> f64 {
-    jackfield_engine::sys::realtime_ns() as f64 / 1e9
-}
-
-/// The policy by its name.
-pub fn when_full(name: &str) -> PyResult<WhenFull> {
-    Ok(match name {
-        "wait" => WhenFull::Wait,
-        "reject" => WhenFull::Reject,
-        "drop_oldest" => WhenFull::DropOldest,
-        "drop_newest" => WhenFull::DropNewest,
-        "disconnect" => WhenFull::Disconnect,
-        _ => return Err(PyValueError::new_err(format!("{name:?} is no policy for full queues"))),
-    })
-}
-
-/// A message as `bytes`: itself, or a copy of any other contiguous buffer.
-#[inline]
-pub fn message<'py>(data: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
-    if let Ok(bytes) = data.cast_exact::<PyBytes>() {
-        return Ok(bytes.clone());
-    }
-    copied(data)
-}
-
-/// Several messages as `bytes`.
-pub fn messages(items: &Bound<'_, PyAny>) -> PyResult<Vec<Py<PyBytes>>> {
-    if let Ok(list) = items.cast_exact::<PyList>() {
-        let mut all = Vec::with_capacity(list.len());
-        for item in list.iter() {
-            all.push(item.cast_into_exact().or_else(|other| copied(&other.into_inner()))?.unbind());
-        }
-        return Ok(all);
-    }
-    items.try_iter()?.map(|item| message(&item?).map(Bound::unbind)).collect()
-}
-
-fn copied<'py>(data: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
-    let py = data.py();
-    if data.is_instance_of::<PyString>() {
-        return Err(PyTypeError::new_err("a message is bytes, not str: encode it first, for example text.encode()"));
-    }
-    let name = data.get_type().qualname()?;
-    let wrong = |_| PyTypeError::new_err(format!("a message is bytes or another buffer of bytes, not {name}"));
-    let buffer = PyBuffer::<u8>::get(data).map_err(wrong)?;
-    Ok(PyBytes::new(py, &buffer.to_vec(py)?))
-}
-
-/// Sends now; for `send_nowait` of every class.
-pub fn send_nowait(
-    core: &SharedCore,
-    py: Python<'_>,
-    id: LinkId,
-    data: &Bound<'_, PyAny>,
-    name: &'static str,
-) -> PyResult<()> {
-    let data = message(data)?;
-    if !core.has_senders(id) && operation::send_bytes(core, py, id, &data, None, name)? {
-        return Ok(());
-    }
-    let reactor = core.reactor()?;
-    let limit = reactor.config(id).map_or(0, |config| config.high_water);
-    let facts = Facts::new("queue_full").limit(limit).size(reactor.queued_of(id).0).operation(name);
-    let facts = facts.of_link(&reactor, id);
-    drop(reactor);
-    Err(factory::error(py, facts))
-}
-
-/// Sends now if there is room; else gives an operation that waits for it.
-#[inline]
-pub fn send(
-    core: &SharedCore,
-    py: Python<'_>,
-    id: LinkId,
-    data: &Bound<'_, PyAny>,
-    timeout: Option<f64>,
-    owner: Option<Py<PyAny>>,
-) -> PyResult<Py<Operation>> {
-    let data = message(data)?;
-    if !core.has_senders(id) {
-        match operation::send_bytes(core, py, id, &data, None, "send") {
-            Ok(true) if core.spend() => return Py::new(py, Operation::new(core, id, Job::Pause)),
-            Ok(true) => return Core::resolved(core, py),
-            Ok(false) => {}
-            Err(error) => return Py::new(py, Operation::new(core, id, Job::Failed(Some(error)))),
-        }
-    }
-    Py::new(py, Operation::with(core, Target::Link(id, Job::Send(data.unbind())), timeout, owner))
-}
-
-/// Takes the descriptor out of a link; it is the caller's then.
-pub fn detach(core: &SharedCore, py: Python<'_>, id: LinkId) -> PyResult<i32> {
-    let mut reactor = core.reactor()?;
-    let facts = match reactor.detach(id) {
-        Ok(fd) => {
-            drop(reactor);
-            core.touched(py)?;
-            return Ok(fd.into_raw_fd());
-        }
-        Err(error) => Facts::detach_error(&error),
-    };
-    let facts = facts.of_link(&reactor, id).operation("detach");
-    drop(reactor);
-    Err(factory::error(py, facts))
-}
-
-/// Reads a socket option, of which `option` is the level and the number.
-pub fn read_option<'py>(
-    core: &SharedCore,
-    py: Python<'py>,
-    id: LinkId,
-    option: (i32, i32),
-    size: usize,
-) -> PyResult<Bound<'py, PyBytes>> {
-    let reactor = core.reactor()?;
-    if reactor.raw_fd(id).is_none() {
-        drop(reactor);
-        return Err(factory::error(py, Facts::closed().operation("kernel_options")));
-    }
-    let value = reactor.read_option(id, option.0, option.1, size.min(256)).map_err(os_error)?;
-    Ok(PyBytes::new(py, &value))
-}
-
-/// Sets a socket option.
-pub fn write_option(core: &SharedCore, py: Python<'_>, id: LinkId, option: (i32, i32), value: &[u8]) -> PyResult<()> {
-    let reactor = core.reactor()?;
-    if reactor.raw_fd(id).is_none() {
-        drop(reactor);
-        return Err(factory::error(py, Facts::closed().operation("set_option")));
-    }
-    reactor.write_option(id, option.0, option.1, value).map_err(os_error)
-}
 
 /// One connected end; see the library's `Channel`.
 #[pyclass(subclass, frozen, module = "jackfield._engine")]
@@ -363,15 +169,15 @@ impl Channel {
         if until.is_some()
             && let Some(acknowledged) = until::read(&this.core, slf.py(), this.id, until, "send")?
         {
-            return Channel::send_until(slf, vec![message(data)?.unbind()], acknowledged, timeout, "send");
+            return Channel::send_until(slf, vec![link::message(data)?.unbind()], acknowledged, timeout, "send");
         }
-        send(&this.core, slf.py(), this.id, data, timeout, Some(slf.clone().into_any().unbind()))
+        link::send(&this.core, slf.py(), this.id, data, timeout, Some(slf.clone().into_any().unbind()))
     }
 
     /// Sends a message and receives the next one.
     #[pyo3(signature = (data, timeout=None))]
     fn request(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>, timeout: Option<f64>) -> PyResult<Py<Operation>> {
-        Channel::operation(slf, Job::Request(message(data)?.unbind()), timeout)
+        Channel::operation(slf, Job::Request(link::message(data)?.unbind()), timeout)
     }
 
     /// Queues several messages in order; waits while the queue is full. A cancelled call has queued a first part of them.
@@ -385,7 +191,7 @@ impl Channel {
     ) -> PyResult<Py<Operation>> {
         let this = slf.get();
         let acknowledged = until::read(&this.core, slf.py(), this.id, until, "send_many")?;
-        let messages = self::messages(messages)?;
+        let messages = link::messages(messages)?;
         if let Some(acknowledged) = acknowledged {
             return Channel::send_until(slf, messages, acknowledged, timeout, "send_many");
         }
@@ -394,7 +200,7 @@ impl Channel {
 
     /// Queues a message, or raises QueueFull.
     fn send_nowait(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
-        send_nowait(&self.core, py, self.id, data, "send_nowait")
+        link::send_nowait(&self.core, py, self.id, data, "send_nowait")
     }
 
     /// Ends our side once everything queued has left; receiving goes on.
@@ -458,7 +264,7 @@ impl Channel {
 
     /// Takes the descriptor out of the channel, which is closed then; the connection goes on with its new owner.
     fn detach(&self, py: Python<'_>) -> PyResult<i32> {
-        detach(&self.core, py, self.id)
+        link::detach(&self.core, py, self.id)
     }
 
     /// Queues a message with descriptors, which are copied when this is called.
@@ -470,7 +276,7 @@ impl Channel {
         timeout: Option<f64>,
     ) -> PyResult<Py<Operation>> {
         let (this, py) = (slf.get(), slf.py());
-        let what = beside::departing(&this.core, py, this.id, message(data)?, &fds)?;
+        let what = beside::departing(&this.core, py, this.id, link::message(data)?, &fds)?;
         beside::send(&this.core, py, this.id, what, timeout, slf.clone().into_any().unbind())
     }
 
@@ -510,19 +316,19 @@ impl Channel {
         number: i32,
         size: usize,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        read_option(&self.core, py, self.id, (level, number), size)
+        link::read_option(&self.core, py, self.id, (level, number), size)
     }
 
     /// Sets one of the socket's options (setsockopt(2)). Raises OSError, ChannelClosed.
     #[pyo3(signature = (level, number, value, /))]
     fn _write_option(&self, py: Python<'_>, level: i32, number: i32, value: &[u8]) -> PyResult<()> {
-        write_option(&self.core, py, self.id, (level, number), value)
+        link::write_option(&self.core, py, self.id, (level, number), value)
     }
 
     /// `(protocol, local, peer, credentials, statistics, fault)`, or None once closed.
     fn _facts<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
         let reactor = self.core.reactor()?;
-        let Some(facts) = LinkFacts::of(&reactor, self.id) else { return Ok(None) };
+        let Some(facts) = link::LinkFacts::of(&reactor, self.id) else { return Ok(None) };
         drop(reactor);
         let local = factory::address(py, facts.protocol, &facts.local)?;
         let peer = factory::address(py, facts.protocol, &facts.peer)?;
@@ -547,19 +353,7 @@ impl Drop for Channel {
             return;
         }
         if self.core.orphan(self.id) {
-            warn_unclosed(c"an open jackfield channel was dropped: close it, or use `async with`");
+            link::warn_unclosed(c"an open jackfield channel was dropped: close it, or use `async with`");
         }
     }
-}
-
-/// ResourceWarning, from a place that cannot raise: what is being raised while the object goes is raised on.
-pub fn warn_unclosed(message: &std::ffi::CStr) {
-    Python::attach(|py| {
-        let raised = PyErr::take(py);
-        let category = py.get_type::<PyResourceWarning>();
-        let _ = PyErr::warn(py, &category, message, 1).map_err(|error| error.write_unraisable(py, None));
-        if let Some(raised) = raised {
-            raised.restore(py);
-        }
-    });
 }

@@ -3,10 +3,10 @@
 //! A peer's address is made into the library's object once and then remembered, and the same object given back as a
 //! destination is known without being read again.
 
-use crate::channel::{self, LinkFacts};
 use crate::core::{Core, SharedCore};
 use crate::endpoint;
 use crate::factory::{self, Facts};
+use crate::link::{self, LinkFacts};
 use crate::operation::{Job, Operation, Target};
 use crate::raw::{self, GilCell, Shared};
 use crate::recycling::{ENOUGH, MOST};
@@ -350,7 +350,7 @@ impl Endpoint {
         timeout: Option<f64>,
     ) -> PyResult<Py<Operation>> {
         let (this, py) = (slf.get(), slf.py());
-        let data = channel::message(data)?;
+        let data = link::message(data)?;
         let raw = Endpoint::target(slf, to)?;
         if !this.core.has_senders(this.id) {
             match queue(&this.core, py, this.id, &data, &raw, "send_to") {
@@ -366,7 +366,7 @@ impl Endpoint {
     /// Queues a datagram for `to`, or raises QueueFull.
     fn send_to_nowait(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>, to: &Bound<'_, PyAny>) -> PyResult<()> {
         let (this, py) = (slf.get(), slf.py());
-        let data = channel::message(data)?;
+        let data = link::message(data)?;
         let raw = Endpoint::target(slf, to)?;
         if !this.core.has_senders(this.id) && queue(&this.core, py, this.id, &data, &raw, "send_to_nowait")? {
             return Ok(());
@@ -386,7 +386,7 @@ impl Endpoint {
         timeout: Option<f64>,
     ) -> PyResult<Py<Operation>> {
         let raw = Endpoint::target(slf, to)?;
-        let all = channel::messages(datagrams)?.into_iter().map(|data| (data, raw.clone())).collect();
+        let all = link::messages(datagrams)?.into_iter().map(|data| (data, raw.clone())).collect();
         Endpoint::sending(slf, all, "send_many", timeout)
     }
 
@@ -401,7 +401,7 @@ impl Endpoint {
         for pair in datagrams.try_iter()? {
             let pair = pair?;
             let (data, to) = (pair.get_item(0)?, pair.get_item(1)?);
-            all.push((channel::message(&data)?.unbind(), Endpoint::target(slf, &to)?));
+            all.push((link::message(&data)?.unbind(), Endpoint::target(slf, &to)?));
         }
         Endpoint::sending(slf, all, "send_many_to", timeout)
     }
@@ -451,13 +451,13 @@ impl Endpoint {
         number: i32,
         size: usize,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        channel::read_option(&self.core, py, self.id, (level, number), size)
+        link::read_option(&self.core, py, self.id, (level, number), size)
     }
 
     /// Sets one of the socket's options (setsockopt(2)). Raises OSError, ChannelClosed.
     #[pyo3(signature = (level, number, value, /))]
     fn _write_option(&self, py: Python<'_>, level: i32, number: i32, value: &[u8]) -> PyResult<()> {
-        channel::write_option(&self.core, py, self.id, (level, number), value)
+        link::write_option(&self.core, py, self.id, (level, number), value)
     }
 
     /// `(local, statistics)`, or None once closed.
@@ -473,7 +473,7 @@ impl Endpoint {
 impl Drop for Endpoint {
     fn drop(&mut self) {
         if self.core.orphan(self.id) {
-            channel::warn_unclosed(c"an open jackfield endpoint was dropped: close it, or use `async with`");
+            link::warn_unclosed(c"an open jackfield endpoint was dropped: close it, or use `async with`");
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The reactor as a Python object, and how links are opened.
 
-use crate::channel::when_full;
 use crate::core::{Core, SharedCore, os_error};
 use crate::factory::{self, Facts};
+use crate::link::when_full;
 use crate::operation::{Job, Operation, Target};
 use crate::raw::{self, Shared};
 use crate::tls::TlsTerms;
@@ -284,7 +284,7 @@ impl Reactor {
 
     /// Takes the descriptor out of a link, which is closed then; see `Channel.detach`.
     fn detach(&self, py: Python<'_>, id: u64) -> PyResult<i32> {
-        crate::channel::detach(&self.core, py, LinkId(id))
+        crate::link::detach(&self.core, py, LinkId(id))
     }
 
     /// One of a socket's options as bytes (getsockopt(2)). Raises OSError.
@@ -296,12 +296,12 @@ impl Reactor {
         number: i32,
         size: usize,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        crate::channel::read_option(&self.core, py, LinkId(id), (level, number), size)
+        crate::link::read_option(&self.core, py, LinkId(id), (level, number), size)
     }
 
     /// Sets one of a socket's options (setsockopt(2)). Raises OSError.
     fn write_option(&self, py: Python<'_>, id: u64, level: i32, number: i32, value: &[u8]) -> PyResult<()> {
-        crate::channel::write_option(&self.core, py, LinkId(id), (level, number), value)
+        crate::link::write_option(&self.core, py, LinkId(id), (level, number), value)
     }
 
     /// The descriptor, or None once closed.

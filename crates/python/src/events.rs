@@ -1,9 +1,9 @@
 //! What a group tells: members that join, speak and leave.
 
-use crate::channel::LinkFacts;
 use crate::core::SharedCore;
 use crate::factory::{self, Facts};
 use crate::gathering::{self, Gathering, Published};
+use crate::link::LinkFacts;
 use crate::member::Member;
 use crate::switch;
 use jackfield_engine::LinkId;

@@ -4,6 +4,7 @@ use crate::carry;
 use crate::channel;
 use crate::core::{PyHost, SharedCore};
 use crate::factory::{self, Facts};
+use crate::link;
 use crate::member::{Member, member_id};
 use crate::operation::{Broadcast, GroupJob, Job, Operation, Target};
 use crate::switch;
@@ -63,9 +64,9 @@ impl Group {
         when_full: Option<&str>,
     ) -> PyResult<Broadcast> {
         Ok(Broadcast {
-            data: channel::message(data)?.unbind(),
+            data: link::message(data)?.unbind(),
             to: to.map(|to| self.ids(to)).transpose()?,
-            policy: when_full.map(channel::when_full).transpose()?,
+            policy: when_full.map(link::when_full).transpose()?,
         })
     }
 
@@ -79,7 +80,7 @@ impl Group {
     #[new]
     fn new(reactor: &crate::endpoint::Reactor, when_full: &str, first_number: u64) -> PyResult<Group> {
         let core = reactor.core().clone();
-        let index = core.reactor()?.group(channel::when_full(when_full)?);
+        let index = core.reactor()?.group(link::when_full(when_full)?);
         core.reactor()?.number_from(index, first_number);
         Ok(Group { core, index })
     }
@@ -191,7 +192,7 @@ impl Group {
 
     /// Queues a message for one member. Raises QueueFull.
     fn send_nowait(&self, py: Python<'_>, member: &Bound<'_, PyAny>, data: &Bound<'_, PyAny>) -> PyResult<()> {
-        channel::send_nowait(&self.core, py, member_id(member)?, data, "send_nowait")
+        link::send_nowait(&self.core, py, member_id(member)?, data, "send_nowait")
     }
 
     /// Queues a message for one member; waits while its queue is full.
@@ -203,7 +204,7 @@ impl Group {
         data: &Bound<'_, PyAny>,
         timeout: Option<f64>,
     ) -> PyResult<Py<Operation>> {
-        channel::send(&self.core, py, member_id(member)?, data, timeout, None)
+        link::send(&self.core, py, member_id(member)?, data, timeout, None)
     }
 
     /// A handle on a member by its id, or None if it is not here.
@@ -291,7 +292,7 @@ impl Drop for Group {
         reactor.drop_group(self.index);
         drop(reactor);
         if left_open {
-            channel::warn_unclosed(c"a jackfield group with members was dropped: close it, or use `async with`");
+            link::warn_unclosed(c"a jackfield group with members was dropped: close it, or use `async with`");
         }
     }
 }

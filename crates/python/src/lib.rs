@@ -11,6 +11,7 @@ mod events;
 mod factory;
 mod gathering;
 mod group;
+mod link;
 mod member;
 mod operation;
 mod pulse;
@@ -21,6 +22,7 @@ mod switch;
 mod tcp_info;
 mod tls;
 mod until;
+mod waiters;
 
 use pyo3::prelude::*;
 

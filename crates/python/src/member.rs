@@ -1,8 +1,8 @@
 //! One member of a group as a Python object.
 
-use crate::channel::{self, LinkFacts};
 use crate::core::SharedCore;
 use crate::factory::{self, Facts};
+use crate::link::{self, LinkFacts};
 use crate::operation::Operation;
 use crate::pulse;
 use crate::raw::GilCell;
@@ -118,13 +118,13 @@ impl Member {
 
     /// Queues a message for this member alone. Raises QueueFull, ChannelClosed.
     fn send_nowait(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
-        channel::send_nowait(&self.core, py, self.id, data, "send_nowait")
+        link::send_nowait(&self.core, py, self.id, data, "send_nowait")
     }
 
     /// Queues a message for this member alone; waits while its queue is full. A cancelled send has queued nothing.
     #[pyo3(signature = (data, timeout=None))]
     fn send(&self, py: Python<'_>, data: &Bound<'_, PyAny>, timeout: Option<f64>) -> PyResult<Py<Operation>> {
-        channel::send(&self.core, py, self.id, data, timeout, None)
+        link::send(&self.core, py, self.id, data, timeout, None)
     }
 
     /// Ends it: what is queued for it is still delivered, for at most `timeout` seconds. No `Left` follows: it has left

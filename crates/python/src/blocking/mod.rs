@@ -12,10 +12,10 @@ mod turns;
 
 pub use listener::BlockingListener;
 
-use crate::channel::{LinkFacts, message, warn_unclosed};
 use crate::core::os_error;
 use crate::endpoint::LinkConfig;
 use crate::factory::{self, Facts};
+use crate::link::{LinkFacts, message, warn_unclosed};
 use crate::raw::{self, BytesBody, BytesLoan, GilCell, Shared};
 use crate::tls::{TlsSession, agreed_facts};
 use jackfield_engine::blocking::{self, Health, Receiver, Sender, SharedSession};
