@@ -71,7 +71,7 @@ def _c_blocking(role: str, address: str, size: int, seconds: float) -> list[str]
     return [str(BUILD / "blocking"), role, address, *measure]
 
 
-def _python(program: str, *flags: str, roles: dict[str, str] | None = None) -> Command:
+def python_program(program: str, *flags: str, roles: dict[str, str] | None = None) -> Command:
     """A program that takes the role as its first word; `roles` renames some of them."""
     renamed = {"memory": "echo"} | (roles or {})
 
@@ -90,7 +90,7 @@ def _jackfield(*flags: str, **roles: str) -> Command:
 
     def command(role: str, address: str, size: int, seconds: float) -> list[str]:
         role = roles.get(role, "echo" if role == "memory" else role)
-        return _python(f"jackfield_{files.get(role, role)}.py", *flags)(role, address, size, seconds)
+        return python_program(f"jackfield_{files.get(role, role)}.py", *flags)(role, address, size, seconds)
 
     return command
 
@@ -133,22 +133,26 @@ JACKFIELD_HUB = Contender("jackfield-hub", "jackfield serve (hub)", _hub, is_hub
 JACKFIELD_NATIVE_HUB = Contender(
     "jackfield-hub-native", "jackfield serve (hub), native clients", _hub, wire="native", is_hub=True
 )
-STREAMS = Contender("streams", "asyncio streams", _python("streams.py"))
-STREAMS_MMAP = Contender("streams-mmap", "asyncio streams, mmap raised", _python("streams.py", MMAP))
-PROTOCOL = Contender("protocol", "asyncio Protocol", _python("protocol.py"))
-PROTOCOL_MMAP = Contender("protocol-mmap", "asyncio Protocol, mmap raised", _python("protocol.py", MMAP))
-UVLOOP = Contender("uvloop", "uvloop Protocol", _python("protocol.py", "--uvloop"))
-PYZMQ = Contender("pyzmq", "pyzmq", _python("zmq_sockets.py"), wire="zmtp")
-PICOWS = Contender("picows", "picows on uvloop", _python("picows_frames.py"), wire="websocket")
+STREAMS = Contender("streams", "asyncio streams", python_program("streams.py"))
+STREAMS_MMAP = Contender("streams-mmap", "asyncio streams, mmap raised", python_program("streams.py", MMAP))
+PROTOCOL = Contender("protocol", "asyncio Protocol", python_program("protocol.py"))
+PROTOCOL_MMAP = Contender(
+    "protocol-mmap", "asyncio Protocol, mmap raised", python_program("protocol.py", MMAP)
+)
+UVLOOP = Contender("uvloop", "uvloop Protocol", python_program("protocol.py", "--uvloop"))
+PYZMQ = Contender("pyzmq", "pyzmq", python_program("zmq_sockets.py"), wire="zmtp")
+PICOWS = Contender("picows", "picows on uvloop", python_program("picows_frames.py"), wire="websocket")
 
 # Clients that are known to a server, and reached through it.
-SWITCH = Contender("jackfield-switch", "jackfield's switch", _python("jackfield_switch.py"), wire="native")
+SWITCH = Contender(
+    "jackfield-switch", "jackfield's switch", python_program("jackfield_switch.py"), wire="native"
+)
 C_HUB = replace(C, label="C hub", wire="hub")
-UVLOOP_HUB = Contender("uvloop-hub", "uvloop hub", _python("uvloop_hub.py", "--uvloop"), wire="hub")
+UVLOOP_HUB = Contender("uvloop-hub", "uvloop hub", python_program("uvloop_hub.py", "--uvloop"), wire="hub")
 UVLOOP_GATHERING_HUB = Contender(
     "uvloop-gathering-hub",
     "uvloop hub, gathering",
-    _python("uvloop_hub.py", "--uvloop", "--gather"),
+    python_program("uvloop_hub.py", "--uvloop", "--gather"),
     wire="hub",
 )
 NATS = Contender(
@@ -170,9 +174,9 @@ REDIS = Contender(
 
 # Variants that only one measurement needs.
 _BUFFERED = {"bulk": "bulk-buffered"}
-BUFFERED = Contender("buffered", "asyncio BufferedProtocol", _python("protocol.py", roles=_BUFFERED))
+BUFFERED = Contender("buffered", "asyncio BufferedProtocol", python_program("protocol.py", roles=_BUFFERED))
 UVLOOP_BUFFERED = Contender(
-    "uvloop-buffered", "uvloop BufferedProtocol", _python("protocol.py", "--uvloop", roles=_BUFFERED)
+    "uvloop-buffered", "uvloop BufferedProtocol", python_program("protocol.py", "--uvloop", roles=_BUFFERED)
 )
 C_RAW = Contender("c-raw", "C, nobody looks at the datagrams", _c_datagrams("raw"))
 C_MMSG = Contender("c-mmsg", "C, sendmmsg and recvmmsg", _c_datagrams("mmsg"))
@@ -181,35 +185,37 @@ JACKFIELD_ENDPOINT = Contender(
 )
 _CHANNELS = {"udp-sink": "channel-sink", "udp-source": "channel-source"}
 JACKFIELD_CHANNELS = Contender("jackfield-channels", "jackfield, channels alone", _jackfield(**_CHANNELS))
-DATAGRAM_PROTOCOL = Contender("datagram-protocol", "asyncio DatagramProtocol", _python("plain_datagrams.py"))
+DATAGRAM_PROTOCOL = Contender(
+    "datagram-protocol", "asyncio DatagramProtocol", python_program("plain_datagrams.py")
+)
 UVLOOP_DATAGRAM = Contender(
-    "uvloop-datagram", "uvloop DatagramProtocol", _python("plain_datagrams.py", "--uvloop")
+    "uvloop-datagram", "uvloop DatagramProtocol", python_program("plain_datagrams.py", "--uvloop")
 )
 _BLOCKING = {"udp-sink": "blocking-udp-sink", "udp-source": "blocking-udp-source"}
 BLOCKING_UDP = Contender(
-    "blocking-udp", "blocking Python sockets", _python("plain_datagrams.py", roles=_BLOCKING)
+    "blocking-udp", "blocking Python sockets", python_program("plain_datagrams.py", roles=_BLOCKING)
 )
 PYZMQ_BOTH = replace(PYZMQ, name="pyzmq-both", label="pyzmq at both ends", own_sink=True)
 
 
 # Messages for a disk, beside a loop that is busy all the time.
-JACKFIELD_STORE = Contender("jackfield", "jackfield's store", _python("stores.py"))
-DURABLE_LOAD = Contender("jackfield-hub", "jackfield serve (hub)", _python("durable_room.py"))
+JACKFIELD_STORE = Contender("jackfield", "jackfield's store", python_program("stores.py"))
+DURABLE_LOAD = Contender("jackfield-hub", "jackfield serve (hub)", python_program("durable_room.py"))
 THREAD_STATEMENT, THREAD_ROWS = (
-    Contender(f"thread-{how}", f"sqlite3 in a thread, {words}", _python("stores.py", "--thread", how))
+    Contender(f"thread-{how}", f"sqlite3 in a thread, {words}", python_program("stores.py", "--thread", how))
     for how, words in (("statement", "grouped"), ("rows", "rows"))
 )
 
 
 # One connection at a time, in calls that block.
 C_BLOCKING = Contender("c", "C, blocking", _c_blocking)
-SYNC = Contender("jackfield-sync", "jackfield.sync", _python("jackfield_sync.py"))
-PLAIN = Contender("plain", "Python's sockets", _python("plain_sockets.py"))
+SYNC = Contender("jackfield-sync", "jackfield.sync", python_program("jackfield_sync.py"))
+PLAIN = Contender("plain", "Python's sockets", python_program("plain_sockets.py"))
 WORKERS_1, WORKERS_2 = (
     Contender(
         f"jackfield-workers-{count}",
         f"Processes({count})",
-        _python("jackfield_workers.py", "--workers", str(count)),
+        python_program("jackfield_workers.py", "--workers", str(count)),
     )
     for count in (1, 2)
 )

@@ -1,6 +1,6 @@
 """What is measured: name, title, unit, who takes part, and who is left out and why."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from suite import contenders as who
@@ -32,7 +32,16 @@ from suite.scenarios import (
     stored_loop,
     stored_p99,
 )
-from suite.tls import C_TLS, JACKFIELD_TLS, Suite, TlsSetting, receive_sealed, send_sealed
+from suite.tls import (
+    C_TLS,
+    JACKFIELD_TLS,
+    PLAIN_TLS,
+    SYNC_TLS,
+    Suite,
+    TlsSetting,
+    receive_sealed,
+    send_sealed,
+)
 
 TRANSPORTS = {"tcp": "TCP", "unix": "Unix"}
 MEMORY_CONNECTIONS, QUICK_MEMORY_CONNECTIONS = 10_000, 2_000
@@ -105,11 +114,11 @@ def _requests(base: Setting) -> Iterable[Measurement]:
         )
 
 
-def _places(base: Setting) -> Iterable[tuple[str, str, Setting]]:
+def _places(base: Setting, transports: Mapping[str, str] = TRANSPORTS) -> Iterable[tuple[str, str, Setting]]:
     """Where the two ends of a round trip are: as part of a name, in words, and as a setting."""
     for name, cores in (("one-core", "both ends on one core"), ("two-cores", "two cores")):
         load_core = base.server_core if name == "one-core" else base.load_core
-        for transport, named in TRANSPORTS.items():
+        for transport, named in transports.items():
             setting = replace(base, transport=transport, load_core=load_core)
             yield f"{name}-{transport}", f"{cores}, {named}", setting
 
@@ -139,6 +148,17 @@ def _blocking_trips(base: Setting) -> Iterable[Measurement]:
             round_trip,
             setting,
             (who.C_BLOCKING, who.SYNC, who.PLAIN),
+            lower_is_better=True,
+        )
+    for place, words, setting in _places(base, {"tls": "TLS 1.3"}):
+        yield Measurement(
+            f"trip-blocking-{place}",
+            f"Blocking round trip, 64 B, {words}",
+            "us",
+            1,
+            round_trip,
+            setting,
+            (SYNC_TLS, PLAIN_TLS),
             lower_is_better=True,
         )
 
@@ -231,7 +251,7 @@ def _sealed(base: Setting) -> Iterable[Measurement]:
                 1e9,
                 run,
                 TlsSetting(**{**vars(base), "transport": "tls", "size": size, "suite": suite}),
-                (C_TLS, JACKFIELD_TLS),
+                (C_TLS, JACKFIELD_TLS, SYNC_TLS, PLAIN_TLS),
                 costed=True,
                 left_out="asyncio's TLS: it has no half-close, so it cannot tell its count behind the end",
             )

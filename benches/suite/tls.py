@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from suite.build import BUILD, missing
-from suite.contenders import JACKFIELD, Contender
+from suite.contenders import JACKFIELD, SYNC, Command, Contender, python_program
 from suite.processes import ContenderFailed
 from suite.scenarios import SLACK, Costed, Setting, serving
 
@@ -49,9 +49,15 @@ def _c(role: str, address: str, size: int, seconds: float) -> list[str]:
     return [program(), "send" if sends else "receive", _plain(address), *sends, *certificate()]
 
 
-def _jackfield(role: str, address: str, size: int, seconds: float) -> list[str]:
-    cert, key = certificate()
-    return JACKFIELD.command(role, f"{address}?cert={cert}&key={key}", size, seconds)
+def _with_certificate(command: Command) -> Command:
+    """A client gets the authority in its address, a server what it shows."""
+
+    def sealed(role: str, address: str, size: int, seconds: float) -> list[str]:
+        cert, key = certificate()
+        query = f"ca={cert}" if role == "ping" else f"cert={cert}&key={key}"
+        return command(role, f"{address}?{query}", size, seconds)
+
+    return sealed
 
 
 def _plain(address: str) -> str:
@@ -59,7 +65,9 @@ def _plain(address: str) -> str:
 
 
 C_TLS = Contender("c", "C, OpenSSL", _c)
-JACKFIELD_TLS = Contender("jackfield", "jackfield", _jackfield)
+JACKFIELD_TLS = Contender("jackfield", "jackfield", _with_certificate(JACKFIELD.command))
+SYNC_TLS = Contender("jackfield-sync", "jackfield.sync", _with_certificate(SYNC.command))
+PLAIN_TLS = Contender("plain", "Python's ssl", _with_certificate(python_program("tls_sockets.py")))
 
 
 def send_sealed(contender: Contender, at: Setting) -> Costed:
