@@ -7,7 +7,14 @@ from dataclasses import replace
 import pytest
 from observed import SILENCE, WHERE, Row, check_row, connected, seen
 
-from jackfield.diagnosis.observations import Answer, Certificate, Tls
+from jackfield.diagnosis.observations import Answer, Certificate, Observations, Tls, Upgrade
+
+OPENED = b"HTTP/1.1 101 Switching Protocols\r\n"
+
+
+def over_websocket(upgrade: Upgrade) -> Observations:
+    return replace(seen(f"ws://{WHERE}", attempts=(connected(WHERE),)), upgrade=upgrade)
+
 
 ROWS: list[Row] = [
     # conversation
@@ -98,6 +105,37 @@ ROWS: list[Row] = [
         ),
         "certificate-invalid, certain",
         "self-signed",
+    ),
+    # WebSockets
+    (
+        "a hub",
+        over_websocket(Upgrade(0.1, "/native", OPENED, True, code="unsupported_version", versions=(1, 2))),
+        "ok, certain",
+        "a Jackfield hub, which speaks version 1, 2",
+    ),
+    (
+        "no WebSocket",
+        over_websocket(Upgrade(0.1, "/native", b"HTTP/1.1 404 Not Found\r\n", refused="forbidden")),
+        "no-websocket, certain",
+        "opens no WebSocket: HTTP/1.1 404 Not Found",
+    ),
+    (
+        "a WebSocket of another kind",
+        over_websocket(Upgrade(0.1, "/chat", OPENED, refused="unsupported_version")),
+        "not-a-hub, certain",
+        "/chat, and no Jackfield hub answers there: it does not know the subprotocol",
+    ),
+    (
+        "a hub that is full",
+        over_websocket(Upgrade(0.1, "/native", OPENED, True, code="overloaded", words="no room")),
+        "turned-away, certain",
+        "no room (overloaded)",
+    ),
+    (
+        "a hub that says nothing",
+        over_websocket(Upgrade(5.0, "/native", OPENED, True, ended="silence")),
+        "silent-server, likely",
+        "a hello is not answered within 5.0 s",
     ),
 ]
 

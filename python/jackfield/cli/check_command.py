@@ -36,16 +36,17 @@ def check(
 ) -> int | None:
     """Say what is the matter with a connection, and what to do next.
 
-    Looks step by step: name, route, connection, TLS, first answer; for an address of this machine
-    also at who listens there. Needs no privilege. Each cause has an exit code of its own: 0 is ok,
-    30 refused, 24 silence, and so on; --causes lists them all. Several addresses are checked one
-    after the other, and the first that is not ok gives the exit code.
+    Looks step by step: name, route, connection, TLS, first answer, of ws:// and wss:// the WebSocket and
+    the hub; for an address of this machine also at who listens there. Needs no privilege. Each cause has
+    an exit code of its own: 0 is ok, 30 refused, 24 silence, and so on; --causes lists them all. Several
+    addresses are checked one after the other, and the first that is not ok gives the exit code.
 
     \b
     Examples:
       jackfield check example.org 443
       jackfield check https://example.org/
       jackfield check 7000 unix:///run/app.sock
+      jackfield check 'wss://hub:8443/native?jf.pin=sha256:5f...'
       jackfield check udp://192.0.2.53:53 --send 'ping' --wait 2s
       jackfield check db.example.org:5432 --no-first-byte --json
     """

@@ -23,8 +23,18 @@ from .names import is_number, resolve
 from .observations import Answer, Attempt, LocalView, Observations
 from .report import Report
 from .routes import look_up_neighbours, look_up_route
-from .steps import Step, answer_step, attempt_step, listener_steps, resolution_step, route_step, tls_step
+from .steps import (
+    Step,
+    answer_step,
+    attempt_step,
+    listener_steps,
+    resolution_step,
+    route_step,
+    tls_step,
+    websocket_steps,
+)
 from .target import Target, targets
+from .websocket import open_websocket
 
 ADDRESSES_MAX = 8
 """Addresses of one name that are tried."""
@@ -242,6 +252,9 @@ class Check:
     async def _first_byte(self, stream: Stream) -> None:
         if not self._manner.first_byte:
             return
+        if self._target.websocket and self._manner.send is None:
+            await self._websocket(stream)
+            return
         question, asked = self._manner.send or b"", ""
         if self._manner.send is not None:
             asked = counted(len(question))
@@ -255,6 +268,17 @@ class Check:
         answer = await first_answer(stream, question, asked, wait=wait, whole_line=http)
         self._seen = replace(self._seen, answer=answer)
         self._tell(answer_step(answer, self._target))
+
+    async def _websocket(self, stream: Stream) -> None:
+        target = self._target
+        seen = await open_websocket(stream, target.host_header, target.path, wait=self._wait(asked=True))
+        if seen.data:
+            self._seen = replace(self._seen, upgrade=seen)
+            self._tell(*websocket_steps(seen))
+        else:
+            answer = Answer(seen.seconds, f"GET {target.path}", b"", seen.ended)
+            self._seen = replace(self._seen, answer=answer)
+            self._tell(answer_step(answer, target))
 
     def _wait(self, *, asked: bool) -> float:
         if self._manner.wait is not None:

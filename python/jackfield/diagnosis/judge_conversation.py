@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from .judge_connect import silent_hop
+from .judge_websocket import judge_websocket
 from .observations import Answer, Observations, Tls
+from .spoken import first_line, wrong_protocol
 from .verdict import Verdict
 
 _SOON = 14 * 86400.0
@@ -20,6 +22,8 @@ def judge_conversation(seen: Observations) -> Verdict:
         return failed
     if seen.target.is_datagram:
         return _datagram(seen, where)
+    if seen.upgrade is not None:
+        return judge_websocket(seen, seen.upgrade, where, _tls_evidence(seen))
     if seen.answer is None:
         sentence = f"{where} accepts connections"
         return Verdict("ok", sentence, "certain", "the handshake came about", "", _tls_evidence(seen))
@@ -43,10 +47,11 @@ def _tls(seen: Observations, tls: Tls, where: str) -> Verdict | None:
     if tls.verified:
         return None
     sentence = f"the certificate of {where} is not to be trusted: {tls.problem}"
+    place = "wss://...?jf." if seen.target.websocket else "tls://...?"
     step = (
         "let the server have a certificate for this name by an authority that this machine knows, "
         "or name that authority's file in SSL_CERT_FILE; a hub's own certificate is known by its pin, "
-        "`tls://...?pin=sha256:...`, which `jackfield status` has"
+        f"`{place}pin=sha256:...`, which `jackfield status` has"
     )
     evidence = _tls_evidence(seen)
     return Verdict("certificate-invalid", sentence, "certain", "the verification failed", step, evidence)
@@ -107,13 +112,7 @@ def _spoke(seen: Observations, answer: Answer, where: str, evidence: tuple[str, 
     first = first_line(answer.data)
     web = seen.target.http and answer.asked.startswith("HEAD ")
     if web and not answer.data.startswith(b"HTTP/"):
-        tls = answer.data[:2] in (b"\x15\x03", b"\x16\x03")
-        sentence = (
-            f"{where} was asked for HTTP and answered with {'TLS' if tls else 'something else'}: {first}"
-        )
-        step = "write https:// instead of http://" if tls else "check which protocol the server speaks there"
-        because = "an HTTP answer begins with HTTP/"
-        return Verdict("wrong-protocol", sentence, "certain", because, step, evidence)
+        return wrong_protocol(seen, answer.data, where, evidence)
     status = answer.data.split(None, 2)[1:2] if web else []
     if status and status[0].startswith(b"5"):
         sentence = f"{where} answers, and the server has an error of its own: {first}"
@@ -166,10 +165,3 @@ def _datagram(seen: Observations, where: str) -> Verdict:
     evidence = (f"sent {answer.asked}; neither an answer nor an ICMP error came back",)
     because = "over UDP an open port and a dropped packet look the same"
     return Verdict("silence", sentence, "possible", because, step, evidence)
-
-
-def first_line(data: bytes, limit: int = 120) -> str:
-    """The first line of what a peer said, as far as it is text; other bytes as escapes."""
-    lines = data.splitlines()
-    text = (lines[0] if lines else data).decode("utf-8", "backslashreplace")
-    return text[:limit] + ("..." if len(text) > limit else "")

@@ -264,6 +264,30 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Upgrade:
+    """A WebSocket that was asked for, and what a hub said over it to a hello without versions."""
+
+    seconds: float
+    path: str
+    data: bytes = b""
+    """What came first; of a web server the status line and more."""
+    opened: bool = False
+    refused: str = ""
+    """Why the answer opens no WebSocket for hubs, in a word of the protocol."""
+    broken: str = ""
+    """What was wrong with what came over it."""
+    close: int | None = None
+    """The code with which the server ended it."""
+    code: str = ""
+    """What the hub answered: ``unsupported_version`` where all is well."""
+    words: str = ""
+    versions: tuple[int, ...] = ()
+    """Those of the Jackfield protocol that the hub speaks."""
+    ended: Literal["closed", "reset", "silence"] | None = None
+    """How it ended without an answer of a hub."""
+
+
+@dataclass(frozen=True)
 class Observations:
     """Everything that one check saw, in the order of looking."""
 
@@ -277,6 +301,7 @@ class Observations:
     file: UnixFile | None = None
     tls: Tls | None = None
     answer: Answer | None = None
+    upgrade: Upgrade | None = None
     now: float = 0.0
     """Seconds since 1970, for the certificate's dates."""
 

@@ -6,9 +6,9 @@ import errno
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from .judge_conversation import first_line
 from .judge_local import describe
-from .observations import Answer, Attempt, LocalView, Resolution, Route, Tls
+from .observations import Answer, Attempt, LocalView, Resolution, Route, Tls, Upgrade
+from .spoken import first_line
 from .target import Target
 
 
@@ -17,7 +17,8 @@ class Step:
     """One thing that was done or looked at."""
 
     name: str
-    """``resolve``, ``route``, ``connect``, ``send``, ``tls``, ``answer`` or ``listener``."""
+    """``resolve``, ``route``, ``connect``, ``send``, ``tls``, ``answer``, ``upgrade``, ``hub`` or
+    ``listener``."""
     state: Literal["ok", "failed", "note"]
     text: str
     seconds: float | None = None
@@ -107,6 +108,20 @@ def answer_step(seen: Answer, target: Target) -> Step:
     quiet = seen.ended == "silence" and (not seen.asked or target.is_datagram)
     text = f"{asked}{words.get(seen.ended or '', 'nothing')}"
     return Step("answer", "note" if quiet else "failed", text, seen.seconds, facts)
+
+
+def websocket_steps(seen: Upgrade) -> list[Step]:
+    """The WebSocket that was asked for, and the hub that was."""
+    facts = {"path": seen.path, "opened": seen.opened, "close": seen.close}
+    state: Literal["ok", "failed"] = "ok" if seen.opened else "failed"
+    steps = [Step("upgrade", state, f"GET {seen.path}: {first_line(seen.data)}", seen.seconds, facts)]
+    if seen.opened:
+        said: dict[str, Any] = {"code": seen.code, "versions": list(seen.versions)}
+        numbers = ", ".join(map(str, seen.versions))
+        text = f"it speaks version {numbers} of the Jackfield protocol" if numbers else "no answer of a hub"
+        text = text if numbers or not seen.code else f"{seen.words} ({seen.code})"
+        steps.append(Step("hub", "ok" if numbers else "failed", text, None, said))
+    return steps
 
 
 def _facts(seen: Any) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What is to be checked: the words that people type, as an address and what is to be said there.
 
-Pure. ``https://``, ``http://`` and ``tls://`` are checked over the TCP connection below them.
+Pure. ``https://``, ``http://``, ``tls://``, ``ws://`` and ``wss://`` are checked over the TCP connection
+below them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from jackfield import Address, NotSupported, Options
 
 KINDS = ("tcp", "udp", "unix", "unix+dgram", "unix+seqpacket")
 DATAGRAM = ("udp", "unix+dgram")
+WEBSOCKETS = ("ws", "wss")
+HUB_PATH = "/native"
+"""Where hubs have their WebSocket; what an address without a path means."""
 _WEB = re.compile(r"(https?)://", re.IGNORECASE)
 _LONE_HOST = re.compile(r"[^:/@\s]+|\[?[0-9A-Fa-f:.%]*:[0-9A-Fa-f:.%]*:[^/\s]*\]?")
 """A host without a port: a word, or a number of IPv6, which has two colons at least."""
@@ -30,6 +34,8 @@ class Target:
     http: bool = False
     path: str = "/"
     """What HTTP asks for."""
+    websocket: bool = False
+    """Whether a WebSocket is asked for at ``path``, and a hub over it."""
     pins: tuple[str, ...] = ()
     """The certificates that are trusted, each as ``sha256:`` and digits; none: those of authorities."""
 
@@ -65,6 +71,8 @@ def _target(*words: str) -> Target:
     text = " ".join(words)
     web = _WEB.match(text)
     address = Address.from_command_line(*words).with_options(framing=None, connect_timeout=None)
+    if address.scheme in WEBSOCKETS:
+        return _websocket(text, address)
     options = Options.from_address(address)
     if web is not None:
         _, slash, path = text[web.end() :].partition("/")
@@ -74,9 +82,23 @@ def _target(*words: str) -> Target:
         below = Address("tcp", address.host, address.port, options=address.with_options(pin=None).options)
         return Target(text, below, tls=True, pins=tuple(options.pin or ()))
     if address.scheme not in KINDS or address.is_unnamed:
-        known = ", ".join(f"{scheme}://" for scheme in (*KINDS, "tls", "http", "https"))
+        known = ", ".join(f"{scheme}://" for scheme in (*KINDS, "tls", "http", "https", *WEBSOCKETS))
         raise NotSupported(f"{text} cannot be checked", hint=f"what can be checked: {known}", address=address)
     return Target(text, address)
+
+
+def _websocket(text: str, address: Address) -> Target:
+    below = Address("tcp", address.host, address.port)
+    path = address.path or ""
+    asked = path if path.strip("/") else HUB_PATH
+    pin, secure = address.option("pin"), address.scheme == "wss"
+    pins: tuple[str, ...] = ()
+    if secure and pin is not None:
+        pins = tuple(
+            Options.from_address(Address("tls", address.host, address.port, options=(("pin", pin),))).pin
+            or ()
+        )
+    return Target(text, below, tls=secure, path=_printable(asked), pins=pins, websocket=True)
 
 
 def _printable(path: str) -> str:
