@@ -15,22 +15,26 @@ where = urlsplit(words.address)
 options = {name: values[0] for name, values in parse_qs(where.query).items()}
 
 
-def receive_into(sock: ssl.SSLSocket, room: memoryview) -> bool:
-    """Fill `room`; False at the end of the stream."""
+def receive_frame(sock: ssl.SSLSocket, rest: bytes) -> tuple[bytes | None, bytes]:
+    """The next payload, and what came behind it; None at the end."""
+    while len(rest) < HEADER.size:
+        got = sock.recv(65536)
+        if not got:
+            return None, b""
+        rest += got
+    end = HEADER.size + HEADER.unpack_from(rest)[0]
+    if len(rest) >= end:
+        return rest[HEADER.size : end], rest[end:]
+    payload = bytearray(end - HEADER.size)
+    have = len(rest) - HEADER.size
+    payload[:have] = rest[HEADER.size :]
+    room = memoryview(payload)[have:]
     while room:
         count = sock.recv_into(room)
         if not count:
-            return False
+            return None, b""
         room = room[count:]
-    return True
-
-
-def receive_frame(sock: ssl.SSLSocket) -> bytes | None:
-    header = bytearray(HEADER.size)
-    if not receive_into(sock, memoryview(header)):
-        return None
-    payload = bytearray(HEADER.unpack(header)[0])
-    return bytes(payload) if receive_into(sock, memoryview(payload)) else None
+    return bytes(payload), b""
 
 
 def send_frame(sock: ssl.SSLSocket, payload: bytes) -> None:
@@ -38,14 +42,18 @@ def send_frame(sock: ssl.SSLSocket, payload: bytes) -> None:
 
 
 def echo(sock: ssl.SSLSocket) -> None:
-    while (payload := receive_frame(sock)) is not None:
+    payload, rest = receive_frame(sock, b"")
+    while payload is not None:
         send_frame(sock, payload)
+        payload, rest = receive_frame(sock, rest)
 
 
 def count(sock: ssl.SSLSocket) -> None:
     number = 0
-    while receive_frame(sock) is not None:
+    payload, rest = receive_frame(sock, b"")
+    while payload is not None:
         number += 1
+        payload, rest = receive_frame(sock, rest)
     send_frame(sock, number.to_bytes(8, "big"))
     with contextlib.suppress(OSError):
         sock.unwrap()
@@ -76,11 +84,11 @@ def ping() -> None:
     plain = socket.create_connection((where.hostname, where.port))
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     with context.wrap_socket(plain, server_hostname=where.hostname) as sock:
-        message = b"x" * words.size
+        message, rest = b"x" * words.size, b""
         meter = Meter(words.seconds)
         while True:
             send_frame(sock, message)
-            receive_frame(sock)
+            _, rest = receive_frame(sock, rest)
             if not meter.tick():
                 break
 
