@@ -3,7 +3,7 @@
 //! A client's link is told as connected once the handshake is done. A listener's newcomers wait apart until then, so that
 //! who does not finish costs neither a task nor a place in a group; how they failed is kept for the owner
 //! ([`Reactor::take_failed_handshake`]). All of them have a deadline, and there are [`MOST`] at a time of each listener: a
-//! newcomer beyond that takes the place of who has had the longest time. So who only connects, however often, takes
+//! newcomer beyond that takes the place of who has had the longest time, of the address that has most. So who only connects, however often, takes
 //! descriptors and memory within a bound, and whoever shakes hands at once gets in.
 
 use crate::host::Host;
@@ -15,6 +15,8 @@ use crate::sys::address::SocketAddress;
 use crate::sys::{Errno, Result, io};
 use crate::tls::Failure;
 use crate::tls::session::{Session, Sink};
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 
 /// How many failed handshakes are kept until the owner asks.
@@ -71,12 +73,25 @@ impl<H: Host> Reactor<H> {
         if begun.len() > 2 * MOST {
             begun.retain(|id| self.is_shaking_hands(*id));
         }
+        let Some(part) = self.get(listener).and_then(|link| link.rare.listener.as_ref()) else { return };
+        let oldest = if part.unfinished > MOST { self.take_oldest(&mut begun) } else { None };
         let Some(part) = self.get_mut(listener).and_then(|link| link.rare.listener_mut()) else { return };
-        let oldest = if part.unfinished > MOST { begun.pop_front() } else { None };
         part.handshaking = begun;
         if let Some(oldest) = oldest {
             self.end_handshake(oldest, "too many others came before it was done");
         }
+    }
+
+    /// The oldest handshake of the address that has most of them: nobody's crowd ends those of others.
+    fn take_oldest(&self, begun: &mut VecDeque<LinkId>) -> Option<LinkId> {
+        let host = |id: &LinkId| self.get(*id).filter(|link| link.has(flag::HANDSHAKING))?.peer.host();
+        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
+        for found in begun.iter().filter_map(host) {
+            *counts.entry(found).or_default() += 1;
+        }
+        let most = counts.into_iter().max_by_key(|(_, count)| *count).map(|(found, _)| found);
+        let at = begun.iter().position(|id| most.is_some() && host(id) == most).unwrap_or(0);
+        begun.remove(at)
     }
 
     fn is_shaking_hands(&self, id: LinkId) -> bool {

@@ -56,7 +56,7 @@ from .rooms_command import rooms
 from .script_command import script
 from .send_commands import broadcast, send
 from .serve_command import serve
-from .service_commands import backup, reload
+from .service_commands import backup, reload, restore
 from .snippet_command import snippet
 from .token_commands import audit, invite, token
 
@@ -157,6 +157,7 @@ def stop(context: typer.Context, control: Control = None) -> None:
 
 app.command()(reload)
 app.command(no_args_is_help=True)(backup)
+app.command(no_args_is_help=True)(restore)
 app.add_typer(config, name="config")
 
 

@@ -22,6 +22,7 @@ from .failures import Failure
 from .operate import control_path, print_json, with_hub
 
 STATE, ROOMS, CONFIGURATION, MANIFEST = "hub.db", "hub-rooms.db", "jackfield.toml", "backup.json"
+FORMAT = 1  # of the archive; higher ones are for newer programs
 
 
 def backup(file: str, *, force: bool, as_json: bool, control: str | None) -> None:
@@ -43,6 +44,7 @@ def backup(file: str, *, force: bool, as_json: bool, control: str | None) -> Non
         if config is not None:
             parts[CONFIGURATION] = config
         done = {
+            "format": FORMAT,
             "version": version(),
             "made": int(time.time()),
             "of_a_running_hub": running,

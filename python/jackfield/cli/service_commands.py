@@ -46,8 +46,8 @@ def backup(
 
     The state has names, tags, notes, rules and snippets. A running hub goes on meanwhile; without
     one the files at their usual places are taken. FILE is a tar archive that only its owner can
-    read: hub.db, hub-rooms.db, jackfield.toml and backup.json, which says where they were. To
-    restore, end the hub, put them back there, and start it.
+    read: hub.db, hub-rooms.db, jackfield.toml and backup.json, which says where they were;
+    `jackfield restore FILE` puts them back.
 
     \b
     Examples:
@@ -57,3 +57,36 @@ def backup(
     from .backup import backup as command
 
     command(file, force=force, as_json=as_json, control=chosen_control(context, control))
+
+
+def restore(
+    context: typer.Context,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Of `jackfield backup`.", show_default=False)],
+    state: Annotated[
+        str | None, typer.Option("--state", metavar="PATH", help="Where to, if not the usual place.")
+    ] = None,
+    config: Annotated[
+        str | None, typer.Option("--config", metavar="PATH", help="Put the configuration there, too.")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Only see whether it can be restored.")] = False,
+    as_json: Json = False,
+    control: Control = None,
+) -> None:
+    """Put the state and the rooms of a backup back in their place.
+
+    No hub may run with that state. The whole of FILE is checked first; what was there before is
+    kept beside, under a name that ends with .before-restore- and the time. Where the files were
+    when FILE was made does not matter.
+
+    \b
+    Examples:
+      jackfield restore hub.tar.gz --check
+      jackfield restore hub.tar.gz --config /etc/jackfield/jackfield.toml
+      jackfield restore hub.tar.gz --state /var/lib/jackfield/hub.db
+    """
+    from .restore import restore as command
+
+    command(
+        file, state=state, config=config, check=check, as_json=as_json,
+        control=chosen_control(context, control),
+    )  # fmt: skip

@@ -1,0 +1,225 @@
+"""`jackfield restore`: put what `jackfield backup` kept back in its place, with the old state kept beside.
+
+Everything is checked before anything is touched: that the archive has what a backup has and nothing else,
+all of it whole, and of versions that this jackfield knows. No path in the archive counts: files go where this
+machine's hub has its state. No hub may have that state meanwhile: this command holds its locks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tarfile
+import tempfile
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, Final
+
+from ..hub.display import bytes_text
+from ..hub.rooms import sqlite_schema
+from ..hub.rooms.sqlite_store import beside
+from ..hub.state import choose_path as choose_state
+from ..hub.state_file import StateError, lock_file, prepare_file
+from .backup import CONFIGURATION, FORMAT, MANIFEST, ROOMS, STATE
+from .failures import Failure
+from .operate import control_path, print_json
+
+LARGEST: Final = {MANIFEST: 64 * 1024, CONFIGURATION: 1024 * 1024}  # bytes; databases: what the disk has
+CHUNK: Final = 1024 * 1024
+BESIDE: Final = ("", "-wal", "-shm")  # what belongs to one database
+ANOTHER: Final = "it is no backup of jackfield, or was changed; take another one"
+
+
+def restore(
+    file: str, *, state: str | None, config: str | None, check: bool, as_json: bool, control: str | None
+) -> None:
+    place = choose_state(state, control_path(control), os.environ, os.getuid())
+    if place is None:
+        raise Failure("there is no place for a state", "name one with --state PATH")
+    configuration = None if config is None else Path(config).expanduser().absolute()
+    with _locked(place), _staging(place.parent) as directory:
+        told = _unpack(Path(file), directory)
+        found = [name for name in (STATE, ROOMS) if (directory / name).exists()]
+        if not found and configuration is None:
+            raise Failure(f"{file} has no state", "its configuration goes to --config PATH")
+        if configuration is not None and not (directory / CONFIGURATION).exists():
+            raise Failure(f"{file} has no configuration", "leave --config out")
+        _check(file, directory, found)
+        kept: list[Path] = []
+        if not check:
+            kept = _put(directory, place, found, configuration)
+    done = {
+        "file": file,
+        "made": told.get("made"),
+        "version": told.get("version"),
+        "state": str(place) if STATE in found else None,
+        "rooms": str(beside(place)) if ROOMS in found else None,
+        "config": None if configuration is None else str(configuration),
+        "kept": [str(each) for each in kept],
+        "checked_only": check,
+    }
+    if as_json:
+        print_json(done)
+        return
+    put = ", ".join(str(done[name]) for name in ("state", "rooms", "config") if done[name])
+    print(f"{file} is whole; it would go to {put}" if check else f"{file}: restored {put}")
+    for each in kept:
+        print(f"what was there before is {each}")
+
+
+@contextlib.contextmanager
+def _locked(place: Path) -> Iterator[None]:
+    """Hold what a hub of that state would hold."""
+    locks: list[int] = []
+    try:
+        for path in (place, beside(place)):
+            locks.append(lock_file(path))
+        yield
+    except StateError as problem:
+        is_running = "another hub" in str(problem)
+        hint = "end that hub first, such as with systemctl stop" if is_running else problem.hint
+        raise Failure(str(problem), hint) from problem
+    finally:
+        for lock in locks:
+            os.close(lock)
+
+
+@contextlib.contextmanager
+def _staging(parent: Path) -> Iterator[Path]:
+    """A directory on the same disk, which is gone afterwards."""
+    try:
+        made = tempfile.TemporaryDirectory(dir=parent, prefix=".jackfield-restore-")
+    except OSError as problem:
+        raise Failure(f"{parent} cannot be written: {problem.strerror}", "see who owns it") from problem
+    with made as directory:
+        yield Path(directory)
+
+
+def _unpack(file: Path, directory: Path) -> dict[str, Any]:
+    """The archive's files in that directory, and what its manifest says. Raises `Failure`."""
+    seen: set[str] = set()
+    try:
+        with tarfile.open(file, "r:gz") as archive:
+            for entry in archive:
+                if entry.name not in (STATE, ROOMS, CONFIGURATION, MANIFEST) or not entry.isreg():
+                    raise Failure(f"{file} has {entry.name[:100]!r}, which no backup has", ANOTHER)
+                if entry.name in seen:
+                    raise Failure(f"{file} has {entry.name} twice", ANOTHER)
+                seen.add(entry.name)
+                if entry.size > LARGEST.get(entry.name, shutil.disk_usage(directory).free):
+                    text = f"{entry.name} in {file} has {bytes_text(entry.size)}, for which there is no room"
+                    raise Failure(text, "make room on the disk of the state")
+                content = archive.extractfile(entry)
+                assert content is not None
+                _write(content, directory / entry.name, entry.size)
+    except (tarfile.TarError, EOFError, zlib.error) as problem:
+        raise Failure(f"{file} is damaged, or was cut: {problem}", "take another backup") from problem
+    except OSError as problem:
+        raise Failure(f"cannot restore {file}: {problem.strerror or problem}", "") from problem
+    if MANIFEST not in seen:
+        raise Failure(f"{file} has no {MANIFEST}, and is no whole backup", "take another backup")
+    return _manifest(file, (directory / MANIFEST).read_bytes())
+
+
+def _write(content: IO[bytes], path: Path, size: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as out:
+        shutil.copyfileobj(content, out, CHUNK)
+        if out.tell() != size:
+            raise EOFError(f"{path.name} ends too early")
+        out.flush()
+        os.fsync(out.fileno())
+
+
+def _manifest(file: Path, text: bytes) -> dict[str, Any]:
+    try:
+        told = json.loads(text)
+    except (ValueError, RecursionError):
+        told = None
+    form = told.get("format", FORMAT) if isinstance(told, dict) else None
+    if not isinstance(told, dict) or type(form) is not int:
+        raise Failure(f"{MANIFEST} in {file} says nothing of a backup", ANOTHER)
+    if form > FORMAT:
+        text_ = f"{file} is a backup of form {form}, and this jackfield knows {FORMAT}"
+        raise Failure(text_, f"use jackfield {str(told.get('version'))[:40]}, which made it")
+    return told
+
+
+def _check(file: str, directory: Path, found: list[str]) -> None:
+    """Whether these are databases of ours, whole, and of versions that we know. Raises `Failure`."""
+    for name in found:
+        if not (directory / name).stat().st_size:
+            raise Failure(f"{name} in {file} is empty", ANOTHER)
+        try:
+            (prepare_file if name == STATE else sqlite_schema.prepare)(directory / name)
+        except StateError as problem:
+            told = str(problem).replace(f"{directory}{os.sep}", f"{file}:")
+            raise Failure(told, "take another backup, or the jackfield that made this one") from problem
+
+
+def _put(directory: Path, place: Path, found: list[str], configuration: Path | None) -> list[Path]:
+    """Move the old files aside and the new ones in, or leave everything as it was; what is kept beside."""
+    suffix = time.strftime(".before-restore-%Y%m%dT%H%M%S")
+    moves: list[tuple[Path, Path]] = []
+    kept: list[Path] = []
+    if found:
+        old = [Path(f"{path}{more}") for path in (place, beside(place)) for more in BESIDE]
+        old = [path for path in old if path.exists()]
+    else:
+        old = []
+    if configuration is not None and configuration.exists():
+        old.append(configuration)
+    for path in old:
+        name, more = (str(path), "")
+        for ending in BESIDE[1:]:
+            if name.endswith(ending):
+                name, more = name.removesuffix(ending), ending
+        kept.append(_unused(Path(f"{name}{suffix}"), more))
+        moves.append((path, kept[-1]))
+    targets = {STATE: place, ROOMS: beside(place)}
+    for name in found:
+        moves += [
+            (Path(f"{directory / name}{more}"), Path(f"{targets[name]}{more}"))
+            for more in BESIDE
+            if Path(f"{directory / name}{more}").exists()
+        ]
+    if configuration is not None:
+        configuration.parent.mkdir(parents=True, exist_ok=True)
+        copied = configuration.with_name(f"{configuration.name}.restoring")
+        shutil.copyfile(directory / CONFIGURATION, copied)
+        moves.append((copied, configuration))
+    _move(moves)
+    return [each for each in kept if not each.name.endswith(BESIDE[1:])]
+
+
+def _unused(path: Path, more: str) -> Path:
+    """That name, or one like it that nothing has."""
+    number, found = 1, Path(f"{path}{more}")
+    while found.exists():
+        number += 1
+        found = Path(f"{path}.{number}{more}")
+    return found
+
+
+def _move(moves: list[tuple[Path, Path]]) -> None:
+    """Do all of them, or none."""
+    done: list[tuple[Path, Path]] = []
+    try:
+        for source, target in moves:
+            os.rename(source, target)
+            done.append((source, target))
+        for parent in {target.parent for _, target in moves}:
+            descriptor = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+    except OSError as problem:
+        for source, target in reversed(done):
+            with contextlib.suppress(OSError):
+                os.rename(target, source)
+        raise Failure(f"nothing was restored: {problem}", "everything is as it was") from problem
