@@ -101,6 +101,31 @@ def test_newcomers_that_say_nothing_make_room_for_others(run_here: Runner) -> No
     run_here(main)
 
 
+def test_a_crowd_of_one_address_ends_its_own_handshakes(run_here: Runner) -> None:
+    """Who came first, from another address, and is slow: 1,100 that say nothing do not push it out."""
+
+    async def main() -> None:
+        async with server(handshake_timeout=None) as listener, jackfield.Group() as group:
+            listener.into(group)
+            where = ("127.0.0.1", listener.address.port)
+            coming = asyncio.create_task(group.receive(60.0))
+            slow = socket.create_connection(where, source_address=("127.0.0.3", 0))
+            silent = []
+            for _ in range(1_100):
+                silent.append(socket.create_connection(where, source_address=("127.0.0.2", 0)))
+                await asyncio.sleep(0)
+            await eventually(lambda: listener.statistics().handshakes_failed == 77)
+            assert {error.peer.host for error in listener.failed_handshakes()} == {"127.0.0.2"}
+            slow.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                slow.recv(1)
+            coming.cancel()
+            for each in (slow, *silent):
+                each.close()
+
+    run_here(main)
+
+
 def test_both_ends_show_certificates(run_here: Runner) -> None:
     async def main() -> None:
         wanted = certificates().connecting

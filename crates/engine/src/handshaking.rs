@@ -3,8 +3,8 @@
 //! A client's link is told as connected once the handshake is done. A listener's newcomers wait apart until then, so that
 //! who does not finish costs neither a task nor a place in a group; how they failed is kept for the owner
 //! ([`Reactor::take_failed_handshake`]). All of them have a deadline, and there are [`MOST`] at a time of each listener: a
-//! newcomer beyond that takes the place of who has had the longest time, of the address that has most. So who only connects, however often, takes
-//! descriptors and memory within a bound, and whoever shakes hands at once gets in.
+//! newcomer beyond that takes the place of who has had the longest time, of the address that has most. So who only
+//! connects, however often, takes descriptors and memory within a bound, and whoever else shakes hands gets in.
 
 use crate::host::Host;
 use crate::link::{Fault, Link, LinkId, flag};
@@ -16,7 +16,7 @@ use crate::sys::{Errno, Result, io};
 use crate::tls::Failure;
 use crate::tls::session::{Session, Sink};
 use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::AsFd;
 
 /// How many failed handshakes are kept until the owner asks.
@@ -82,9 +82,15 @@ impl<H: Host> Reactor<H> {
         }
     }
 
-    /// The oldest handshake of the address that has most of them: nobody's crowd ends those of others.
+    /// The oldest handshake of the address (of IPv6: the /64) that has most of them: no crowd ends those of others.
     fn take_oldest(&self, begun: &mut VecDeque<LinkId>) -> Option<LinkId> {
-        let host = |id: &LinkId| self.get(*id).filter(|link| link.has(flag::HANDSHAKING))?.peer.host();
+        let host = |id: &LinkId| match self.get(*id).filter(|link| link.has(flag::HANDSHAKING))?.peer {
+            SocketAddress::Ip { ip: IpAddr::V6(ip), .. } => {
+                Some(IpAddr::from(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)))
+            }
+            SocketAddress::Ip { ip, .. } => Some(ip),
+            SocketAddress::Unix(_) | SocketAddress::Unnamed => None,
+        };
         let mut counts: HashMap<IpAddr, usize> = HashMap::new();
         for found in begun.iter().filter_map(host) {
             *counts.entry(found).or_default() += 1;
