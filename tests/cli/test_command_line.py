@@ -59,6 +59,23 @@ def test_help_names_every_command_and_the_exit_codes() -> None:
     assert "\x1b" not in done.stdout
 
 
+@pytest.mark.parametrize("group", sorted({words[0] for words in COMMANDS if len(words) > 1}))
+def test_each_help_of_a_group_has_examples(group: str) -> None:
+    examples = run("help", group).stdout.partition("Examples:\n")[2].partition("\n\n")[0]
+    assert f"  jackfield {group} " in examples
+
+
+@pytest.mark.parametrize(
+    ("command", "needed"),
+    [("send", "TARGET"), ("kick", "TARGET"), ("talk", "CLIENT"), ("rename", "CLIENT and NAME")],
+)
+def test_a_command_alone_says_behind_its_help_what_it_needs(command: str, needed: str) -> None:
+    done = run(command)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"Usage: jackfield {command} ")
+    assert done.stderr.endswith(f"\njackfield: {command} needs {needed}\n")
+
+
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_each_help_has_an_example(words: tuple[str, ...]) -> None:
     done = CliRunner().invoke(app, [*words, "--help"], prog_name="jackfield")
@@ -94,7 +111,9 @@ def test_the_document_has_every_command_and_every_exit_code() -> None:
         (["talk", "1", "--wait", "soon"], "250ms, 5s"),
         (["connect", "tcp://127.0.0.1:port"], "port"),
         (["connect", "nonsense://x"], "nonsense"),
-        (["logs", "-n", "many"], "--lines"),
+        (["logs", "-n", "many"], "'--lines' / '-n': it should be a whole number;"),
+        (["token", "create", "--expires", "soon"], "--expires: 'soon' is not a time; write a number with a"),
+        (["send", "1", "x", "--queue", "--expires", "soon"], "'soon' is not a time; write a number with a"),
     ],
 )
 def test_wrong_usage_is_one_line_and_2(words: list[str], says: str) -> None:

@@ -125,7 +125,8 @@ def test_what_init_writes_has_every_key_and_is_right(directory: Path) -> None:
     refused = run("config", "init", path)
     assert refused.returncode == 1
     assert "--force" in refused.stderr
-    assert run("config", "init", path, "--force").returncode == 0
+    assert json.loads(run("config", "init", path, "--force", "--json").stdout) == {"file": str(path)}
+    assert json.loads(run("config", "init", "-", "--json").stdout) == {"text": text}
     assert path.read_text() == text
     assert run("config", "init", "-").stdout == text
     # Without a name it goes where `serve` looks.

@@ -251,13 +251,13 @@ def test_a_real_peer_that_is_killed_and_comes_back(hub: HubProcess, spawn: Spawn
 def test_what_cannot_be_dialled(hub: HubProcess) -> None:
     for arguments, code, words in (
         (("dial", "tcp://"), 2, b""),
-        (("dial", "stdio:"), 1, b"the hub cannot dial stdio:"),
-        (("dial", "tcp://127.0.0.1:1", "--name", "all"), 1, b"already means something as a target"),
-        (("dial", "tcp://127.0.0.1:1", "--name", "a b"), 1, b"is not a name"),
+        (("dial", "stdio:"), 2, b"the hub cannot dial stdio:"),
+        (("dial", "tcp://127.0.0.1:1", "--name", "all"), 2, b"already means something as a target"),
+        (("dial", "tcp://127.0.0.1:1", "--name", "a b"), 2, b"is not a name"),
         (("dial", "tcp://127.0.0.1:1?baud=115200"), 1, b"baud= means nothing"),
-        (("dial", "tcp://127.0.0.1:1?nodelya=no"), 1, b"did you mean nodelay"),
-        (("dial", "tcp://127.0.0.1:1", "--framing", "lnie"), 1, b"no framing has this name"),
-        (("dial", "tcp://127.0.0.1:1", "--eol", "wide"), 1, b"wide"),
+        (("dial", "tcp://127.0.0.1:1?nodelya=no"), 2, b"did you mean nodelay"),
+        (("dial", "tcp://127.0.0.1:1", "--framing", "lnie"), 2, b"no framing has this name"),
+        (("dial", "tcp://127.0.0.1:1", "--eol", "wide"), 2, b"wide"),
         (("undial", "nobody"), 1, b"'nobody' is not dialled; nobody is dialled"),
         (("undial",), 2, b""),
     ):

@@ -299,11 +299,11 @@ def test_what_cannot_be_is_refused_and_changes_nothing(start_hub: StartHub) -> N
     device = Device(hub, b"id=dev1\n")
     view(hub, "dev1", peer=device.peer)
     for command, code in {
-        ("tag", "dev1", "good", "not good"): 1,
+        ("tag", "dev1", "good", "not good"): 2,
         ("tag", "dev1"): 2,
         ("tag", "dev9", "a"): 4,
         ("note", "dev1", "x" * 2000): 1,
-        ("rename", "dev1", "all"): 1,
+        ("rename", "dev1", "all"): 2,
         ("forget", "dev9"): 4,
         ("forget", ""): 4,
         ("clients", ""): 4,

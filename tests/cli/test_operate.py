@@ -204,7 +204,7 @@ def test_renaming_and_targets(hub: HubProcess) -> None:
     refused = hub.run("rename", "1", "door")
     assert refused.returncode == 1
     assert refused.stderr == b"jackfield: client 3 is already called 'door'; rename that one first\n"
-    assert hub.run("rename", "1", "7").returncode == 1
+    assert hub.run("rename", "1", "7").returncode == 2
     hub.do("kick", "door")
     wait_for(lambda: len(hub.clients()) == 2, "the door gone")
     hub.do("rename", "1", "door")
@@ -301,7 +301,7 @@ def test_status_and_stop(hub: HubProcess) -> None:
     assert status["clients"] == 0
     assert status["listeners"][0]["address"] == hub.listening[0]
     assert b"listening on:" in hub.do("status")
-    hub.do("stop")
+    assert json.loads(hub.do("stop", "--json")) == {"pid": hub.pid}
     assert hub.wait() == 0
     assert hub.run("clients").returncode == 3
     assert not hub.control.exists()

@@ -133,7 +133,10 @@ def test_convert_to_a_capture_and_back(
 
 def test_convert_of_one_client(night: Path, directory: Path) -> None:
     out = directory / "door.jfrec"
-    assert run("convert", night, out, "--client", "door").returncode == 0
+    done = run("convert", night, out, "--client", "door", "--json")
+    assert json.loads(done.stdout) == {
+        "file": str(out), "records": len(list(read(out))), "clients": 1, "damaged": 0,
+    }  # fmt: skip
     assert {record.name for record in read(out) if isinstance(record, Client)} == {"door"}
     assert [record.data for record in read(out) if isinstance(record, Data)] == [b"x" * 600]
 

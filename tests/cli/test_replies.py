@@ -73,7 +73,7 @@ def test_wrong_use_of_snippets_says_what_is_wrong(hub: HubProcess) -> None:
         (("snippet", "add", "x", "data", "--file", "/dev/null"), 2, b"both DATA and --file"),
         (("snippet", "add", "x", "--hex", "0g"), 2, b"not a hex digit"),
         (("snippet", "add", "-x", "y"), 2, b"No such option"),
-        (("snippet", "add", "a b", "y"), 1, b"is not a name"),
+        (("snippet", "add", "a b", "y"), 2, b"is not a name"),
         (("snippet", "add", "big", "--file", "/dev/zero"), 1, b"at most 1048576 bytes"),
         (("snippet", "show", "nobody"), 1, b"no snippet 'nobody'; there is none"),
         (("send", "all", "data", "--snippet", "x"), 2, b"--snippet is what is sent"),
@@ -175,13 +175,13 @@ def test_an_echo_server_is_not_answered_for_ever(start_hub: StartHub) -> None:
 
 def test_wrong_rules_are_refused_with_the_reason(hub: HubProcess) -> None:
     for arguments, code, words in (
-        (("(a", "b"), 1, b"cannot be used: missing )"),
-        (("a", "b", "--rate", "10"), 1, b"is not a rate"),
+        (("(a", "b"), 2, b"cannot be used: missing )"),
+        (("a", "b", "--rate", "10"), 2, b"is not a rate"),
         (("a", "b", "--to", " , "), 1, b"at least one part"),
         (("a", "b", "--hex"), 2, b"not a hex digit|odd number"),
         (("", "00", "--hex"), 2, b"PATTERN has no byte"),
         (("a", "b", "--eol", "x"), 2, b"unknown line ending"),
-        (("a", "b", "--name", "no name"), 1, b"is not a name"),
+        (("a", "b", "--name", "no name"), 2, b"is not a name"),
     ):
         done = hub.run("autoreply", "add", *arguments)
         assert done.returncode == code, (arguments, done)
@@ -205,3 +205,13 @@ def test_a_client_that_does_not_read_loses_replies_and_they_are_counted(start_hu
 
         wait_for(dropped, "replies dropped and counted", deadline=50)
         hub.seen(rb' autoreply_dropped .*reason="its queue is full"')
+
+
+def test_what_is_wrong_usage_there_has_the_exit_code_of_wrong_usage_here(hub: HubProcess) -> None:
+    for words in (
+        ["autoreply", "add", "(", "x"], ["send", "all", "x", "--expect", "("],
+        ["token", "create", "--role", "king"], ["invite", "--role", "king"],
+    ):  # fmt: skip
+        assert hub.run(*words).returncode == 2, words
+    hub.do("autoreply", "add", "x", "y")
+    assert hub.run("autoreply", "rm", "z").stderr == b"jackfield: no automatic reply 'z'; there is reply1\n"

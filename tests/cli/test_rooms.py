@@ -57,7 +57,7 @@ def test_rooms_are_made_listed_changed_and_deleted(lobby: HubProcess, spawn: Spa
     alice = chatter(spawn, lobby, "alice")
     alice.write(b"/join ops\n/rooms\n")
     alice.seen(rb"you cannot join ops")
-    alice.seen(rb"\* game, 0 members\n\* lobby, 1 members \(you are here\)")
+    alice.seen(rb"\* game, 0 members\n\* lobby, 1 member \(you are here\)")
     lobby.do("rooms", "open", "ops")
     alice.write(b"/join ops\n")
     alice.seen(rb"This is ops")
@@ -65,7 +65,7 @@ def test_rooms_are_made_listed_changed_and_deleted(lobby: HubProcess, spawn: Spa
     lobby.do("rooms", "kick", "ops", "alice")
     alice.seen(rb"\* You are not in ops any more: put out by pid:\d+")
     assert lobby.do("rooms", "members", "ops") == b"nobody is in ops\n"
-    assert lobby.do("rooms", "retention", "ops") == b"ops keeps the newest 1000000, 1.0G\n"
+    assert lobby.do("rooms", "retention", "ops") == b"ops keeps the newest 1000000 messages, at most 1.0G\n"
     lobby.do("rooms", "retention", "ops", "--age", "90d", "--count", "5")
     assert json.loads(lobby.do("rooms", "retention", "ops", "--json"))["age"] == 90 * 86_400
     for name in ("ops", "game"):

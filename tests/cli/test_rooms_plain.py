@@ -146,7 +146,7 @@ def test_other_rooms(lobby: HubProcess, spawn: Spawn) -> None:
     alice.seen(rb"This is kitchen\.")
     bob.seen(rb"\* alice left \(to kitchen\)")
     bob.write(b"nobody hears this\n/rooms\n/join kitchen\n")
-    bob.seen(rb"\* kitchen, 1 members\n\* lobby, 1 members \(you are here\)")
+    bob.seen(rb"\* kitchen, 1 member\n\* lobby, 1 member \(you are here\)")
     bob.seen(rb"This is kitchen\.")
     alice.seen(rb"\* bob came")
     bob.write(b"here I am\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import re
@@ -155,3 +156,13 @@ def test_the_log_has_the_form_that_was_asked_for(directory: Path) -> None:
     wrong = subprocess.run([*command[:3], "yaml", "7000"], capture_output=True, timeout=60, env=environment)
     assert wrong.returncode == 2
     assert b"known are text, json, logfmt, journald" in wrong.stderr
+
+
+def test_the_units_as_json(directory: Path) -> None:
+    command = [JACKFIELD, "config", "systemd", "--listen", "7000", "--json"]
+    shown, written = (
+        json.loads(subprocess.run([*command, *more], capture_output=True, timeout=30).stdout)
+        for more in ([], ["--to", directory])
+    )
+    assert [each["name"] for each in written] == ["jackfield.service", "jackfield.socket"]
+    assert [Path(each["file"]).read_text() for each in written] == [each["text"] for each in shown]

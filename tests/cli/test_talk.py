@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Callable, Iterator
 
 import pytest
-from programs import DEADLINE, JACKFIELD, HubProcess
+from programs import DEADLINE, JACKFIELD, HubProcess, Spawn
 from terminals import Terminal
 
 Open = Callable[..., Terminal]
@@ -153,3 +154,17 @@ def test_watching(hub: HubProcess, client: socket.socket, terminal: Open) -> Non
     watch.seen(b"door")
     watch.type(b"\x03")
     assert watch.wait() == 130
+
+
+def test_answers_as_json(hub: HubProcess, client: socket.socket, spawn: Spawn) -> None:
+    talk = spawn(JACKFIELD, "talk", "1", "--json", "--wait", "20s", environment=hub.environment)
+    talk.write(b"hello\n")
+    assert client.recv(6, socket.MSG_WAITALL) == b"hello\n"
+    for said, body in ((b"hi\n", {"text": "hi\n"}), (b"\xff", {"data": "/w=="})):
+        client.sendall(said)
+        name, value = next(iter(body.items()))
+        line = json.loads(talk.seen(rb'(\{.*"%s".*\})\n' % name.encode())[1])
+        assert line == {"from": "tcp-1", name: value}
+    talk.end_input()
+    client.close()
+    assert talk.wait() == 0

@@ -14,6 +14,7 @@ from jackfield.hub.text import (
     parse_duration,
     parse_hex,
     parse_size,
+    there_are,
     typed_bytes,
     unescape,
 )
@@ -95,14 +96,18 @@ def test_line_endings() -> None:
         line_ending("dos")
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("250ms", 0.25), ("5s", 5), ("1.5s", 1.5), ("2m", 120), ("1h", 3600)]
-)
+DURATIONS = [
+    ("250ms", 0.25), ("5s", 5), ("1.5s", 1.5), ("2m", 120), ("1h", 3600), ("7d", 604_800), ("2w", 1_209_600),
+    ("1y", 31_536_000),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "seconds"), DURATIONS)
 def test_durations(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "5", "s", "-1s", "5 s", "1e3s", "5S", "nan"])
+@pytest.mark.parametrize("text", ["", "5", "s", "-1s", "5 s", "1e3s", "5S", "nan", "\u0661d", "9" * 16 + "y"])
 def test_durations_need_a_number_and_a_unit(text: str) -> None:
     with pytest.raises(TextError, match="250ms, 5s"):
         parse_duration(text)
@@ -121,3 +126,10 @@ def test_sizes_need_a_whole_number_and_a_unit(text: str) -> None:
 
 def test_a_typed_line_keeps_the_bytes_that_were_no_text() -> None:
     assert typed_bytes("h\udcffi", ending=b"\r\n") == b"h\xffi\r\n"
+
+
+@pytest.mark.parametrize(
+    ("names", "words"), [([], "there is none"), (["a"], "there is a"), (["a", "b"], "there are a, b")]
+)
+def test_what_there_is_in_words(names: list[str], words: str) -> None:
+    assert there_are(names) == words

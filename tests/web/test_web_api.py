@@ -157,7 +157,7 @@ def test_stop_ends_the_hub(run_here: Runner) -> None:
 ERRORS = [
     ("POST", "kick", {"target": "nobody"}, 404, "no_such_client"),
     ("POST", "rename", {"target": "all", "name": "x"}, 409, "ambiguous"),
-    ("POST", "rename", {"target": "1", "name": "not a name"}, 409, "refused"),
+    ("POST", "rename", {"target": "1", "name": "not a name"}, 400, "bad_request"),
     ("POST", "kick", {}, 400, "bad_request"),
     ("POST", "kick", {"target": 7}, 400, "bad_request"),
     ("POST", "kick", {"target": "1", "resett": True}, 400, "bad_request"),

@@ -7,6 +7,7 @@ once, and each command brings its module when it runs.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -143,16 +144,19 @@ def status(
 
 
 @app.command()
-def stop(context: typer.Context, control: Control = None) -> None:
+def stop(context: typer.Context, as_json: Json = False, control: Control = None) -> None:
     """End the hub, after it delivered what is queued.
 
+    With --json it is said which process that is.
+
     \b
-    Example:
+    Examples:
       jackfield stop
+      jackfield stop --json | jq .pid
     """
     from .operate import stop as command
 
-    command(control=chosen_control(context, control))
+    command(as_json=as_json, control=chosen_control(context, control))
 
 
 app.command()(reload)
@@ -205,13 +209,17 @@ def talk(
         str,
         typer.Option("--wait", metavar="TIME", help="After piped input ends, show answers for this long."),
     ] = "2s",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print each message as a JSON object on a line.")
+    ] = False,
     control: Control = None,
 ) -> None:
     """Talk to one client. (Also: attach)
 
     What you type goes out, each line with the listener's line ending; what it says appears.
     Ctrl-D leaves; the client stays connected.
-    With a pipe as input its lines are sent, and answers are printed until --wait has passed.
+    With a pipe as input its lines are sent, and answers are printed until --wait has passed. With --json
+    each is an object with `from` and `text`, or `data` (base64) where it is no text.
 
     \b
     Examples:
@@ -220,12 +228,13 @@ def talk(
       jackfield talk dev7 --encoding gbk
       jackfield talk plc --hex --crc modbus
       echo 'status?' | jackfield talk dev7 --wait 500ms
+      jackfield talk dev7 --json < questions.txt | jq -r .text
     """
     from .talk import talk as command
 
     command(
         client, eol=eol, escapes=escapes, as_hex=as_hex, encoding=encoding, crc=crc, wait=wait,
-        control=chosen_control(context, control),
+        as_json=as_json, control=chosen_control(context, control),
     )  # fmt: skip
 
 
@@ -422,6 +431,8 @@ def run(arguments: Sequence[str]) -> int:
             return answer[1]
     # What a terminal cannot show, and names that are no text, are shown escaped.
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:], "--help"]
     try:
         result: object = app(args=list(arguments), prog_name="jackfield", standalone_mode=False)
         sys.stdout.flush()
@@ -444,11 +455,22 @@ def _usage(problem: Any) -> int:
     """Wrong usage, as the argument parser found it (its exception types moved between releases)."""
     context = getattr(problem, "ctx", None)
     command = context.command_path if context is not None else "jackfield"
+    message = problem.format_message()
     if type(problem).__name__ == "NoArgsIsHelpError":
-        sys.stderr.write(problem.format_message() + "\n")
+        sys.stderr.write(message + "\n")
+        wanted = [] if context is None or hasattr(context.command, "commands") else _missing(context.command)
+        if wanted:
+            say(one_line(f"{command.removeprefix('jackfield ')} needs {' and '.join(wanted)}"))
     else:
+        # The parser's words for it are those of a library.
+        message = re.sub(r"Input should be a valid integer.*", "it should be a whole number", message)
         hint = f"see {command} --help"
         if getattr(problem, "option_name", None) == "--token-file":
             hint = "it stands before the command: jackfield --token-file PATH --hub ADDRESS COMMAND"
-        say(one_line(problem.format_message(), hint))
+        say(one_line(message, hint))
     return USAGE
+
+
+def _missing(command: Any) -> list[str]:
+    """The arguments without which the command does nothing."""
+    return [each.metavar for each in command.params if each.param_type_name == "argument" and each.required]

@@ -10,7 +10,14 @@ from .parameters import Control, Eol, Json, chosen_control
 
 autoreply = typer.Typer(
     name="autoreply",
-    help="Let the hub answer by itself what clients say.",
+    help="""Let the hub answer by itself what clients say.
+
+\b
+Examples:
+  jackfield autoreply add '^PING' PONG
+  jackfield autoreply ls
+  jackfield autoreply rm reply1
+""",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

@@ -190,9 +190,9 @@ class Chatting:
                 known = [command.removeprefix("/") for command in COMMANDS]
                 return [f"*   {lines.COMMANDS[command]}" for command in known]
             case _:
-                return [
-                    f"* That is not understood: /{safe_text(word)} {safe_text(rest)}".rstrip() + "; see /help"
-                ]
+                if f"/{word}" in COMMANDS:
+                    return [f"* /{word} says more: {lines.COMMANDS[f'/{word}']}"]
+                return [f"* there is no command /{safe_text(word)}; /help lists them; //text says /text"]
 
     async def say(self, body: bytes) -> None:
         """Say something to the room. Raises `RequestError`."""

@@ -31,10 +31,13 @@ _LISTEN = """\
 """
 
 
-def init(file: str | None, *, force: bool) -> None:
+def init(file: str | None, *, force: bool, as_json: bool) -> None:
     text = template()
     if file == "-":
-        sys.stdout.write(text)
+        if as_json:
+            print_json({"text": text})
+        else:
+            sys.stdout.write(text)
         return
     path = Path(file) if file is not None else usual_file(os.environ, os.getuid())
     if path is None:
@@ -46,7 +49,10 @@ def init(file: str | None, *, force: bool) -> None:
             out.write(text)
     except FileExistsError:
         raise Failure(f"{path} is there already", "overwrite it with --force, or name another FILE") from None
-    print(path)
+    if as_json:
+        print_json({"file": str(path)})
+    else:
+        print(path)
 
 
 def template() -> str:

@@ -9,7 +9,14 @@ import typer
 from .parameters import Json
 
 config = typer.Typer(
-    help="Make configuration files and systemd units for `serve`.",
+    help="""Make configuration files and systemd units for `serve`.
+
+\b
+Examples:
+  jackfield config init
+  jackfield config check
+  jackfield config systemd --to /etc/systemd/system
+""",
     no_args_is_help=True,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -32,6 +39,7 @@ def init(
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace FILE if it is there.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Write a configuration with every key, all commented out.
 
@@ -45,7 +53,7 @@ def init(
     """
     from .config import init as command
 
-    command(file, force=force)
+    command(file, force=force, as_json=as_json)
 
 
 @config.command()
@@ -73,6 +81,7 @@ def systemd(
         typer.Option("--to", metavar="DIR", help="Write the units there, not to standard output."),
     ] = None,
     user: Annotated[bool, typer.Option("--user", help="For systemctl --user.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Make systemd units that run the hub as a service.
 
@@ -84,7 +93,7 @@ def systemd(
     """
     from .units import systemd as command
 
-    command(listen=listen or [], to=to, user=user)
+    command(listen=listen or [], to=to, user=user, as_json=as_json)
 
 
 @config.command()

@@ -94,13 +94,14 @@ def describe(problem: BaseException) -> tuple[str, str, int]:
 
     from ..hub.operator import NoHub
     from ..hub.protocol import AMBIGUOUS as SEVERAL
+    from ..hub.protocol import BAD_REQUEST, RequestError
     from ..hub.protocol import NO_SUCH_CLIENT as NOBODY
-    from ..hub.protocol import RequestError
 
     if isinstance(problem, NoHub):
         return str(problem), problem.hint, NO_HUB
     if isinstance(problem, RequestError):
-        code = {NOBODY: NO_SUCH_CLIENT, SEVERAL: AMBIGUOUS}.get(problem.code, FAILED)
+        codes = {NOBODY: NO_SUCH_CLIENT, SEVERAL: AMBIGUOUS, BAD_REQUEST: USAGE}
+        code = codes.get(problem.code, FAILED)
         return problem.message, problem.hint, code
     if isinstance(problem, (jackfield.InvalidAddress, jackfield.InvalidOption, jackfield.InvalidFraming)):
         return str(problem), getattr(problem, "hint", None) or "", USAGE

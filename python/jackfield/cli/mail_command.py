@@ -10,7 +10,15 @@ from .parameters import Control, Json, chosen_control
 
 mail = typer.Typer(
     name="mail",
-    help="Messages that wait for clients who are absent.",
+    help="""Messages that wait for clients who are absent.
+
+\b
+Examples:
+  jackfield send dev7 'restart at night' --queue
+  jackfield mail ls
+  jackfield mail ls dev7
+  jackfield mail drop dev7
+""",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

@@ -192,8 +192,15 @@ def status(*, as_json: bool, watch: bool, control: str | None) -> None:
     with_hub(control, work, again=True)
 
 
-def stop(*, control: str | None) -> None:
-    with_hub(control, lambda operator: operator.request("stop"))
+def stop(*, as_json: bool, control: str | None) -> None:
+    async def work(operator: Operator) -> dict[str, Any]:
+        found = await operator.request("hello") if as_json else {}
+        await operator.request("stop")
+        return found
+
+    found = with_hub(control, work)
+    if as_json:
+        print_json({"pid": found["pid"]})
 
 
 def version(*, as_json: bool) -> None:

@@ -10,7 +10,15 @@ from .parameters import Json
 
 recording = typer.Typer(
     name="recording",
-    help="Look at recordings, and make captures of them.",
+    help="""Look at recordings, and make captures of them.
+
+\b
+Examples:
+  jackfield record -o night.jfrec
+  jackfield recording info night.jfrec
+  jackfield recording show night.jfrec
+  jackfield recording convert night.jfrec night.pcapng
+""",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -76,6 +84,7 @@ def convert(
     ],
     client: Only = None,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it is there.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Make a Wireshark capture of a recording, or the other way round.
 
@@ -86,4 +95,4 @@ def convert(
     """
     from .recordings import convert as command
 
-    command(file, output, client=client, force=force)
+    command(file, output, client=client, force=force, as_json=as_json)

@@ -106,7 +106,7 @@ def info(files: list[str], *, as_json: bool) -> int:
     return OK if whole else FAILED
 
 
-def convert(path: str, output: str, *, client: str | None, force: bool) -> None:
+def convert(path: str, output: str, *, client: str | None, force: bool, as_json: bool) -> None:
     only = _only(client)
     records = records_of(path)
     first = next(records, None)  # what is no recording makes no file
@@ -143,6 +143,8 @@ def convert(path: str, output: str, *, client: str | None, force: bool) -> None:
         raise Failure(f"no client {client!r} is in {path}", "see jackfield recording info")
     if damaged:
         say(f"jackfield: {damaged} bytes of the recording are damaged and left out")
+    if as_json and output != "-":
+        print_json({"file": output, "records": file.records, "clients": clients, "damaged": damaged})
 
 
 def _with_progress(records: Iterable[Record]) -> Iterator[Record]:

@@ -14,6 +14,7 @@ from ..hub.text import parse_duration, parse_size
 from . import failures
 from .failures import Failure
 from .operate import print_json, terminal_width, with_hub
+from .views import counted
 
 _NO_CUT = 1_000_000
 PAGE = 500  # messages that are read at a time
@@ -164,7 +165,7 @@ def retention_of(
 ) -> None:
     if everything and (age or count or size):
         raise Failure("--all keeps everything", "leave the limits out, or --all", code=failures.USAGE)
-    seconds = None if age is None else _seconds(age)
+    seconds = None if age is None else parse_duration(age)
     limit = None if size is None else parse_size(size)
     done = with_hub(
         control,
@@ -174,18 +175,14 @@ def retention_of(
     )
     kept = [
         *([f"messages younger than {human_age(done['age'])}"] if done["age"] else []),
-        *([f"the newest {done['count']}"] if done["count"] else []),
-        *([bytes_text(done["bytes"])] if done["bytes"] else []),
+        *([f"the newest {counted(done['count'], 'message')}"] if done["count"] else []),
+        *([f"at most {bytes_text(done['bytes'])}"] if done["bytes"] else []),
     ]
     deleted = f"; deleted {done['deleted']}" if done["deleted"] else ""
     if as_json:
         print_json(done)
     else:
         print(f"{room} keeps {', '.join(kept) or 'everything'}{deleted}")
-
-
-def _seconds(text: str) -> float:
-    return float(text[:-1]) * 86_400 if text[:-1].isdecimal() and text.endswith("d") else parse_duration(text)
 
 
 def kick_member(room: str, name: str, *, as_json: bool, control: str | None) -> None:

@@ -10,7 +10,6 @@ from .parameters import Control, Json, chosen_control
 
 rooms = typer.Typer(
     name="rooms",
-    help="Rooms in which clients chat: list, make, look after.",
     rich_markup_mode=None,
 )
 
@@ -19,7 +18,15 @@ Room = Annotated[str, typer.Argument(metavar="ROOM", help="The room's name.", sh
 
 @rooms.callback(invoke_without_command=True)
 def main(context: typer.Context, as_json: Json = False, control: Control = None) -> None:
-    """Rooms in which clients chat: list, make, look after. Without a command: list."""
+    """Rooms in which clients chat: list, make, look after. Without a command: list.
+
+    \b
+    Examples:
+      jackfield rooms
+      jackfield rooms create ops --topic "night shift"
+      jackfield rooms history ops -n 20
+      jackfield chat ops
+    """
     if context.invoked_subcommand is None:
         list_(context, as_json=as_json, control=control)
     elif control is not None:

@@ -10,7 +10,14 @@ from .parameters import Control, Json, chosen_control
 
 script = typer.Typer(
     name="script",
-    help="Let Python functions of yours see and answer what clients say.",
+    help="""Let Python functions of yours see and answer what clients say.
+
+\b
+Examples:
+  jackfield script add hooks.py
+  jackfield script ls
+  jackfield script rm hooks.py
+""",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

@@ -10,7 +10,14 @@ from .parameters import Control, Eol, Escapes, Hex, Json, chosen_control
 
 snippet = typer.Typer(
     name="snippet",
-    help="Keep messages under names, and send them again.",
+    help="""Keep messages under names, and send them again.
+
+\b
+Examples:
+  jackfield snippet add status 'STATUS?'
+  jackfield snippet ls
+  jackfield send dev7 --snippet status
+""",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

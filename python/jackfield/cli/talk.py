@@ -7,6 +7,7 @@ sent and answers are printed for a while after its end. Leaving never disconnect
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -41,6 +42,7 @@ def talk(
     encoding: str | None,
     crc: str | None,
     wait: str,
+    as_json: bool,
     control: str | None,
 ) -> None:
     patience = parse_duration(wait)
@@ -49,7 +51,11 @@ def talk(
         raise Failure(
             "--encoding is for text, and --hex shows bytes", "leave one of them out", code=failures.USAGE
         )
-    interactive = sys.stdin.isatty() and sys.stdout.isatty()
+    if as_json and (as_hex or encoding is not None):
+        raise Failure(
+            "--json has text or bytes as they came", "leave --hex and --encoding out", code=failures.USAGE
+        )
+    interactive = sys.stdin.isatty() and sys.stdout.isatty() and not as_json
     if interactive and not manner.encoding.extends_ascii:
         raise Failure(
             f"a conversation on a terminal goes by lines, which {manner.encoding.name} has in its own way",
@@ -65,7 +71,7 @@ def talk(
         if interactive:
             await _on_terminal(conversation, manner)
         else:
-            await _in_pipe(conversation, manner, patience)
+            await _in_pipe(conversation, manner, patience, as_json=as_json)
 
     with_hub(control, work)
 
@@ -186,9 +192,12 @@ def _incoming(lines: Iterable[bytes], encoding: Encoding) -> list[str]:
 # -------------------------------------------------------------------- with pipes
 
 
-async def _in_pipe(conversation: Conversation, manner: Notation, patience: float) -> None:
+async def _in_pipe(conversation: Conversation, manner: Notation, patience: float, *, as_json: bool) -> None:
     output = Output(sys.stdout.fileno())
-    shape = _shape(conversation, manner, to_terminal=sys.stdout.isatty())
+    if as_json:
+        shape = _json_line(conversation.name)
+    else:
+        shape = _shape(conversation, manner, to_terminal=sys.stdout.isatty())
     sending = asyncio.create_task(_send_lines(conversation, manner))
     printing = asyncio.create_task(_print(conversation, output, shape))
     try:
@@ -217,6 +226,19 @@ def _shape(conversation: Conversation, manner: Notation, *, to_terminal: bool) -
         return lambda data: data + end
     decoder = manner.encoding.incremental()
     return lambda data: decoder.decode(data).encode("utf-8", "backslashreplace") + end
+
+
+def _json_line(name: str) -> Callable[[bytes], bytes]:
+    """How a message is printed for programs."""
+
+    def shape(data: bytes) -> bytes:
+        try:
+            body = {"text": data.decode()}
+        except UnicodeDecodeError:
+            body = {"data": encode_data(data)}
+        return json.dumps({"from": name, **body}).encode() + b"\n"
+
+    return shape
 
 
 async def _send_lines(conversation: Conversation, manner: Notation) -> None:

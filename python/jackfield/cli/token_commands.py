@@ -23,7 +23,14 @@ At = Annotated[
 
 token = typer.Typer(
     name="token",
-    help="Give and take the right to come to the hub.",
+    help="""Give and take the right to come to the hub.
+
+\b
+Examples:
+  jackfield token create --name ann --role operator --expires 90d
+  jackfield token ls
+  jackfield token revoke ann
+""",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

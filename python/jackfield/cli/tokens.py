@@ -11,24 +11,20 @@ from ..hub.display import safe_text
 from ..hub.journal import line_of
 from ..hub.operator import Operator
 from ..hub.roster import timestamp
-from ..hub.text import TextError
+from ..hub.text import TextError, parse_duration
 from .failures import Failure, one_line, say
 from .operate import print_json, with_hub
-
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0, "y": 365 * 86_400.0}
 
 
 def long_time(option: str, text: str) -> float:
     """`90d`, `12h`, `30m` as seconds. Raises `TextError`."""
-    number, unit = text[:-1], text[-1:]
-    if (
-        unit not in _UNITS
-        or not number.isdecimal()
-        or not number.isascii()
-        or not 0 < int(number[:6]) < 100_000
-    ):
-        raise TextError(f"{option} {text}: write how long as 30m, 12h, 90d or 1y")
-    return int(number) * _UNITS[unit]
+    try:
+        seconds = parse_duration(text)
+    except TextError as problem:
+        raise TextError(f"{option}: {problem}") from None
+    if not seconds:
+        raise TextError(f"{option} {text}: it would be over at once; such as 90d")
+    return seconds
 
 
 def create(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from .failures import Failure
+from .operate import print_json
 
 _SERVICE: Final = """\
 # The hub as a service. Made by `jackfield config systemd`; change it with `systemctl edit jackfield.service`.
@@ -73,12 +74,15 @@ WantedBy=sockets.target
 """
 
 
-def systemd(*, listen: list[str], to: str | None, user: bool) -> None:
+def systemd(*, listen: list[str], to: str | None, user: bool, as_json: bool) -> None:
     units = {"jackfield.service": service(user=user, activated=bool(listen))}
     if listen:
         units["jackfield.socket"] = _SOCKET.format(
             listen="\n".join(f"ListenStream={each}" for each in listen)
         )
+    if to is None and as_json:
+        print_json([{"name": name, "text": text} for name, text in units.items()])
+        return
     if to is None:
         sys.stdout.write("\n".join(f"# {name}\n{text}" for name, text in units.items()))
         return
@@ -87,7 +91,10 @@ def systemd(*, listen: list[str], to: str | None, user: bool) -> None:
         raise Failure(f"{directory} is no directory", "units belong to /etc/systemd/system")
     for name, text in units.items():
         (directory / name).write_text(text, encoding="utf-8")
-        print(directory / name)
+        if not as_json:
+            print(directory / name)
+    if as_json:
+        print_json([{"name": name, "file": str(directory / name)} for name in units])
 
 
 def service(*, user: bool, activated: bool) -> str:

@@ -14,7 +14,6 @@ import contextlib
 import fcntl
 import os
 import queue
-import re
 import stat
 import threading
 import time
@@ -23,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ..recording.file import Appender, RecordingAppender
-from ..recording.retention import DAY, Keep, Kept, Rolling, file_name
+from ..recording.retention import Keep, Kept, Rolling, file_name
 from ..recording.tape import Chunk
 from .client import Client
 from .display import human_size
@@ -47,11 +46,10 @@ def parse_keep(text: str) -> Keep:
     size: int | None = None
     try:
         for part in map(str.strip, text.split(",")):
-            days = re.fullmatch(r"(\d+(?:\.\d+)?)d", part)
             if part[-1:] in ("B", "K", "M", "G") and size is None:
                 size = parse_size(part)
             elif age is None:
-                age = float(days[1]) * DAY if days else parse_duration(part)
+                age = parse_duration(part)
             else:
                 raise TextError("said twice")
     except TextError:

@@ -39,12 +39,16 @@ def parse_default_name(name: str) -> tuple[int, str] | None:
     return None if match is None else (int(match[2]), match[1])
 
 
+class NotAName(NameRefused):
+    """Nothing can be called that."""
+
+
 def check_name(name: str) -> None:
-    """Raise unless `name` can be told from every other kind of TARGET."""
+    """Raise `NotAName` unless `name` can be told from every other kind of TARGET."""
     if name == "all" or name.isdigit() or _DEFAULT_NAME.fullmatch(name):
-        raise NameRefused(f"{name!r} already means something as a target; choose another name")
+        raise NotAName(f"{name!r} already means something as a target; choose another name")
     if _NAME.fullmatch(name) is None:
-        raise NameRefused(
+        raise NotAName(
             f"{name[:80]!r} is not a name: up to 64 letters, digits and . _ @ + -, a letter or digit first"
         )
 
@@ -61,9 +65,9 @@ def means_host(name: str) -> bool:
 
 
 def check_tag(tag: str) -> None:
-    """Raise `NameRefused` unless `tag` can be one."""
+    """Raise `NotAName` unless `tag` can be one."""
     if _TAG.fullmatch(tag) is None:
-        raise NameRefused(
+        raise NotAName(
             f"{tag[:80]!r} is not a tag: up to 32 letters, digits and . _ @ + -, a letter or digit first"
         )
 

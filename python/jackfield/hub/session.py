@@ -28,7 +28,7 @@ from .protocol import (
     RequestError,
 )
 from .recorder import Recorder
-from .roster import NameRefused
+from .roster import NameRefused, NotAName
 from .security.auditing import target_of
 from .security.limits import Meter
 from .security.roles import ADMIN, audited, may, needed
@@ -139,10 +139,14 @@ class Session:
             meant = [str(candidate) for candidate in problem.candidates]
             several = RequestError(AMBIGUOUS, str(problem), hint=problem.hint, candidates=meant)
             return self._not_done(request, several)
+        except NotAName as problem:
+            return self._not_done(request, RequestError(BAD_REQUEST, str(problem)))
         except (NameRefused, Unsendable, TargetTooLong) as problem:
             return self._not_done(request, RequestError(REFUSED, str(problem)))
         except StateError as problem:
             return self._not_done(request, RequestError(FAILED, str(problem), hint=problem.hint))
+        except (jackfield.InvalidAddress, jackfield.InvalidOption, jackfield.InvalidFraming) as problem:
+            return self._not_done(request, RequestError(BAD_REQUEST, str(problem)))
         except jackfield.JackfieldError as problem:
             return self._not_done(request, RequestError(FAILED, str(problem)))
         except TimeoutError:

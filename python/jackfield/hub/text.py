@@ -7,7 +7,7 @@ Owns the notation of operators. Pure: text in, bytes or a number out; what canno
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 LINE_ENDINGS: Final = {"lf": b"\n", "crlf": b"\r\n", "cr": b"\r", "nul": b"\0", "none": b""}
@@ -17,7 +17,10 @@ _SIMPLE_ESCAPES: Final = {
     "e": "\x1b", "f": "\f", "v": "\v", "\\": "\\", '"': '"', "'": "'",
 }  # fmt: skip
 _HEX_ESCAPES: Final = {"x": 2, "u": 4, "U": 8}
-_DURATION_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DAY: Final = 86_400.0
+_DURATION_UNITS: Final = {
+    "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": _DAY, "w": 7 * _DAY, "y": 365 * _DAY,
+}  # fmt: skip
 _SIZE_UNITS: Final = {"B": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 
 
@@ -98,6 +101,13 @@ def parse_hex(text: str) -> bytes:
     return bytes(out)
 
 
+def there_are(names: Sequence[str]) -> str:
+    """What there is, in words, for whom what was named is not."""
+    if not names:
+        return "there is none"
+    return f"there {'is' if len(names) == 1 else 'are'} {', '.join(names)}"
+
+
 def line_ending(name: str) -> bytes:
     """The bytes of a line ending by name."""
     try:
@@ -107,10 +117,10 @@ def line_ending(name: str) -> bytes:
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of `250ms`, `5s`, `2m`, `1h`; the unit is mandatory."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text.strip())
+    """Seconds of `250ms`, `5s`, `2m`, `1h`, `7d`, `2w`, `1y`; the unit is mandatory."""
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d+)?)(ms|s|m|h|d|w|y)", text.strip(), re.ASCII)
     if match is None:
-        raise TextError(f"{text!r} is not a time; write a number with a unit, such as 250ms, 5s, 2m")
+        raise TextError(f"{text!r} is not a time; write a number with a unit, such as 250ms, 5s, 2m, 7d")
     return float(match[1]) * _DURATION_UNITS[match[2]]
 
 

@@ -12,7 +12,7 @@ from ..protocol import BAD_REQUEST, FAILED, REFUSED, Request, RequestError
 from ..reply_rules import Rate, Rule
 from ..snippets import Snippet, Snippets
 from ..target import Matcher
-from ..text import LINE_ENDINGS, TextError
+from ..text import LINE_ENDINGS, TextError, there_are
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -54,8 +54,7 @@ def _ending(request: Request) -> str:
 
 
 def _unknown(what: str, name: str, known: list[str]) -> RequestError:
-    there = f"there are {', '.join(known[:10])}" if known else "there is none"
-    return RequestError(REFUSED, f"no {what} {name[:80]!r}; {there}", candidates=known[:10])
+    return RequestError(REFUSED, f"no {what} {name[:80]!r}; {there_are(known[:10])}", candidates=known[:10])
 
 
 # -------------------------------------------------------------------- autoreply

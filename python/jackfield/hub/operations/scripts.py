@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..protocol import BAD_REQUEST, FAILED, REFUSED, Request, RequestError
 from ..scripts import ScriptError, Scripts
+from ..text import there_are
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -51,8 +52,8 @@ async def script_remove(session: Session, request: Request) -> dict[str, Any]:
         path = await scripts.remove(name)
     except KeyError:
         known = [str(script.path) for script in scripts][:10]
-        there = f"there are {', '.join(known)}" if known else "there is none"
-        raise RequestError(REFUSED, f"no script {name[:200]!r}; {there}", candidates=known) from None
+        why = f"no script {name[:200]!r}; {there_are(known)}"
+        raise RequestError(REFUSED, why, candidates=known) from None
     except ValueError as problem:
         raise RequestError(REFUSED, str(problem)) from problem
     session.hub.log("script_removed", script=str(path), by=session.who)

@@ -14,6 +14,7 @@ from ..security.certificate import pin_of
 from ..security.places import At, invited_to, meant
 from ..security.roles import MEMBER, ROLES
 from ..security.tokens import INVITATION, INVITED_FOR, TOKEN, TokenRefused
+from ..text import there_are
 from ..web_door import WebDoor
 
 if TYPE_CHECKING:
@@ -120,9 +121,7 @@ def _listeners(session: Session, request: Request, role: str) -> tuple[str, ...]
         at = meant(known, text)
         if at is None:
             there = [str(each.bound.without_options()) for each in known]
-            raise RequestError(
-                REFUSED, f"no listener {text[:80]!r}", hint=f"there are {', '.join(there)}", candidates=there
-            )
+            raise RequestError(REFUSED, f"no listener {text[:80]!r}", hint=there_are(there), candidates=there)
         if at.plan.control and role == MEMBER:
             raise RequestError(
                 REFUSED,

@@ -241,7 +241,9 @@ class Plain:
         for room in sorted(open_to, key=lambda room: room.name)[:100]:
             topic = f": {safe_text(room.topic)}" if room.topic else ""
             here = " (you are here)" if room is talker.room else ""
-            self._tell(talker, f"* {room.name}, {len(room.seats)} members{here}{topic}")
+            self._tell(
+                talker, f"* {room.name}, {len(room.seats)} member{'s' * (len(room.seats) != 1)}{here}{topic}"
+            )
         if not open_to:
             self._tell(talker, "* There is no room.")
 
