@@ -556,6 +556,9 @@ class BlockingListener:
         ChannelClosed, TimedOut.
         """
 
+    def swap_newcomers(self, other: BlockingListener) -> None:
+        """Give those who shake hands to another listener on the same socket, and get its own."""
+
     def replace_terms(self, terms: TlsTerms) -> bool:
         """Later connections are accepted with other terms. False without TLS, and once closed."""
 

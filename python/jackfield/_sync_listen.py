@@ -66,6 +66,8 @@ async def _open(setup: Setup) -> tuple[int, Address, FileIdentity]:
 class Listener(TlsListening, ListenerFacts):
     """Accepts channels: ``for channel in listener``, ``accept()`` or ``serve(handler)``; from any thread."""
 
+    _pool: Listener | None = None
+
     def __init__(self, setup: Setup, fd: int, address: Address, file: FileIdentity = None) -> None:
         self._setup = setup
         self._address = address
@@ -90,6 +92,8 @@ class Listener(TlsListening, ListenerFacts):
     def statistics(self) -> ListenerStatistics:
         """How many clients it has and has refused."""
         clients, refused, failed = self._native.clients()
+        if self._pool is not None:
+            failed += self._pool.statistics().handshakes_failed
         return ListenerStatistics(clients, refused, handshakes_failed=failed)
 
     def _replace_terms(self, terms: _engine.TlsTerms, /) -> bool:
@@ -159,11 +163,14 @@ class Listener(TlsListening, ListenerFacts):
         with Crew(handler) as crew, Listener(self._setup, os.dup(self.fileno()), self._address) as pool:
             self._at_close.append(closed.set)
             self._pool = pool
+            # Whose handshakes have begun is served by the pool.
+            self._native.swap_newcomers(pool._native)
             try:
                 for number in range(workers.count):
                     crew.enlist(pool, number)
                 closed.wait()
             finally:
+                self._native.swap_newcomers(pool._native)
                 self._pool = None
                 self._at_close.remove(closed.set)
 

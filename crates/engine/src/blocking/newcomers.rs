@@ -56,7 +56,8 @@ impl Newcomers {
     /// Somebody accepts no longer.
     pub fn leave(&mut self, now: u64) {
         self.pass(now);
-        self.accepting -= 1;
+        // Who came in before those who shake hands changed owners leaves here.
+        self.accepting = self.accepting.saturating_sub(1);
     }
 
     fn pass(&mut self, now: u64) {

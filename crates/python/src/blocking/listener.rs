@@ -225,6 +225,13 @@ impl BlockingListener {
         outcome
     }
 
+    /// Gives those who shake hands to another listener on the same socket, and gets its own.
+    fn swap_newcomers(&self, other: &BlockingListener) {
+        if !std::ptr::eq(self, other) {
+            self.newcomers.swap(&other.newcomers);
+        }
+    }
+
     /// Later connections are accepted with other terms. False without TLS, and once closed.
     fn replace_terms(&self, terms: &TlsTerms) -> bool {
         let mut newcomers = self.newcomers.borrow_mut();
