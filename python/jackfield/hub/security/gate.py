@@ -19,6 +19,7 @@ from jackfield import TlsFacts
 from ..roster import RESERVED, NameRefused, check_name, means_host
 from .access import CERTIFICATE, PLAIN, TOKEN
 from .limits import Addresses
+from .lookalikes import looks
 from .roles import MEMBER, includes
 from .tokens import EXPIRED, INVITATION, UNKNOWN, USED, VALID, Token, TokenRefused, Tokens
 
@@ -36,6 +37,7 @@ OVERLOADED: Final = "overloaded"
 BAD_JSON: Final = "bad_json"
 NAME_TAKEN: Final = "name_taken"
 
+_RESERVED_LOOKS: Final = frozenset(map(looks, RESERVED))
 _ASK: Final = "ask whoever runs the hub for an invitation (jackfield invite)"
 
 
@@ -159,6 +161,7 @@ class Gate:
             _check_free(name)
             if name and self._tokens.named(name, now):
                 raise Refused(NAME_TAKEN, f"{name} has a token", "show it, or choose another name")
+            self._check_looks(name, now)
             return Admitted(name=name)
         raise Refused(BAD_TOKEN, "this listener asks for a token", _ASK, reason="no token")
 
@@ -192,12 +195,21 @@ class Gate:
         taken = self._tokens.named(name, now) or (name != identity and self._is_proven(name))
         if not token.name and name and taken:
             raise Refused(NAME_TAKEN, f"{name} is somebody else", "choose another name", token=token.id)
+        if not token.name and name != identity:
+            self._check_looks(name, now)
         try:
             made, secret = self._tokens.redeem(token, now, name=name, where=where)
         except TokenRefused as problem:
             raise Refused(OVERLOADED, str(problem), token=token.id) from problem
         identity = identity or made.name or f"token:{made.id}"
         return Admitted(made.role, identity, made.name or name, made.id, secret, (token, made))
+
+    def _check_looks(self, name: str, now: float) -> None:
+        """A name that one chooses must not look like one that somebody has a token for, or has proven."""
+        look = looks(name)
+        if not name or not (self._tokens.resembles(name, now) or (look != name and self._is_proven(look))):
+            return
+        raise Refused(NAME_TAKEN, f"{name!r} looks like the name of somebody else", "choose another name")
 
     def _refuse(self, host: str | None, now: float, token: Token | None, state: str) -> None:
         wait = self._addresses.wait(host, now)
@@ -231,7 +243,7 @@ def _can_be_called(name: str) -> bool:
 
 def _check_free(name: str) -> None:
     """A name that one chooses for oneself must not pass for the hub's own or an operator's."""
-    if name.casefold() in RESERVED:
+    if name.casefold() in RESERVED or looks(name) in _RESERVED_LOOKS:
         raise Refused(NAME_TAKEN, f"nobody can be called {name!r}", "choose another name")
 
 

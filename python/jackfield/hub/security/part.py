@@ -20,6 +20,7 @@ from ..roster import peer_text, timestamp
 from ..state_file import StateError
 from .access import CERTIFICATE, DATAGRAMS
 from .audit import AuditLog, journal_of
+from .expiring import Expiring
 from .gate import OVERLOADED, Admitted, Certificate, Gate, Refused
 from .limits import Addresses, Meter
 from .roles import MEMBER
@@ -55,6 +56,7 @@ class Security(Part):
         self._told = Throttle()
         self._tried = Throttle(burst=20)
         self.audit_log = AuditLog(None, None, self._trouble)
+        self.expiring = Expiring(hub)
         self._meters: dict[int, Meter] = {}  # by member id, of listeners with rates
 
     async def open(self, hub: Hub) -> None:
@@ -77,6 +79,7 @@ class Security(Part):
         )
 
     async def close(self) -> None:
+        self.expiring.close()
         await asyncio.to_thread(self.audit_log.close)
 
     def _trouble(self, problem: str) -> None:
@@ -150,6 +153,10 @@ class Security(Part):
         if member.id not in self._meters:
             return self._hub.admission.holds(member.listener_id, member.id)
         return all(self.hears(now, member, data) for data in messages)
+
+    def came(self, now: float, client: Any) -> None:
+        if self._hub.plan_of(client.member).access.mode == CERTIFICATE:
+            self.expiring.came(client.member)
 
     def went(self, now: float, client: Any, reason: str) -> None:
         self._meters.pop(client.member.id, None)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final, Protocol
 
+from .lookalikes import looks
 from .roles import MEMBER, ROLES
 
 KIND: Final = "token"  # of the documents
@@ -155,6 +156,14 @@ class Tokens:
     def named(self, name: str, now: float) -> bool:
         """Whether that name is somebody's who has a token, or is invited by it."""
         return any(token.name == name and token.state(now) == VALID for token in self._by_id.values())
+
+    def resembles(self, name: str, now: float) -> bool:
+        """Whether that looks like the name of somebody who has a token, and is not the same."""
+        look = looks(name)
+        return any(
+            token.name and token.name != name and looks(token.name) == look and token.state(now) == VALID
+            for token in self._by_id.values()
+        )
 
     def create(
         self,
