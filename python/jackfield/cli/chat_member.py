@@ -20,6 +20,7 @@ from ..hub.rooms.rows import row
 from ..hub.rooms.store import Message
 from ..native import Client, HubRefused, RequestRefused, Room, RoomMessage, SessionLost
 from .membership import Membership
+from .views import counted
 
 UNSHOWN = 1000  # events that wait to be shown
 UNSTORED = 256  # messages that wait to be stored
@@ -197,7 +198,7 @@ class MemberPlace:
         try:
             async for message in self._inside:
                 if message.missed:
-                    await self._events.put({"problem": f"{message.missed} messages were missed"})
+                    await self._events.put({"problem": f"missed: {counted(message.missed, 'message')}"})
                 if message.sequence > self._shown:
                     await self._events.put({"said": [[*_row(message), message.source]]})
         except JackfieldError as problem:

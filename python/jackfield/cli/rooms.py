@@ -197,7 +197,9 @@ def delete_room(room: str | None, *, made_by: str, as_json: bool, control: str |
         )
     if made_by:
         done = with_hub(control, lambda operator: operator.request("room_delete", maker=made_by))
-        _told(done, f"deleted {len(done['rooms'])} rooms: {' '.join(done['rooms'])}", as_json=as_json)
+        _told(
+            done, f"deleted {counted(len(done['rooms']), 'room')}: {' '.join(done['rooms'])}", as_json=as_json
+        )
         return
     done = with_hub(control, lambda operator: operator.request("room_delete", room=room))
     _told(done, f"deleted {room}", as_json=as_json)
