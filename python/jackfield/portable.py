@@ -1069,6 +1069,8 @@ SERVICES = ("channel", "request")
 FATAL = ("unsupported_version", "bad_token", "expired_token", "used_token", "forbidden", "bad_magic")
 """Refusals that another attempt meets again."""
 FIRST_DELAY, LONGEST_DELAY = 0.1, 30.0
+UNANSWERED = 1.0
+"""Seconds after which who asks a client that answers no questions is told so."""
 MOST_LETTERS = 10_000
 MOST_BYTES = 16 << 20
 """Of a message."""
@@ -1520,10 +1522,10 @@ class Client:
         failure: Exception | None = None
         while True:
             with self._changed:
+                deadline = self._refuse_questions(time.monotonic(), self._machine.deadline)
                 out += wire.take()
                 for message in self._machine.take() if wire.is_open else ():
                     out += wire.framed(message)
-                deadline = self._machine.deadline
             if out:
                 with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                     del out[: connection.send(out)]
@@ -1625,6 +1627,18 @@ class Client:
         else:
             waiting.append(stream)
 
+    def _refuse_questions(self, now: float, deadline: float | None) -> float | None:
+        """Refuse streams for questions that nobody answers; when to look again, by ``deadline`` anyway."""
+        waiting = self._opened.get("request", deque())
+        while waiting and waiting[0]._since + UNANSWERED <= now:
+            stream = waiting.popleft()
+            self._streams.pop(stream.number, None)
+            self._machine.reset(stream.number, NO_SUCH_SERVICE, "nobody answers questions there")
+        if not waiting:
+            return deadline
+        due: float = waiting[0]._since + UNANSWERED
+        return due if deadline is None else min(due, deadline)
+
     def _start_answering(self, stream: Stream) -> None:
         def heard(message: bytes) -> None:
             number, function = message[:4], self._answering
@@ -1670,6 +1684,7 @@ class Stream:
         self._outbox: deque[bytes] = deque()
         self._heard: Callable[[bytes], None] | None = None
         self._room: Room | None = None
+        self._since = time.monotonic()
 
     def send(self, data: bytes, timeout: float | None = None) -> None:
         """Queue a message, once those before it have left. Raises ``OSError`` when the stream is gone."""

@@ -76,6 +76,17 @@ def test_an_asking_client_hears_why_not(directory: Path) -> None:
                 bob.clients(1.0)
 
 
+def test_who_answers_nothing_says_so_within_a_second(directory: Path) -> None:
+    with real_hub(directory) as where:
+        plain = where.partition("?")[0]
+        with portable.connect(plain, name="alice") as alice, portable.connect(plain, name="bob") as bob:
+            with pytest.raises(portable.Refused, match="nobody answers questions there") as caught:
+                alice.request("bob", b"?", 20.0)
+            assert caught.value.code == "no_such_service"
+            bob.answer(lambda peer, data: data)
+            assert alice.request("bob", b"now", 10.0) == b"now"
+
+
 def send_all(stream: portable.Stream, messages: list[bytes]) -> None:
     for message in messages:
         stream.send(message, 10.0)
