@@ -40,7 +40,7 @@ TARGETS = (
     _bar("trip-blocking-one-core-tls", "jackfield-sync", 1.0, "plain", at_most=True),
     _bar("trip-blocking-two-cores-tls", "jackfield-sync", 1.0, "plain", at_most=True),
     _bar("tls-bulk-send-1m", "jackfield-sync", 1.0, "plain"),
-    _aim("tls-bulk-receive-1m", "jackfield-sync", 1.0, "plain"),
+    _bar("tls-bulk-receive-1m", "jackfield-sync", 1.0, "plain"),
     _bar("workers-compute-tcp", "jackfield-workers-2", 1.7, "jackfield-workers-1"),
     _bar("send-each-tcp", "jackfield", 5.0, "uvloop"),
     _bar("send-each-tcp", "jackfield", 1.3, "pyzmq"),

@@ -384,7 +384,7 @@ impl<B: Body> Receiver<B> {
         } else {
             self.to += count;
             if self.to == self.buffer.len() && self.to < FULL_SIZE {
-                self.buffer.resize(4 * self.to, 0);
+                self.buffer.resize((4 * self.to).min(FULL_SIZE), 0);
             }
         }
     }
