@@ -42,7 +42,7 @@ from ..hub.server import Hub, Settings
 from ..hub.settings import KEEP
 from ..hub.state import choose_path as choose_state
 from ..hub.successor import Succession, inherited_socket
-from ..hub.text import TextError, line_ending, parse_size
+from ..hub.text import TextError, line_ending, parse_duration, parse_size
 from ..hub.web_door import WebDoor
 from ..recording.retention import Keep
 from ..web import Web
@@ -83,6 +83,7 @@ def settings_of(
     metrics: str | None,
     web: str | None,
     audit: str | None,
+    forget_after: str | None,
     framing: str,
     eol: str,
     max_clients: int | None,
@@ -143,7 +144,17 @@ def settings_of(
         web=_web_address(web),
         operators=[plan for plan in plans if plan.control],
         audit=_audit_path(audit, state_path),
+        forget_after=_age("--forget-after", forget_after),
     )
+
+
+def _age(option: str, text: str | None) -> float | None:
+    if text is None:
+        return None
+    seconds = parse_duration(text)
+    if seconds < 60.0:
+        raise TextError(f"{option} {text} is too short: a minute at least")
+    return seconds
 
 
 def _audit_path(given: str | None, state: Path | None) -> Path | None:

@@ -71,6 +71,10 @@ def serve(
             "--log-format", metavar="FORM", help="Log lines as json, logfmt or journald, or as (text)."
         ),
     ] = None,
+    forget_after: Annotated[
+        str | None,
+        typer.Option("--forget-after", metavar="TIME", help="Forget who is absent for so long: 90d (never)."),
+    ] = None,
     metrics: Annotated[
         str | None,
         typer.Option(
@@ -150,6 +154,7 @@ def serve(
         metrics=metrics,
         web=web,
         audit=audit,
+        forget_after=forget_after,
         log_format=log_format,
         framing=framing,
         eol=eol,

@@ -161,6 +161,7 @@ def status_lines(status: dict[str, Any], *, now: float) -> list[str]:
         *_health_lines(status),
         f"state: {_state_text(status)}",
         *_security_lines(status.get("security", {}), status.get("handshake_causes", {})),
+        *_forgetting_lines(status),
         *_strangers_lines(status.get("web_handshakes", {})),
         *_rooms_lines(status.get("rooms", {})),
     ]
@@ -232,6 +233,14 @@ def _security_lines(security: dict[str, Any], causes: dict[str, int]) -> list[st
             f"audit log: {safe_text(security['audit'])}" + (f" (not written: {problem})" if problem else "")
         )
     return lines
+
+
+def _forgetting_lines(status: dict[str, Any]) -> list[str]:
+    """After how long absent clients are forgotten, where they are."""
+    after = status.get("forget_after")
+    if after is None:
+        return []
+    return [f"absent clients are forgotten after {human_age(after)}; {status['forgotten']} were"]
 
 
 def _strangers_lines(handshakes: dict[str, int]) -> list[str]:

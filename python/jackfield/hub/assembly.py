@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .autoreply import Autoreply
 from .dialling import Dialling
+from .forgetting import Forgetting
 from .handshakes import Handshakes
 from .health import Health
 from .log_directory import LogDirectory
@@ -23,6 +24,8 @@ def parts_of(settings: Settings) -> list[Part]:
     parts: list[Part] = [Snippets(), Autoreply(), Scripts(list(settings.scripts))]
     if settings.log_directory is not None:
         parts.append(LogDirectory(settings.log_directory, settings.log_keep))
+    if settings.forget_after is not None:
+        parts.append(Forgetting(settings.forget_after))
     if settings.metrics is not None:
         parts.append(Metrics(settings.metrics))
     if settings.operators:

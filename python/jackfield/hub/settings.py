@@ -25,7 +25,8 @@ class Settings:
     recorded, as much of it as `log_keep` says; None is nowhere. `metrics` is where Prometheus finds the
     figures, `web` where the web console is served from the start. `audit` is the file of who did what; None
     keeps that in memory alone. `operators` are the listeners for operators of other machines.
-    `pin` is the fingerprint of the hub's own certificate, if it has one.
+    `pin` is the fingerprint of the hub's own certificate, if it has one. Who is absent for `forget_after`
+    seconds is known no more; None is never.
     """
 
     listeners: Sequence[ListenerPlan]
@@ -44,3 +45,4 @@ class Settings:
     audit: Path | None = None
     operators: Sequence[ListenerPlan] = ()
     pin: str = ""
+    forget_after: float | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from .forgetting import Forgetting
 from .handshakes import Handshakes
 from .health import Health, descriptors, resident_bytes
 from .rooms.rooms import Rooms
@@ -23,6 +24,7 @@ def status(hub: Hub) -> dict[str, Any]:
     used, most = descriptors()
     health, handshakes = hub.part(Health), hub.part(Handshakes)
     rooms, web = hub.part(Rooms), hub.part(WebDoor)
+    forgetting = hub.part(Forgetting)
     if handshakes is not None:
         handshakes.look()
     return {
@@ -48,6 +50,8 @@ def status(hub: Hub) -> dict[str, Any]:
         "dropped": hub.group.dropped_messages,
         "parts": [type(part).__name__.lower() for part in hub.parts.attached()],
         "security": hub.security.figures(),
+        "forget_after": hub.settings.forget_after,
+        "forgotten": 0 if forgetting is None else forgetting.forgotten,
         "web_handshakes": {} if web is None else web.figures(),
         "rooms": {} if rooms is None else rooms.keeping.figures(rooms),
         "web": web.url if web is not None else "",
