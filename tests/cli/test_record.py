@@ -219,7 +219,7 @@ def test_what_cannot_be_recorded_is_said_in_one_line(hub: HubProcess, directory:
         (["--format", "wav"], 2, "unknown format 'wav'; known are jfrec and pcapng"),
         (["--size", "1K"], 2, "at least 4K is needed"),
         (["--for", "5"], 2, "5s"),
-        ([",", "-o", str(directory / "x")], 1, "TARGET"),
+        ([",", "-o", str(directory / "x")], 2, "TARGET"),
     ):
         done = hub.run("record", *words)
         assert (done.returncode, done.stderr.count(b"\n")) == (code, 1), done

@@ -177,7 +177,7 @@ def test_wrong_rules_are_refused_with_the_reason(hub: HubProcess) -> None:
     for arguments, code, words in (
         (("(a", "b"), 2, b"cannot be used: missing )"),
         (("a", "b", "--rate", "10"), 2, b"is not a rate"),
-        (("a", "b", "--to", " , "), 1, b"at least one part"),
+        (("a", "b", "--to", " , "), 2, b"at least one part"),
         (("a", "b", "--hex"), 2, b"not a hex digit|odd number"),
         (("", "00", "--hex"), 2, b"PATTERN has no byte"),
         (("a", "b", "--eol", "x"), 2, b"unknown line ending"),

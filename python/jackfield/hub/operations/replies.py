@@ -76,7 +76,10 @@ async def autoreply_add(session: Session, request: Request) -> dict[str, Any]:
         if "rate" in request.arguments:
             rule = dataclasses.replace(rule, rate=Rate.parse(request.text("rate")))
         rule.compile()
-        Matcher(rule.to)
+        try:
+            Matcher(rule.to)
+        except ValueError as problem:
+            raise RequestError(BAD_REQUEST, str(problem)) from problem
         replies.add(rule)
     except TextError as problem:
         raise RequestError(BAD_REQUEST, str(problem)) from problem
