@@ -73,7 +73,7 @@ def serve(
     ] = None,
     forget_after: Annotated[
         str | None,
-        typer.Option("--forget-after", metavar="TIME", help="Forget who is absent for so long: 90d (never)."),
+        typer.Option("--forget-after", metavar="TIME", help="Forget who is absent for a time, such as 90d."),
     ] = None,
     metrics: Annotated[
         str | None,
