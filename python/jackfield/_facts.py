@@ -211,7 +211,7 @@ class ListenerFacts(KernelOptions):
 
     @property
     def protocol(self) -> str:
-        """``tcp``, ``udp``, ``unix``, ``unix+dgram`` or ``unix+seqpacket``."""
+        """``tcp``, ``tls``, ``udp``, ``unix``, ``unix+dgram`` or ``unix+seqpacket``."""
         return self._setup.protocol
 
     @property
