@@ -30,7 +30,9 @@ from jackfield._transports import Setup
 _log = logging.getLogger("jackfield")
 
 _COURTESY = 0.001
-"""Seconds that a worker with more clients than another waits before it accepts."""
+"""Seconds that a worker waits before it accepts, for each client that it has more than another, ..."""
+_MOST_COURTESY = 0.02
+"""... and at most: who has fewer gets a processor meanwhile, on a busy machine, too."""
 _TOGETHER = 1.0
 """Seconds that a new worker waits for others that are being started."""
 
@@ -86,10 +88,11 @@ class Share:
             self._shares[self._number] += clients
 
     @property
-    def is_above_another(self) -> bool:
-        """Whether another worker has fewer."""
-        own = self._shares[self._number]
-        return any(0 <= self._shares[number] < own for number in range(len(self._shares)))
+    def courtesy(self) -> float:
+        """Seconds to leave a new client to those that have fewer."""
+        counts = [self._shares[number] for number in range(len(self._shares))]
+        fewest = min(count for count in counts if count >= 0)
+        return min(_MOST_COURTESY, _COURTESY * max(0, counts[self._number] - fewest))
 
     def start(self) -> None:
         """This worker is ready: wait for the others, a second at most, so that all begin together."""
@@ -143,8 +146,8 @@ async def _serve(task: Task, share: Share, tell: connection.Connection) -> None:
 
     async def look() -> None:
         await _readable(loop, fd)
-        if share.is_above_another:
-            await asyncio.sleep(_COURTESY)
+        if courtesy := share.courtesy:
+            await asyncio.sleep(courtesy)
 
     async def accept() -> Any:
         while True:
@@ -198,12 +201,12 @@ def _serve_blocking(task: Task, share: Share, tell: connection.Connection) -> No
     def end(*_: object) -> None:
         raise SystemExit(0)
 
-    def courtesy() -> None:
-        if share.is_above_another:
-            time.sleep(_COURTESY)
+    def wait_courteously() -> None:
+        if courtesy := share.courtesy:
+            time.sleep(courtesy)
 
     listener = BlockingListener(task.setup, task.socket.fd, task.address)
-    listener._before_look = courtesy
+    listener._before_look = wait_courteously
     with Crew(task.handler, share.change) as crew:
         signal.signal(signal.SIGTERM, end)
         share.start()
