@@ -10,12 +10,15 @@ import re
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from programs import JACKFIELD, HubProcess, StartHub
+
+from jackfield import portable
 
 OPENED = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 
@@ -157,3 +160,44 @@ def test_what_else_may_answer(
     value = checked(f"ws://127.0.0.1:{serve(answer)}")
     assert (value["cause"], value["exit_code"]) == (cause, code), value
     assert says in value["sentence"]
+
+
+def test_words_are_cut(serve: Callable[[Answer], int]) -> None:
+    """A hub's answer may be of 64 KiB."""
+
+    def answer(request: bytes) -> bytes:
+        said = {"type": "error", "code": "forbidden", "message": "w" * 60_000}
+        whole = portable.encode(0, portable.CONTROL, portable.to_json(said))
+        magic = b"\x82" + bytes((len(portable.MAGIC),)) + portable.MAGIC
+        return of_hubs(request) + magic + b"\x82\x7e" + len(whole).to_bytes(2, "big") + whole
+
+    value = checked(f"ws://127.0.0.1:{serve(answer)}")
+    assert value["cause"] == "turned-away", value
+    assert "www" in value["sentence"]
+    assert len(json.dumps(value)) < 8000
+
+
+@pytest.mark.parametrize("frame", [b"\x89\x00", b"\x00\x00"])
+def test_a_server_that_never_stops_is_not_waited_for(frame: bytes) -> None:
+    """Pings, and fragments with nothing in them, come faster than any wait for the next bytes ends."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(20)
+
+    def flood() -> None:
+        with contextlib.suppress(OSError):
+            connection, _ = listener.accept()
+            connection.settimeout(20)
+            with connection:
+                connection.sendall(of_hubs(connection.recv(4096)) + b"\x02\x00")
+                end = time.monotonic() + 20
+                while time.monotonic() < end:
+                    connection.sendall(frame * 8)
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    with listener:
+        value = checked(f"ws://127.0.0.1:{listener.getsockname()[1]}", "--wait", "1s")
+    assert (value["cause"], steps(value)[-1]) == ("silent-server", ("hub", "failed")), value
+    assert "a hello is not answered within" in value["sentence"]
+    thread.join(25)
+    assert not thread.is_alive()

@@ -6,17 +6,20 @@ session begins. Nothing a peer sends raises anything here: it becomes an observa
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import time
 from typing import Literal
 
-from jackfield import EndOfStream, JackfieldError, TimedOut, portable
+from jackfield import EndOfStream, JackfieldError, portable
 
 from .conversation import Stream
 from .observations import Upgrade
 
 KEPT = 8192
 """Bytes of an answer that are kept, as a whole HTTP answer may take."""
+LONGEST_CODE, LONGEST_WORDS = 64, 256
+"""Characters of a hub's answer that are kept; it may be of 64 KiB."""
 _QUESTION = {"type": "hello", "versions": [], "instance": "check", "agent": "jackfield check", "services": []}
 
 
@@ -29,22 +32,26 @@ async def open_websocket(stream: Stream, host: str, path: str, *, wait: float) -
     refused = broken = ""
     ended: Literal["closed", "reset", "silence"] | None = None
     try:
-        await stream.send(wire.take(), wait)
-        while wire.code is None and len(said) < 2:
-            data = await stream.receive(max(0.001, begun + wait - time.monotonic()))
-            raw = (raw + data)[:KEPT]
-            said += wire.feed(data)
-            if wire.is_open and not asked:
-                asked = True
-                for message in (portable.MAGIC, _question()):
-                    await stream.send(wire.framed(message), wait)
-            wire.take()
-        await stream.send(wire.closing(), wait)
+        async with asyncio.timeout(wait):
+            await stream.send(wire.take(), wait)
+            while wire.code is None and len(said) < 2:
+                rest = begun + wait - time.monotonic()
+                if rest <= 0:  # a flood is received without a wait, in which the timeout would be noticed
+                    raise TimeoutError
+                data = await stream.receive(rest)
+                raw = (raw + data)[:KEPT]
+                said += wire.feed(data)
+                if wire.is_open and not asked:
+                    asked = True
+                    for message in (portable.MAGIC, _question()):
+                        await stream.send(wire.framed(message), wait)
+                wire.take()
+            await stream.send(wire.closing(), wait)
     except portable.Refused as error:
         refused = error.code
     except portable.ProtocolError as error:
         broken = error.message
-    except TimedOut:
+    except TimeoutError:
         ended = "silence"
     except EndOfStream:
         ended = "closed"
@@ -70,7 +77,12 @@ def _read(said: list[bytes]) -> tuple[str, str, tuple[int, ...]]:
     code, words, versions = (answer.get(name) for name in ("code", "message", "versions"))
     numbers = versions if isinstance(versions, list) else []
     return (
-        portable.harmless(code) if isinstance(code, str) else "",
-        portable.harmless(words) if isinstance(words, str) else "",
+        _short(code, LONGEST_CODE),
+        _short(words, LONGEST_WORDS),
         tuple(each for each in numbers[:8] if type(each) is int),
     )
+
+
+def _short(text: object, longest: int) -> str:
+    """What a terminal may show of a text; empty for what is none."""
+    return portable.harmless(text[:longest])[:longest] if isinstance(text, str) else ""
