@@ -126,6 +126,29 @@ def test_a_crowd_of_one_address_ends_its_own_handshakes(run_here: Runner) -> Non
     run_here(main)
 
 
+def test_of_a_crowd_of_many_addresses_the_oldest_goes(run_here: Runner) -> None:
+    """1,100 addresses with a connection each: those end that came first, and no newcomer."""
+
+    async def main() -> None:
+        async with server(handshake_timeout=None) as listener, jackfield.Group() as group:
+            listener.into(group)
+            where = ("127.0.0.1", listener.address.port)
+            coming = asyncio.create_task(group.receive(60.0))
+            hosts = [f"127.1.{number // 250}.{1 + number % 250}" for number in range(1_100)]
+            silent = []
+            for host in hosts:
+                silent.append(socket.create_connection(where, source_address=(host, 0)))
+                await asyncio.sleep(0)
+            await eventually(lambda: listener.statistics().handshakes_failed == 76)
+            ended = {error.peer.host for error in listener.failed_handshakes()}
+            assert ended <= set(hosts[:76])
+            coming.cancel()
+            for each in silent:
+                each.close()
+
+    run_here(main)
+
+
 def test_both_ends_show_certificates(run_here: Runner) -> None:
     async def main() -> None:
         wanted = certificates().connecting

@@ -82,7 +82,8 @@ impl<H: Host> Reactor<H> {
         }
     }
 
-    /// The oldest handshake of the address (of IPv6: the /64) that has most of them: no crowd ends those of others.
+    /// The oldest handshake of the address (of IPv6: the /64) that has most of them, or of all that have as
+    /// many: no crowd ends those of others.
     fn take_oldest(&self, begun: &mut VecDeque<LinkId>) -> Option<LinkId> {
         let host = |id: &LinkId| match self.get(*id).filter(|link| link.has(flag::HANDSHAKING))?.peer {
             SocketAddress::Ip { ip: IpAddr::V6(ip), .. } => {
@@ -95,8 +96,8 @@ impl<H: Host> Reactor<H> {
         for found in begun.iter().filter_map(host) {
             *counts.entry(found).or_default() += 1;
         }
-        let most = counts.into_iter().max_by_key(|(_, count)| *count).map(|(found, _)| found);
-        let at = begun.iter().position(|id| most.is_some() && host(id) == most).unwrap_or(0);
+        let most = counts.values().max();
+        let at = begun.iter().position(|id| host(id).and_then(|found| counts.get(&found)) == most)?;
         begun.remove(at)
     }
 
