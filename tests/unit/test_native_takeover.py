@@ -14,6 +14,7 @@ from native_peer import CREDIT, DATA, Peer, native_of, running_hub
 from support import Runner, eventually
 
 from jackfield.hub.native import NativeSession
+from jackfield.hub.native.session import ENDED
 from jackfield.hub.rooms.rooms import Rooms
 from jackfield.hub.server import Hub
 from jackfield.native import connect
@@ -59,6 +60,48 @@ def test_a_request_that_is_done_while_its_client_is_away_is_answered(
             answer = await again.control_where(lambda body: body.get("n") == 7)
             assert answer["type"] == "ok"
             await again.close()
+
+    run_here(main)
+
+
+def test_a_watch_that_begins_while_its_client_is_away_tells_what_was_missed(
+    run_here: Runner, directory: Path
+) -> None:
+    async def main() -> None:
+        async with running_hub(directory) as hub:
+            alice = await Peer.join(hub, name="alice")
+            hub.gate.clear()
+            alice.control(type="watch", n=1, on=True)
+            await eventually(lambda: session_of(hub, alice).pending == 1)
+            session = await away(hub, alice)
+            hub.gate.set()
+            await eventually(lambda: session.pending == 0)
+            bob = await Peer.join(hub, name="bob")
+            again = await resumed(hub, alice, "alice")
+            assert (await again.event("many"))["count"] >= 1
+            await bob.close()
+            assert (await again.event("went"))["client"]["name"] == "bob"
+            await again.close()
+
+    run_here(main)
+
+
+def test_a_watch_of_a_session_that_has_ended_leaves_nothing_behind(run_here: Runner, directory: Path) -> None:
+    async def main() -> None:
+        async with running_hub(directory) as hub:
+            alice = await Peer.join(hub, name="alice")
+            session = session_of(hub, alice)
+            hub.gate.clear()
+            alice.control(type="watch", n=1, on=True)
+            alice.control(type="bye")
+            await eventually(lambda: session.pending == 1 and session.is_leaving)
+            await alice.close()
+            await eventually(lambda: session.state == ENDED)
+            hub.gate.set()
+            await eventually(lambda: session.pending == 0)
+            presence = native_of(hub).presence
+            assert not presence._watching
+            assert not presence._away
 
     run_here(main)
 

@@ -140,6 +140,11 @@ def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
             served.turns.add(flow, f"{number}", ("x", TURN), 30)
     assert served.turns.size <= 2 * 200
     assert served.turns.add(Flow(), "late", ("late", TURN), 5), "who has little still has room"
+    for number in range(2_000):
+        flow = Flow[tuple[str, float]]()
+        while served.turns.add(flow, f"crowd{number}", ("x", TURN), 1):
+            pass
+    assert served.turns.size == 2 * 200
     served.rest()
     assert served.turns.size == 0
     assert not served.turns._sessions

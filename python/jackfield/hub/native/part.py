@@ -236,9 +236,9 @@ class Native(Part):
             self._finish(session, reason)
             return
         session.until = self.now() + self.held_for
-        surplus = self._held.add(session)
-        if surplus is not None:
-            self._finish(surplus, "too many sessions wait for their clients")
+        one_too_many = self._held.add(session)
+        if one_too_many is not None:
+            self._finish(one_too_many, "too many sessions wait for their clients")
         self._tell("paused", session, reason)
         self._look_later()
 

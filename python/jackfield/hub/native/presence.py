@@ -18,12 +18,12 @@ from ..identities import label
 from ..identity import Entry
 from ..protocol import BAD_REQUEST, RequestError
 from ..roster import timestamp
+from .session import ENDED, HELD, NativeSession
 
 if TYPE_CHECKING:
     from ..server import Hub
     from .control import ControlRequest
     from .part import Native
-    from .session import NativeSession
 
 PAGE: Final = 100  # clients in one answer, or
 FULL: Final = 40_000  # bytes of them: one more, of at most 17 KiB, fits as well
@@ -48,12 +48,14 @@ class Presence:
         self._task: asyncio.Task[None] | None = None
 
     def watch(self, session: NativeSession, *, on: bool) -> None:
-        """Tell a client of changes from now on, or no more."""
-        self._away.pop(session, None)
-        if on:
-            self._watching[session] = None
-        else:
+        """Tell a client of changes from now on, or no more. One whose session has ended is told nothing."""
+        if not on:
+            self._away.pop(session, None)
             self._watching.pop(session, None)
+        elif session.state == HELD:
+            self._away.setdefault(session, self._count)
+        elif session.state != ENDED:
+            self._watching[session] = None
 
     def paused(self, session: NativeSession) -> None:
         """A client that may watch is away for a while."""

@@ -24,7 +24,7 @@ R = TypeVar("R")
 
 TURN: Final = 0.002  # seconds of processor time that begin in one turn of the loop
 MOST_OF_ONE: Final = 8 * 1024 * 1024  # bytes of one session that wait
-MOST_IN_ALL: Final = 64 * 1024 * 1024  # beyond it nobody gets more than the average; twice as much at most
+MOST_IN_ALL: Final = 64 * 1024 * 1024  # beyond it nobody gets more than the average; twice it at most
 LEARNT: Final = 8  # requests of a kind after which what they take is mostly that of the last ones
 
 
@@ -63,7 +63,7 @@ class Turns(Generic[T]):
         self.size = 0  # bytes that wait
 
     def add(self, flow: Flow[T], origin: str, item: T, size: int) -> bool:
-        """Do that now if it can be, or when it is its turn; False where too much of that flow waits."""
+        """Do that now if it can be, or when it is its turn; False where too much waits."""
         if not self._next and self._left > 0:
             self._serve(flow, max(self._served, flow.finish), item, 1)
             self._later()
@@ -71,6 +71,8 @@ class Turns(Generic[T]):
         if flow.size + size > MOST_OF_ONE:
             return False
         if self.size + size > MOST_IN_ALL and (flow.size + size) * len(self._next) > MOST_IN_ALL:
+            return False
+        if self.size + size > 2 * MOST_IN_ALL:
             return False
         flow.waiting.append((item, size))
         flow.size += size
