@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from support import Runner, eventually
@@ -12,9 +14,13 @@ from support import Runner, eventually
 import jackfield
 from jackfield import make_certificate
 from jackfield.hub import connect, serve
+from jackfield.hub.security import expiring as module
 from jackfield.hub.security.certificate import fingerprint
+from jackfield.hub.security.expiring import LOOK_AT_LEAST_EVERY, Expiring
+from jackfield.hub.server import Hub
 
 HOUR = 3600.0
+SLACK = 0.1  # seconds: the loop's clock may be a coarse one
 
 
 def test_connections_end_with_their_certificates(
@@ -39,12 +45,21 @@ def test_connections_end_with_their_certificates(
             plain = await jackfield.connect(f"{where}&{shown('plain', 2 * HOUR)}", framing="none")
             await plain.send(b"hello")
             await eventually(lambda: len(hub.clients()) == 3)
-            hub.security.expiring.look()
+            expiring, loop = hub.security.expiring, asyncio.get_running_loop()
+            first = expiring._timer
+            assert first is not None, "the next look is due"
+            assert first.when() <= loop.time() + LOOK_AT_LEAST_EVERY + SLACK
+            expiring.look()
             assert len(hub.clients()) == 3
-            now = hub.security.now()
-            monkeypatch.setattr(hub.security, "now", lambda: now + 1.5 * HOUR)
-            hub.security.expiring.look()
-            await eventually(lambda: len(hub.clients()) == 1)
+            assert first.cancelled()
+            due = expiring._due[0][0]
+            monkeypatch.setattr(hub.security, "now", lambda: due - 0.5)
+            expiring.look()
+            second = expiring._timer
+            assert second is not None
+            assert second.when() <= loop.time() + 0.5 + SLACK, "when the first certificates end"
+            monkeypatch.setattr(hub.security, "now", lambda: due + 0.5 * HOUR)
+            await eventually(lambda: len(hub.clients()) == 1, "the timer has ended them", 30.0)
             assert [client.name for client in hub.clients()] == ["longer"]
             told = " ".join(event.line() for event in hub.journal.last(50))
             assert told.count("certificate has expired") >= 2, told
@@ -54,3 +69,38 @@ def test_connections_end_with_their_certificates(
                 await asyncio.wait_for(client.close(), 20.0)
 
     run_here(main)
+
+
+def test_who_comes_again_and_again_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Members that left are forgotten long before their certificates end; those that are there are not."""
+    monkeypatch.setattr(module, "MOST_GONE", 10)
+    there: dict[int, SimpleNamespace] = {}
+
+    class Group:
+        member = staticmethod(there.get)
+
+        def __len__(self) -> int:
+            return len(there)
+
+    hub = SimpleNamespace(group=Group(), security=SimpleNamespace(now=lambda: 0.0))
+
+    async def main() -> None:
+        expiring = Expiring(cast(Hub, hub))
+
+        def come(number: int) -> None:
+            certificate = SimpleNamespace(not_after=1e9 - number)
+            member = SimpleNamespace(id=number, tls=SimpleNamespace(peer=certificate))
+            there[number] = member
+            expiring.came(cast(jackfield.Member, member))
+
+        for number in range(5):
+            come(number)
+        for number in range(5, 1_000):
+            come(number)
+            assert len(expiring._due) <= 2 * len(there) + 10
+            del there[number]
+        assert {member for _, member in expiring._due} >= set(there)
+        assert expiring._due[0] == min(expiring._due)
+        expiring.close()
+
+    asyncio.run(main())

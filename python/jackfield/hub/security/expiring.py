@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from ..server import Hub
 
+MOST_GONE: Final = 1_000  # entries of members that left, beside as many as there are members
 LOOK_AT_LEAST_EVERY: Final = 600.0  # seconds: the clock of the machine may be set
 EXPIRED: Final = "its certificate has expired"
 
@@ -32,7 +33,14 @@ class Expiring:
         """Somebody was let in by its certificate."""
         if member.tls is not None and member.tls.peer is not None:
             heapq.heappush(self._due, (member.tls.peer.not_after, member.id))
+            if len(self._due) > 2 * len(self._hub.group) + MOST_GONE:
+                self._forget_gone()
             self._wait()
+
+    def _forget_gone(self) -> None:
+        """Forget those that left: a certificate may last for years, and its client come again and again."""
+        self._due = [each for each in self._due if self._hub.group.member(each[1]) is not None]
+        heapq.heapify(self._due)
 
     def close(self) -> None:
         """End nobody any more."""
