@@ -11,6 +11,7 @@ from support import Runner, eventually
 from jackfield.hub.operator import operate
 from jackfield.hub.rooms import keeping
 from jackfield.hub.rooms.keeping import UNUSED_FOR, end_unused
+from jackfield.hub.rooms.room import Room
 from jackfield.hub.rooms.rooms import Rooms
 from jackfield.hub.server import Hub
 
@@ -101,6 +102,31 @@ def test_an_address_takes_its_share_and_leaves_the_others_theirs(
             gone = await operator.request("room_delete", maker="address:127.0.0.2")
             assert gone["rooms"] == [f"r-2-{number}" for number in range(4)]
             assert await make(await Peer.join(hub, local="127.0.0.4", name="late"), "late") == ""
+
+    run_here(main)
+
+
+def test_a_room_made_anew_while_those_of_another_are_deleted_stays(
+    run_here: Runner, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        async with running_hub(directory) as hub:
+            rooms, peer = rooms_of(hub), await Peer.join(hub, name="ann")
+            for name in ("first", "second"):
+                assert await make(peer, name) == ""
+            maker, delete = rooms.find("first").maker, rooms.delete
+
+            async def deleting(room: Room, *, by: str) -> int:
+                count = await delete(room, by=by)
+                if room.name == "first":
+                    await delete(rooms.find("second"), by=by)
+                    rooms.create("second", made_by="an operator")
+                return count
+
+            monkeypatch.setattr(rooms, "delete", deleting)
+            assert await keeping.delete_all_of(rooms, maker, by="test") == ["first"]
+            assert rooms.find("second").maker == ""
+            await peer.close()
 
     run_here(main)
 

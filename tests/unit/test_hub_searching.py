@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -103,6 +104,39 @@ def test_one_that_takes_long_ends_once_another_waits(
         for task in (other, more):
             task.cancel()
         await asyncio.gather(other, more, return_exceptions=True)
+
+    run_here(main)
+
+
+def test_who_waits_no_more_takes_no_time_from_the_one_under_way(
+    run_here: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searching, "SHARED", 0.01)
+    monkeypatch.setattr(searching, "ALONE", 600.0)
+    now, looks = 0.0, 0
+
+    def monotonic() -> float:
+        nonlocal looks
+        looks += 1
+        return now
+
+    async def main() -> None:
+        nonlocal now
+        monkeypatch.setattr(searching, "time", SimpleNamespace(monotonic=monotonic))
+        asked = Asked()
+        long = asked.ask("greedy", name="long")
+        await eventually(lambda: asked.order == ["long"])
+        more, other = asked.ask("greedy", name="more"), asked.ask("other")
+        await eventually(asked.searches._others.is_set)
+        other.cancel()
+        await asyncio.gather(other, return_exceptions=True)
+        assert not asked.searches._others.is_set(), "only its own others wait"
+        now, before = 1.0, looks
+        await eventually(lambda: looks > before)
+        await asked.finish()
+        assert await long == "long"
+        more.cancel()
+        await asyncio.gather(more, return_exceptions=True)
 
     run_here(main)
 

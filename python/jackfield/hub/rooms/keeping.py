@@ -89,10 +89,12 @@ class Keeping:
 
 async def delete_all_of(rooms: Rooms, maker: str, *, by: str) -> list[str]:
     """Delete every room that clients of one origin have made; their names."""
-    found = [room for room in rooms if maker and room.maker == maker]
-    for room in found:
-        await rooms.delete(room, by=by)
-    return [room.name for room in found]
+    deleted = []
+    for room in [room for room in rooms if maker and room.maker == maker]:
+        if rooms.rooms.get(room.name) is room:  # and not another one, made meanwhile
+            await rooms.delete(room, by=by)
+            deleted.append(room.name)
+    return deleted
 
 
 def makers(rooms: Iterable[Room]) -> dict[str, int]:

@@ -70,8 +70,6 @@ class Searches:
             raise RoomError(OVERLOADED, text, "wait for their answers")
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiting.append(turn)
-        if self._running and self._running != who:
-            self._others.set()
         self._next()
         try:
             await turn
@@ -86,7 +84,7 @@ class Searches:
             raise
 
     def _next(self) -> None:
-        """Let the next one search, if nobody does."""
+        """Let the next one search, if nobody does; and have it known whether others wait."""
         while not self._running and self._waiting:
             who = min(self._waiting, key=lambda each: max(self._served, self._used.get(each, 0.0)))
             self._served = max(self._served, self._used.get(who, 0.0))
@@ -98,21 +96,27 @@ class Searches:
             if turn.cancelled():
                 continue
             self._running = who
-            if self._waiting.keys() - {who}:
-                self._others.set()
-            else:
-                self._others.clear()
             turn.set_result(None)
+        if self._waiting.keys() - {self._running}:
+            self._others.set()
+        else:
+            self._others.clear()
 
     async def _at_most(self, work: asyncio.Future[Any], begun: float) -> None:
         """Wait until it is done, or has taken its time."""
-        others: asyncio.Future[Any] = asyncio.ensure_future(self._others.wait())
-        try:
-            await asyncio.wait([work, others], timeout=ALONE, return_when=asyncio.FIRST_COMPLETED)
-            if not work.done() and others.done():
-                await asyncio.wait({work}, timeout=max(0.0, begun + SHARED - time.monotonic()))
-        finally:
-            others.cancel()
+        while not work.done():
+            is_shared = self._others.is_set()
+            left = begun + (SHARED if is_shared else ALONE) - time.monotonic()
+            if left <= 0:
+                return
+            if is_shared:  # whoever waits may ask no more before that time is over
+                await asyncio.wait([work], timeout=left)
+                continue
+            others: asyncio.Future[Any] = asyncio.ensure_future(self._others.wait())
+            try:
+                await asyncio.wait([work, others], timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                others.cancel()
 
 
 async def search(rooms: Rooms, text: str, *, within: Sequence[Room], limit: int) -> list[tuple[str, Message]]:
