@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import io
+import itertools
 import json
 import os
 import sqlite3
@@ -118,12 +120,15 @@ def test_it_is_put_back_and_the_old_one_is_kept(
     assert not list(old.parent.glob(".jackfield-restore-*"))
 
 
-def test_to_a_place_where_nothing_is(directory: Path) -> None:
-    archive = pack(directory / "hub.tar.gz", make(directory, hub_db=None) | make(directory))
+@pytest.mark.parametrize("rooms", [True, False])
+def test_to_a_place_where_nothing_is(directory: Path, *, rooms: bool) -> None:
+    """Also of a hub that had no rooms."""
+    found = make(directory) if rooms else make(directory, **{"hub-rooms_db": None})
+    archive = pack(directory / "hub.tar.gz", found)
     place = directory / "new" / "hub.db"
     put_back(archive, place)
     assert word_of(place) == "kept"
-    assert beside(place).exists()
+    assert beside(place).exists() is rooms
 
 
 def test_a_backup_as_the_command_makes_it(directory: Path, old: Path) -> None:
@@ -175,6 +180,22 @@ def cut(directory: Path, share: float) -> Path:
     return path
 
 
+def flipped(directory: Path) -> Path:
+    """One bit of the configuration, in an archive that can be read to its end all the same."""
+    stored = gzip.compress(gzip.decompress(pack(directory / "whole.tar.gz", make(directory)).read_bytes()), 0)
+    assert stored.count(b"listen = []") == 1
+    path = directory / "cut.tar.gz"
+    path.write_bytes(stored.replace(b"listen = []", b"listen = [_"))
+    return path
+
+
+def torn(directory: Path) -> bytes:
+    """Rooms with a page that is none; what is around it can be read."""
+    content = bytearray(make(directory)["hub-rooms.db"])
+    content[8192:8292] = b"\xff" * 100
+    return bytes(content)
+
+
 def of(directory: Path, **more: bytes | None) -> Path:
     return pack(directory / "hub.tar.gz", make(directory, **more))
 
@@ -192,6 +213,7 @@ Making = Callable[[Path], Path]
         (lambda d: cut(d, 0.5), "is damaged, or was cut"),
         (lambda d: cut(d, 0.97), "is damaged, or was cut"),
         (lambda d: cut(d, 0), "is damaged, or was cut"),
+        (flipped, "is damaged, or was cut: CRC check failed"),
         (lambda d: d / "none.tar.gz", "No such file"),
         (lambda d: of(d, backup_json=None), "has no backup.json"),
         (lambda d: of(d, backup_json=b"[" * 50_000), "says nothing of a backup"),
@@ -201,10 +223,16 @@ Making = Callable[[Path], Path]
         (lambda d: of(d, hub_db=b""), "is empty"),
         (lambda d: of(d, hub_db=b"x" * 5000), "damaged"),
         (lambda d: of(d, **{"hub-rooms_db": b"x" * 5000}), "damaged"),
+        (lambda d: of(d, **{"hub-rooms_db": torn(d)}), "is damaged: "),
+        (lambda d: of(d, hub_db=None), "has rooms without the state"),
         (lambda d: pack(d / "x", {"backup.json": MANIFEST}), "has no state"),
     ],
 )  # fmt: skip
-def test_what_is_refused_changes_nothing(directory: Path, old: Path, making: Making, why: str) -> None:
+def test_what_is_refused_changes_nothing(
+    directory: Path, old: Path, making: Making, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A hub that starts looks through short files only; a restore through all.
+    monkeypatch.setattr(module.sqlite_schema, "CHECKED_WHOLE", 0)
     before, around = contents(old), set(os.listdir(directory))
     archive = making(directory)
     with pytest.raises(Failure) as raised:
@@ -240,24 +268,109 @@ def test_a_hub_that_has_the_state_is_left_alone(directory: Path, old: Path) -> N
     assert word_of(old) == "old"
 
 
+def failing_at(number: int, problem: BaseException, *, after: bool) -> Callable[[Any, Any], None]:
+    """A rename of which that one fails, with `after` when it was done."""
+    numbers, rename = itertools.count(), os.rename
+
+    def failing(source: Any, target: Any) -> None:
+        fails = next(numbers) == number
+        if not fails or after:
+            rename(source, target)
+        if fails:
+            raise problem
+
+    return failing
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize(
+    ("problem", "raised"),
+    [(OSError(28, "No space left on device"), Failure), (KeyboardInterrupt(), KeyboardInterrupt)],
+)
 def test_what_cannot_be_moved_leaves_everything_as_it_was(
+    directory: Path, old: Path, problem: BaseException, raised: type[BaseException], *, after: bool
+) -> None:
+    """At whichever file it fails, or Ctrl-C comes: before the file was moved, or right after."""
+    archive, config = of(directory), old.with_name("jackfield.toml")
+    config.write_bytes(b"# old\n")
+    before = contents(old)
+    for fails_at in range(6):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "rename", failing_at(fails_at, problem, after=after))
+            with pytest.raises(raised, match="nothing was restored" if raised is Failure else None):
+                put_back(archive, old, config=config)
+        assert contents(old) == before
+    put_back(archive, old, config=config)
+
+
+@pytest.mark.parametrize("problem", [OSError(5, "Input/output error"), KeyboardInterrupt()])
+def test_what_cannot_be_put_back_is_named(
+    directory: Path, old: Path, problem: BaseException, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    is_told = isinstance(problem, OSError)
+    rename = os.rename
+
+    def failing(source: Any, target: Any) -> None:
+        if Path(source).parent.name.startswith(".jackfield-restore-"):
+            raise problem
+        if Path(target) == old:
+            raise OSError(5, "Input/output error")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", failing)
+    with pytest.raises(Failure if is_told else KeyboardInterrupt) as raised:
+        put_back(of(directory), old)
+    told = str(raised.value) if is_told else capfd.readouterr().err
+    (kept,) = old.parent.glob("hub.db.before-restore-*")
+    assert f"not all could be put back: {old} is now {kept}" in told
+    assert "as it was" not in told
+    assert not old.exists()
+    assert beside(old).exists()
+
+
+def test_an_old_file_takes_the_place_of_a_new_one_that_stays(
     directory: Path, old: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At whichever file it fails."""
-    archive = of(directory)
     before, rename = contents(old), os.rename
-    for fails_at in range(4):
-        count = 0
 
-        def failing(source: Any, target: Any, at: int = fails_at) -> None:
-            nonlocal count
-            count += 1
-            if count == at + 1:
-                raise OSError(28, "No space left on device")
-            rename(source, target)
+    def failing(source: Any, target: Any) -> None:
+        is_new = ".before-restore-" not in f"{source}{target}"
+        if is_new and Path(target) != old:
+            raise OSError(5, "Input/output error")
+        rename(source, target)
 
-        monkeypatch.setattr(module.os, "rename", failing)
-        with pytest.raises(Failure, match="nothing was restored"):
-            put_back(archive, old)
-        monkeypatch.setattr(module.os, "rename", rename)
-        assert contents(old) == before
+    monkeypatch.setattr(os, "rename", failing)
+    with pytest.raises(Failure, match="nothing was restored"):
+        put_back(of(directory), old)
+    assert contents(old) == before
+
+
+def test_the_configuration_is_private_and_goes_through_no_link(directory: Path) -> None:
+    config, other = directory / "jackfield.toml", directory / "other"
+    other.write_bytes(b"of another")
+    config.with_name("jackfield.toml.restoring").symlink_to(other)
+    before = os.umask(0)
+    try:
+        put_back(of(directory), directory / "place" / "hub.db", config=config)
+    finally:
+        os.umask(before)
+    assert other.read_bytes() == b"of another"
+    assert (config.read_bytes(), stat.S_IMODE(config.stat().st_mode)) == (b"listen = []\n", 0o600)
+    config.chmod(0o640)
+    put_back(of(directory), directory / "place" / "hub.db", config=config)
+    assert stat.S_IMODE(config.stat().st_mode) == 0o640, "as of the one before"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_root_gives_the_files_to_the_owner_of_the_directory(directory: Path) -> None:
+    place = directory / "place" / "hub.db"
+    place.parent.mkdir()
+    os.chown(place.parent, 12345, 12346)
+    config = directory / "jackfield.toml"
+    config.write_bytes(b"")
+    os.chown(config, 0, 12346)
+    put_back(of(directory), place, config=config)
+    found = {each: (each.stat().st_uid, each.stat().st_gid) for each in place.parent.iterdir()}
+    assert {place, beside(place), place.with_name("hub.db.lock")} <= set(found)
+    assert set(found.values()) == {(12345, 12346)}
+    assert (config.stat().st_uid, config.stat().st_gid) == (0, 12346)

@@ -8,9 +8,13 @@ machine's hub has its state. No hub may have that state meanwhile: this command 
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import os
 import shutil
+import signal
+import sqlite3
+import stat
 import tarfile
 import tempfile
 import time
@@ -23,9 +27,9 @@ from ..hub.display import bytes_text
 from ..hub.rooms import sqlite_schema
 from ..hub.rooms.sqlite_store import beside
 from ..hub.state import choose_path as choose_state
-from ..hub.state_file import StateError, lock_file, prepare_file
+from ..hub.state_file import StateError, connect, lock_file, prepare_file, reason
 from .backup import CONFIGURATION, FORMAT, MANIFEST, ROOMS, STATE
-from .failures import Failure
+from .failures import Failure, one_line, say
 from .operate import control_path, print_json
 
 LARGEST: Final = {MANIFEST: 64 * 1024, CONFIGURATION: 1024 * 1024}  # bytes; databases: what the disk has
@@ -44,6 +48,8 @@ def restore(
     with _locked(place), _staging(place.parent) as directory:
         told = _unpack(Path(file), directory)
         found = [name for name in (STATE, ROOMS) if (directory / name).exists()]
+        if ROOMS in found and STATE not in found:
+            raise Failure(f"{file} has rooms without the state that they belong to", ANOTHER)
         if not found and configuration is None:
             raise Failure(f"{file} has no state", "its configuration goes to --config PATH")
         if configuration is not None and not (directory / CONFIGURATION).exists():
@@ -78,6 +84,7 @@ def _locked(place: Path) -> Iterator[None]:
     try:
         for path in (place, beside(place)):
             locks.append(lock_file(path))
+            _give(locks[-1], path.parent)
         yield
     except StateError as problem:
         is_running = "another hub" in str(problem)
@@ -103,7 +110,7 @@ def _unpack(file: Path, directory: Path) -> dict[str, Any]:
     """The archive's files in that directory, and what its manifest says. Raises `Failure`."""
     seen: set[str] = set()
     try:
-        with tarfile.open(file, "r:gz") as archive:
+        with gzip.open(file) as whole, tarfile.open(fileobj=whole, mode="r:") as archive:
             for entry in archive:
                 if entry.name not in (STATE, ROOMS, CONFIGURATION, MANIFEST) or not entry.isreg():
                     raise Failure(f"{file} has {entry.name[:100]!r}, which no backup has", ANOTHER)
@@ -116,7 +123,9 @@ def _unpack(file: Path, directory: Path) -> dict[str, Any]:
                 content = archive.extractfile(entry)
                 assert content is not None
                 _write(content, directory / entry.name, entry.size)
-    except (tarfile.TarError, EOFError, zlib.error) as problem:
+            while whole.read(CHUNK):  # the checksum is at the end, and is of all that was written above
+                pass
+    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as problem:
         raise Failure(f"{file} is damaged, or was cut: {problem}", "take another backup") from problem
     except OSError as problem:
         raise Failure(f"cannot restore {file}: {problem.strerror or problem}", "") from problem
@@ -144,8 +153,8 @@ def _manifest(file: Path, text: bytes) -> dict[str, Any]:
     if not isinstance(told, dict) or type(form) is not int:
         raise Failure(f"{MANIFEST} in {file} says nothing of a backup", ANOTHER)
     if form > FORMAT:
-        text_ = f"{file} is a backup of form {form}, and this jackfield knows {FORMAT}"
-        raise Failure(text_, f"use jackfield {str(told.get('version'))[:40]}, which made it")
+        newer = f"{file} is a backup of form {form}, and this jackfield knows {FORMAT}"
+        raise Failure(newer, f"use jackfield {str(told.get('version'))[:40]}, which made it")
     return told
 
 
@@ -154,6 +163,7 @@ def _check(file: str, directory: Path, found: list[str]) -> None:
     for name in found:
         if not (directory / name).stat().st_size:
             raise Failure(f"{name} in {file} is empty", ANOTHER)
+        _check_pages(file, directory / name)
         try:
             (prepare_file if name == STATE else sqlite_schema.prepare)(directory / name)
         except StateError as problem:
@@ -161,19 +171,26 @@ def _check(file: str, directory: Path, found: list[str]) -> None:
             raise Failure(told, "take another backup, or the jackfield that made this one") from problem
 
 
+def _check_pages(file: str, path: Path) -> None:
+    """Read a database to its end, however long it is: about a second for each GiB. Raises `Failure`."""
+    try:
+        with contextlib.closing(connect(path)) as connection:
+            found: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.Error as problem:
+        found = reason(problem)
+    if found != "ok":
+        raise Failure(f"{path.name} in {file} is damaged: {' '.join(found.split())}", "take another backup")
+
+
 def _put(directory: Path, place: Path, found: list[str], configuration: Path | None) -> list[Path]:
     """Move the old files aside and the new ones in, or leave everything as it was; what is kept beside."""
     suffix = time.strftime(".before-restore-%Y%m%dT%H%M%S")
     moves: list[tuple[Path, Path]] = []
     kept: list[Path] = []
-    if found:
-        old = [Path(f"{path}{more}") for path in (place, beside(place)) for more in BESIDE]
-        old = [path for path in old if path.exists()]
-    else:
-        old = []
-    if configuration is not None and configuration.exists():
-        old.append(configuration)
-    for path in old:
+    old = [Path(f"{path}{more}") for path in (place, beside(place)) for more in BESIDE if found]
+    for path in (*old, *([] if configuration is None else [configuration])):
+        if not os.path.lexists(path):
+            continue
         name, more = (str(path), "")
         for ending in BESIDE[1:]:
             if name.endswith(ending):
@@ -181,45 +198,120 @@ def _put(directory: Path, place: Path, found: list[str], configuration: Path | N
         kept.append(_unused(Path(f"{name}{suffix}"), more))
         moves.append((path, kept[-1]))
     targets = {STATE: place, ROOMS: beside(place)}
-    for name in found:
-        moves += [
-            (Path(f"{directory / name}{more}"), Path(f"{targets[name]}{more}"))
-            for more in BESIDE
-            if Path(f"{directory / name}{more}").exists()
-        ]
-    if configuration is not None:
-        configuration.parent.mkdir(parents=True, exist_ok=True)
-        copied = configuration.with_name(f"{configuration.name}.restoring")
-        shutil.copyfile(directory / CONFIGURATION, copied)
-        moves.append((copied, configuration))
-    _move(moves)
+    moves += [
+        (Path(f"{directory / name}{more}"), Path(f"{targets[name]}{more}"))
+        for name in found
+        for more in BESIDE
+        if Path(f"{directory / name}{more}").exists()
+    ]
+    with contextlib.ExitStack() as after:
+        try:
+            for new, target in moves[len(kept) :]:
+                descriptor = os.open(new, os.O_RDONLY | os.O_NOFOLLOW)
+                try:
+                    _give(descriptor, target.parent)
+                finally:
+                    os.close(descriptor)
+            if configuration is not None:
+                copied = after.enter_context(_copied(directory / CONFIGURATION, configuration))
+                moves.append((copied, configuration))
+        except OSError as problem:
+            raise Failure(f"nothing was restored: {problem}", "everything is as it was") from problem
+        _move(moves, kept)
     return [each for each in kept if not each.name.endswith(BESIDE[1:])]
+
+
+@contextlib.contextmanager
+def _copied(source: Path, configuration: Path) -> Iterator[Path]:
+    """The new configuration on the disk of the old one, with its owner and mode; gone if it was not moved.
+
+    Without an old one it is 0600, as in the archive. Raises `OSError`.
+    """
+    parent = configuration.parent
+    parent.mkdir(parents=True, exist_ok=True)
+    # Made anew, 0600, and through no link.
+    descriptor, name = tempfile.mkstemp(dir=parent, prefix=f".{configuration.name}-", suffix=".restoring")
+    try:
+        with os.fdopen(descriptor, "wb") as out:
+            if configuration.exists():
+                _give(out.fileno(), configuration)
+                os.fchmod(out.fileno(), stat.S_IMODE(configuration.stat().st_mode) & 0o777)
+            else:
+                _give(out.fileno(), parent)
+            out.write(source.read_bytes())
+            out.flush()
+            os.fsync(out.fileno())
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _give(descriptor: int, like: Path) -> None:
+    """Run as root: give the file to the owner of another one, such as the user of a service."""
+    now, owner = os.fstat(descriptor), like.stat()
+    if os.geteuid() != 0 or (now.st_uid, now.st_gid) == (owner.st_uid, owner.st_gid):
+        return
+    try:
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+    except OSError as problem:
+        text = f"nothing was restored: no file can be given to the owner of {like}: {problem.strerror}"
+        raise Failure(text, "restore it as that user") from problem
 
 
 def _unused(path: Path, more: str) -> Path:
     """That name, or one like it that nothing has."""
     number, found = 1, Path(f"{path}{more}")
-    while found.exists():
+    while os.path.lexists(found):
         number += 1
         found = Path(f"{path}.{number}{more}")
     return found
 
 
-def _move(moves: list[tuple[Path, Path]]) -> None:
-    """Do all of them, or none."""
-    done: list[tuple[Path, Path]] = []
+def _move(moves: list[tuple[Path, Path]], kept: list[Path]) -> None:
+    """Do all of them, or none, also when Ctrl-C comes in between; those to `kept` are of old files."""
+    begun: list[tuple[Path, Path]] = []
     try:
         for source, target in moves:
+            begun.append((source, target))
             os.rename(source, target)
-            done.append((source, target))
         for parent in {target.parent for _, target in moves}:
             descriptor = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-    except OSError as problem:
-        for source, target in reversed(done):
-            with contextlib.suppress(OSError):
+    except BaseException as problem:
+        stuck = _move_back(begun, kept)
+        why = str(problem) or "it was interrupted"
+        message, hint = f"nothing was restored: {why}", "everything is as it was"
+        if stuck:
+            message = f"not restored ({why}), and not all could be put back: {', '.join(stuck)}"
+            hint = "put that right before a hub starts"
+        if isinstance(problem, OSError):
+            raise Failure(message, hint) from problem
+        if stuck:
+            say(one_line(message, hint))
+        raise
+
+
+def _move_back(begun: list[tuple[Path, Path]], kept: list[Path]) -> list[str]:
+    """Undo moves, of which the last one may not have happened, undisturbed by another Ctrl-C.
+
+    What could not be undone, in words. An old file takes the place of a new one that could not be moved.
+    """
+    stuck: dict[Path, str] = {}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        if begun and (os.path.lexists(begun[-1][0]) or not os.path.lexists(begun[-1][1])):
+            begun = begun[:-1]
+        for source, target in reversed(begun):
+            is_old = target in kept
+            try:
                 os.rename(target, source)
-        raise Failure(f"nothing was restored: {problem}", "everything is as it was") from problem
+                stuck.pop(source, None)
+            except OSError:
+                place, words = (source, f"is now {target}") if is_old else (target, "is the backup's")
+                stuck[place] = f"{place} {words}"
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return list(stuck.values())
