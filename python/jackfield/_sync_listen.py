@@ -161,8 +161,15 @@ class Listener(TlsListening, ListenerFacts):
         closed = threading.Event()
         # The pool's own: closing it ends the pool, and leaves this listener open.
         with Crew(handler) as crew, Listener(self._setup, os.dup(self.fileno()), self._address) as pool:
-            self._at_close.append(closed.set)
+
+            def end() -> None:
+                pool.close()
+                closed.set()
+
+            self._at_close.append(end)
             self._pool = pool
+            if self.closed:  # meanwhile
+                end()
             # Whose handshakes have begun is served by the pool.
             self._native.swap_newcomers(pool._native)
             try:
@@ -172,7 +179,7 @@ class Listener(TlsListening, ListenerFacts):
             finally:
                 self._native.swap_newcomers(pool._native)
                 self._pool = None
-                self._at_close.remove(closed.set)
+                self._at_close.remove(end)
 
     @contextmanager
     def serving(self, handler: Handler, *, workers: Threads | Processes | None = None) -> Iterator[Self]:

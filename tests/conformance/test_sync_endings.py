@@ -8,12 +8,14 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 from support import BLOCKING, STREAMS, WITH_END, Transport, every, payload
 from support import reset as reset_plain
-from support_sync import Waiting, beside, raw_end, two_ends, until
+from support_sync import Waiting, beside, raw_end, sleeps, two_ends, until
 
 import jackfield
 from jackfield import sync
@@ -343,6 +345,40 @@ def test_a_signal_handler_that_raises_ends_a_send_that_waits() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
         two.close()
+
+
+@every([transport for transport in STREAMS if transport in BLOCKING])
+def test_one_signal_ends_a_large_send_that_waits(transport: Transport, directory: Path) -> None:
+    class Alarm(Exception):
+        pass
+
+    def ring(*_: object) -> None:
+        raise Alarm
+
+    main = threading.get_native_id()
+
+    def ring_once_it_waits() -> None:
+        until(lambda: all(asleep_in_a_row() for _ in range(20)), "the send waits")
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
+
+    def asleep_in_a_row() -> bool:
+        time.sleep(0.005)
+        return sleeps(main)
+
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        with two_ends(transport, directory, framing="u32", max_message=64 << 20) as (one, two):
+            large = bytes(64 << 20)
+            ringing = beside(ring_once_it_waits)
+            with pytest.raises(Alarm):
+                one.send(large)
+            ringing.result(10.0)
+            assert one.statistics().queued_messages == 1
+            receiving = beside(two.receive, 30.0)
+            one.close(30.0)
+            assert receiving.result(30.0) == large
+    finally:
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_the_descriptor_is_closed_once_the_last_call_has_left() -> None:

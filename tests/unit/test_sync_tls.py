@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import functools
 import hashlib
 import os
 import random
+import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -251,15 +255,14 @@ def test_a_loop_connects_to_a_blocking_server(run_here: Runner) -> None:
 
 
 def test_who_says_nothing_holds_up_nobody() -> None:
-    with server(handshake_timeout=0.3) as listener:
+    with server(handshake_timeout=2.0) as listener:
         silent = [socket.create_connection(("127.0.0.1", listener.address.port)) for _ in range(50)]
         accepting = Waiting(lambda: listener.accept(20.0))
         here = client(listener.address)
         there = accepting.outcome()
         here.send(b"hello")
         assert there.receive(10.0) == b"hello"
-        with pytest.raises(jackfield.TimedOut):
-            listener.accept(0.6)
+        until(lambda: failures_after_a_moment(listener) == 50, "the silent ones are let go", 20.0)
         assert listener.statistics() == (1, 0, 0, 50)
         failed = listener.failed_handshakes()
         assert len(failed) == 50
@@ -275,20 +278,78 @@ def test_who_says_nothing_holds_up_nobody() -> None:
 def test_the_time_for_a_handshake_counts_while_somebody_accepts() -> None:
     """A server that was busy for longer than ``handshake_timeout`` does not let go of who came meanwhile."""
     with (
-        server(handshake_timeout=0.3) as listener,
+        server(handshake_timeout=2.0) as listener,
         socket.create_connection(("127.0.0.1", listener.address.port)) as slow,
     ):
         with pytest.raises(jackfield.TimedOut):
             listener.accept(0.1)
         connecting = beside(client, listener.address)
-        threading.Event().wait(0.4)
+        busy_until = time.monotonic() + 2.5
+        until(lambda: time.monotonic() > busy_until, "more than the time for a handshake has passed")
         there = listener.accept(10.0)
         connecting.result(10.0).abort()
         there.abort()
         assert listener.statistics().handshakes_failed == 0
-        with pytest.raises(jackfield.TimedOut):
-            listener.accept(0.5)
+        until(lambda: failures_after_a_moment(listener) == 1, "the slow one is let go", 20.0)
         assert slow.recv(1) == b""
+
+
+def test_the_time_for_a_handshake_stops_with_a_pool() -> None:
+    """Nobody accepts after ``serve`` was interrupted: whose handshake has begun keeps what is left."""
+
+    class Alarm(Exception):
+        pass
+
+    def ring(*_: object) -> None:
+        raise Alarm
+
+    def use_and_ring() -> None:
+        assert client_once(listener.address) == b"once"
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
+
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        with (
+            server(handshake_timeout=3.0) as listener,
+            socket.create_connection(("127.0.0.1", listener.address.port)),
+        ):
+            using = beside(use_and_ring)
+            with pytest.raises(Alarm):
+                listener.serve(echo, workers=Threads(2))
+            using.result(10.0)
+            busy_until = time.monotonic() + 3.5
+            until(lambda: time.monotonic() > busy_until, "more than the time for a handshake has passed")
+            assert failures_after_a_moment(listener) == 0
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def failures_after_a_moment(listener: sync.Listener) -> int:
+    """How many handshakes have failed, after a while of accepting nobody."""
+    with pytest.raises(jackfield.TimedOut):
+        listener.accept(0.1)
+    return listener.statistics().handshakes_failed
+
+
+def test_a_signal_is_seen_between_newcomers() -> None:
+    """Also one that interrupts no wait, as while newcomers come all the time."""
+
+    class Alarm(Exception):
+        pass
+
+    def ring(*_: object) -> None:
+        raise Alarm
+
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        with server() as listener, socket.create_connection(("127.0.0.1", listener.address.port)):
+            # From C, so that no interpreter looks for signals before the accept does.
+            listener._before_look = functools.partial(ctypes.PyDLL(None)["raise"], int(signal.SIGALRM))
+            with pytest.raises(Alarm) as told:
+                listener.accept(5.0)
+            assert told.value.__context__ is None, "not behind a time-out"
+    finally:
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_threads_that_accept_share_the_newcomers() -> None:
@@ -321,6 +382,17 @@ def test_clients_beyond_the_limit_are_refused() -> None:
         here.close()
         until(lambda: listener.statistics().clients == 0, "the first has left")
         assert client_once(listener.address) == b"once"
+
+
+def test_closing_a_listener_with_a_pool_refuses_newcomers_at_once() -> None:
+    with server() as listener, listener.serving(echo, workers=Threads(2)):
+        assert client_once(listener.address) == b"once"
+        listener.close()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", listener.address.port))
+    assert listener.closed
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", listener.address.port))
 
 
 def test_a_pool_serves_whose_handshakes_had_begun() -> None:

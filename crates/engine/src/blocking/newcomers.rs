@@ -20,15 +20,15 @@ pub struct Newcomers {
     listener: LinkId,
     /// Clients that have channels.
     clients: usize,
-    /// Calls that accept now.
-    accepting: usize,
+    /// Whether somebody accepts now.
+    attended: bool,
     /// The kernel's clock when ours was set last.
     seen: u64,
 }
 
 impl fmt::Debug for Newcomers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Newcomers").field("accepting", &self.accepting).finish_non_exhaustive()
+        f.debug_struct("Newcomers").field("attended", &self.attended).finish_non_exhaustive()
     }
 }
 
@@ -37,7 +37,7 @@ impl Newcomers {
     pub fn new(fd: OwnedFd, config: &Rc<Config>) -> Result<Newcomers> {
         let mut reactor = Reactor::on_clock(Clock::Stepped(0))?;
         let listener = reactor.adopt_listener(fd, libc::SOCK_STREAM, config)?;
-        Ok(Newcomers { reactor, listener, clients: 0, accepting: 0, seen: 0 })
+        Ok(Newcomers { reactor, listener, clients: 0, attended: false, seen: 0 })
     }
 
     /// Readable when a turn has something to do.
@@ -45,23 +45,15 @@ impl Newcomers {
         self.reactor.fd()
     }
 
-    /// Somebody begins to accept.
-    pub fn enter(&mut self, now: u64) {
-        if self.accepting == 0 {
-            self.seen = now;
-        }
-        self.accepting += 1;
-    }
-
-    /// Somebody accepts no longer.
-    pub fn leave(&mut self, now: u64) {
+    /// From `now` on somebody accepts, or nobody does.
+    pub fn attend(&mut self, now: u64, attended: bool) {
         self.pass(now);
-        // Who came in before those who shake hands changed owners leaves here.
-        self.accepting = self.accepting.saturating_sub(1);
+        self.attended = attended;
     }
 
     fn pass(&mut self, now: u64) {
-        let passed = now.saturating_sub(std::mem::replace(&mut self.seen, now));
+        let before = std::mem::replace(&mut self.seen, now);
+        let passed = if self.attended { now.saturating_sub(before) } else { 0 };
         let at = self.reactor.clock.now() + passed;
         self.reactor.clock.step_to(at);
     }

@@ -257,6 +257,8 @@ impl<L: AsRef<[u8]>> Sender<L> {
                 }
             }
             match sealed.write(fd, wait) {
+                // A signal ended a write that waits: the caller looks at it before the next one waits again.
+                Ok(None) if wait => return Ok(total),
                 Ok(None) => {}
                 Ok(Some((bytes, messages))) => {
                     total += bytes;

@@ -52,6 +52,8 @@ pub struct BlockingListener {
     wake: Arc<OwnedFd>,
     /// Those who shake hands, with TLS, and what tells that there is news of them. None once closed.
     newcomers: GilCell<Option<(Newcomers, Arc<OwnedFd>)>>,
+    /// Calls that accept now, with TLS.
+    accepting: GilCell<usize>,
     is_tls: bool,
     counts: Shared<Counts>,
     max_clients: usize,
@@ -102,9 +104,20 @@ impl BlockingListener {
                 return Err(self.timed_out(py, limit));
             }
             let wait = wait.map_or(left, |wait| Some(left.map_or(wait, |left| left.min(wait))));
+            // Before too: with newcomers all the time it may never be a signal that ends the wait.
+            py.check_signals()?;
             if py.detach(|| wait::poll(watch.as_fd(), wait::READABLE, Some(self.wake.as_fd()), wait)).is_err() {
                 py.check_signals()?;
             }
+        }
+    }
+
+    /// One call more accepts, or one less.
+    fn attend(&self, change: isize) {
+        let mut accepting = self.accepting.borrow_mut();
+        *accepting = accepting.saturating_add_signed(change);
+        if let Some((newcomers, _)) = &mut *self.newcomers.borrow_mut() {
+            newcomers.attend(CLOCK.now(), *accepting > 0);
         }
     }
 
@@ -201,6 +214,7 @@ impl BlockingListener {
             fd: GilCell::new(Some(Arc::new(fd))),
             wake: Arc::new(wait::event().map_err(os_error)?),
             newcomers: GilCell::new(newcomers),
+            accepting: GilCell::new(0),
             is_tls,
             counts: Shared::new(Counts::default()),
             max_clients: config.max_clients,
@@ -215,21 +229,21 @@ impl BlockingListener {
         if !self.is_tls {
             return self.accept_plain(py, limit, before);
         }
-        if let Some((newcomers, _)) = &mut *self.newcomers.borrow_mut() {
-            newcomers.enter(CLOCK.now());
-        }
+        self.attend(1);
         let outcome = self.accept_tls(py, limit, before);
-        if let Some((newcomers, _)) = &mut *self.newcomers.borrow_mut() {
-            newcomers.leave(CLOCK.now());
-        }
+        self.attend(-1);
         outcome
     }
 
-    /// Gives those who shake hands to another listener on the same socket, and gets its own.
+    /// Gives those who shake hands to another listener on the same socket, and gets its own. Nothing once either is
+    /// closed: they hold the socket open.
     fn swap_newcomers(&self, other: &BlockingListener) {
-        if !std::ptr::eq(self, other) {
-            self.newcomers.swap(&other.newcomers);
+        if std::ptr::eq(self, other) || self.fd.borrow().is_none() || other.fd.borrow().is_none() {
+            return;
         }
+        self.newcomers.swap(&other.newcomers);
+        self.attend(0);
+        other.attend(0);
     }
 
     /// Later connections are accepted with other terms. False without TLS, and once closed.
