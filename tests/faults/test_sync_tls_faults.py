@@ -106,10 +106,11 @@ class Relay:
             target.shutdown(socket.SHUT_WR)
 
     def cut(self) -> None:
-        """End both connections, as a program that ends does."""
+        """End both connections, as a program that ends does: what it has not read makes it a reset."""
         for end in self._ends:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+            end.close()
 
     def close(self) -> None:
         for end in [self._listening, *self._ends]:
