@@ -345,9 +345,10 @@ def test_a_signal_is_seen_between_newcomers() -> None:
         with server() as listener, socket.create_connection(("127.0.0.1", listener.address.port)):
             # From C, so that no interpreter looks for signals before the accept does.
             listener._before_look = functools.partial(ctypes.PyDLL(None)["raise"], int(signal.SIGALRM))
-            with pytest.raises(Alarm) as told:
-                listener.accept(5.0)
-            assert told.value.__context__ is None, "not behind a time-out"
+            begun = time.monotonic()
+            with pytest.raises(Alarm):
+                listener.accept(30.0)
+            assert time.monotonic() - begun < 15, "it came before the time-out did"
     finally:
         signal.signal(signal.SIGALRM, before)
 
