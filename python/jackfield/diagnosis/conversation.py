@@ -160,7 +160,7 @@ async def first_answer(
         if question:
             await stream.send(question, wait)
         while not data or (whole_line and b"\n" not in data and len(data) < _LINE_MAX):
-            data += await stream.receive(max(0.001, begun + wait - time.monotonic()))
+            data += await stream.receive(_left(begun + wait))
             first = first or time.monotonic()
     except TimedOut:
         ended = "silence"
@@ -192,4 +192,8 @@ def http_request(host: str, path: str) -> bytes:
 
 
 def _left(end: float) -> float:
-    return max(0.001, end - time.monotonic())
+    """Seconds until then. Raises ``TimedOut`` behind it: a peer may say a byte again and again."""
+    left = end - time.monotonic()
+    if left <= 0:
+        raise TimedOut("the peer has not come to an end in time")
+    return left
