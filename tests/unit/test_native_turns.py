@@ -261,7 +261,9 @@ def test_what_was_asked_before_a_connection_broke_is_done(run_here: Runner, dire
             peer.send(0, CONTROL, DENSE)
             peer.control(type="message", n=1, to="ben", text="before", sequence=1)
             peer.control(type="bye")
-            await eventually(lambda: native.turns.size > len(DENSE) and len(peer_flow(hub).waiting) == 3)
+            await eventually(
+                lambda: native.turns.size > len(DENSE) and len(peer_flow(hub).waiting or ()) == 3
+            )
             await peer.close()
             await eventually(lambda: len(native.sessions) == 1)
             assert native.of_id(peer.welcome["session"]["id"]) is not None
