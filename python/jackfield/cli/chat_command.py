@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .parameters import Control, InsecureToken, chosen_control
+from .parameters import Control, InsecureToken, Join, JoinToken, chosen_control
 
 
 def chat(
@@ -29,16 +29,8 @@ def chat(
         bool, typer.Option("--create", help="Make the room if there is none; it is kept on disk.")
     ] = False,
     control: Control = None,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            "--join", metavar="ADDRESS", help="As a native client of the hub there; an invitation will do."
-        ),
-    ] = None,
-    token: Annotated[
-        str | None,
-        typer.Option("--token", metavar="TOKEN", envvar="JACKFIELD_TOKEN", help="What admits with --join."),
-    ] = None,
+    address: Join = None,
+    token: JoinToken = None,
     insecure_token: InsecureToken = False,
 ) -> None:
     """Chat in a room of the hub.

@@ -132,3 +132,15 @@ def chosen_control(context: typer.Context, control: str | None) -> str | None:
     """The control path that stands behind the command or, failing that, before it."""
     chosen: str | None = control or context.obj
     return chosen
+
+
+Join = Annotated[
+    str | None,
+    typer.Option(
+        "--join", metavar="ADDRESS", help="As a native client of the hub there; an invitation will do."
+    ),
+]
+JoinToken = Annotated[
+    str | None,
+    typer.Option("--token", metavar="TOKEN", envvar="JACKFIELD_TOKEN", help="What admits with --join."),
+]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .parameters import Client, Control, Escapes, InsecureToken, Json, chosen_control
+from .parameters import Client, Control, Escapes, InsecureToken, Join, JoinToken, Json, chosen_control
 
 
 def request(
@@ -24,19 +24,11 @@ def request(
     ] = "10s",
     as_json: Json = False,
     control: Control = None,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            "--join", metavar="ADDRESS", help="As a native client of the hub there; an invitation will do."
-        ),
-    ] = None,
+    address: Join = None,
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="With --join: what to be called.")
     ] = None,
-    token: Annotated[
-        str | None,
-        typer.Option("--token", metavar="TOKEN", envvar="JACKFIELD_TOKEN", help="What admits with --join."),
-    ] = None,
+    token: JoinToken = None,
     insecure_token: InsecureToken = False,
 ) -> None:
     """Ask a native client, and print its answer.
