@@ -10,13 +10,12 @@ use crate::reactor::{Reactor, Side};
 use crate::sys::address::SocketAddress;
 use crate::sys::file::Restore;
 use crate::sys::{Errno, Result, file, socket};
+use crate::writing::WRITES_PER_TURN;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
 /// How often it is looked at whether a line that closes has sent everything.
 const DRAIN_NS: u64 = 5_000_000;
-/// At most so many system calls for one link before others have their turn.
-const WRITES_PER_TURN: usize = 16;
 
 impl<H: Host> Reactor<H> {
     /// Takes an open file, which has the name `path`; of a terminal line `restore` puts its settings back once it is

@@ -10,6 +10,7 @@ use crate::link::{Link, LinkId, flag};
 use crate::reactor::Reactor;
 use crate::sys::{Errno, io};
 use crate::tls::session::{Session, Sink};
+use crate::writing::WRITES_PER_TURN;
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 
@@ -19,8 +20,6 @@ pub(crate) const SEAL_AT_A_TIME: usize = 64 * 1024;
 const SCRATCH: usize = 160 * 1024;
 /// Receives without any plaintext in them before others have their turn.
 const FRUITLESS: usize = 8;
-/// At most so many system calls for one link before others have their turn.
-const WRITES_PER_TURN: usize = 16;
 
 /// The buffers that all encrypted links of a reactor use in turn.
 #[derive(Debug, Default)]

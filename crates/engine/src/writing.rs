@@ -12,7 +12,7 @@ use crate::tls::Session;
 use std::os::fd::AsFd;
 
 /// At most so many system calls for one link before others have their turn.
-const WRITES_PER_TURN: usize = 16;
+pub(crate) const WRITES_PER_TURN: usize = 16;
 
 impl<H: Host> Reactor<H> {
     /// Writes what waits on one link as far as the kernel takes it.

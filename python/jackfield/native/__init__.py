@@ -42,7 +42,7 @@ _HOMES = {
     "PeerRefused": "errors",
     "RequestRefused": "errors",
     "Room": "room",
-    "RoomMessage": "room",
+    "RoomMessage": "room_message",
     "SessionLost": "errors",
     "StreamChannel": "channel",
     "connect": "client",

@@ -9,19 +9,19 @@ there a gap is counted. What was published and not acknowledged is published aga
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import struct
 import time
 from collections import deque
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from jackfield import JackfieldError, MessageTooLarge, portable
 
 from .errors import RequestRefused, SessionLost
+from .room_message import RoomMessage, read_row
 
 if TYPE_CHECKING:
     from .client import Client
@@ -37,30 +37,6 @@ _STORED = struct.Struct(">QQ")
 _NUMBER = struct.Struct(">Q")
 
 After = int | Literal["cursor", "now"]
-
-
-@dataclass(frozen=True, slots=True)
-class RoomMessage:
-    """What one member said."""
-
-    sequence: int
-    """Its number in the room."""
-    at: float
-    """Seconds since 1970: when the hub took it, or when it came here where that is not known."""
-    name: str
-    """Who said it, as the room calls them; empty for one that has left."""
-    data: bytes
-    source: int = 0
-    """The seat of who said it; 0 where it was read from the store."""
-    number: int = 0
-    """The sender's own count."""
-    missed: int = 0
-    """How many messages before this one are lost; in a durable room always 0."""
-
-    @property
-    def text(self) -> str:
-        """The data as text; bytes that are no UTF-8 as replacement characters."""
-        return self.data.decode("utf-8", "replace")
 
 
 class Room:
@@ -499,10 +475,3 @@ class Room:
 
     def __repr__(self) -> str:
         return f"<Room {self.name!r} of {self._client.name!r}>"
-
-
-def read_row(row: list[Any]) -> RoomMessage:
-    """A message as the hub's answers have it."""
-    sequence, at, _, name, number, said = row
-    data = said.encode() if isinstance(said, str) else base64.b64decode(said["base64"])
-    return RoomMessage(int(sequence), float(at), str(name), data, 0, int(number))

@@ -5,6 +5,7 @@
 //! and its owner hears from which one on. The owner of a fan that publishes can have the last messages kept, see
 //! [`super::recent`], and can have what members send for itself for a while.
 
+use super::fan_options::{FanFacts, FanOptions};
 use super::frame::{Code, DATA_COST, Frame, HEADER, Kind, MAX_PAYLOAD, MORE, SHARED, Violation, prefix};
 use super::owner::{SwitchError, Whom};
 use super::recent::{Message, Recent};
@@ -25,54 +26,6 @@ pub(super) const LABEL: usize = 12;
 pub const WINDOW: u32 = 256 * 1024;
 /// So many pending bytes are distributed without waiting for the end of the turn.
 const PENDING_MAX: usize = 64 * 1024;
-
-/// How a fan behaves.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct FanOptions {
-    /// Its number at each member; even.
-    pub stream: u32,
-    /// What members send goes to all members; else it goes to the owner.
-    pub publish: bool,
-    /// A member that does not keep up is disconnected instead of missing something.
-    pub disconnect: bool,
-    /// So many of the last messages are kept for the owner, if it publishes; 0: none. What is not `u64 above 0 | at most
-    /// `longest` bytes` goes to the owner then, who can say no, and a member that does not keep up is left out and told of.
-    pub recent: usize,
-    /// See `recent`.
-    pub longest: usize,
-    /// The sequence of the message before the first.
-    pub sequence: u64,
-}
-
-impl FanOptions {
-    /// A member that does not keep up is left out until it is added again.
-    fn leaves_out(&self) -> bool {
-        !self.publish || self.recent > 0
-    }
-
-    /// Whether a frame is one that the owner of a fan with `recent` need not see.
-    fn is_usual(&self, frame: &Frame<'_>) -> bool {
-        let number = frame.long_number();
-        frame.flags & MORE == 0 && (8..=8 + self.longest).contains(&frame.payload.len()) && number.cast_signed() > 0
-    }
-}
-
-/// What a fan has done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FanFacts {
-    /// Members, those left out included.
-    pub members: usize,
-    /// Members that are left out because they fell behind.
-    pub behind: usize,
-    /// Messages that were sent to it.
-    pub sent: u64,
-    /// Messages queued for members.
-    pub delivered: u64,
-    /// Messages that members have missed.
-    pub dropped: u64,
-    /// The last sequence.
-    pub sequence: u64,
-}
 
 struct Member {
     party: u32,

@@ -12,13 +12,14 @@
 //! | `routes.rs` | parties, routes, and what becomes of a frame; pure |
 //! | `recognise.rs` | from a new connection to a native client or a plain one |
 //! | `owner.rs` | what the owner asks for: send, link, unlink, hold, resume |
-//! | `fan.rs` | one stream to many members |
+//! | `fan.rs`, `fan_options.rs` | one stream to many members; how it is set up, and what it tells |
 //! | `recent.rs` | the last messages of a fan, for its owner |
 //! | `plain.rs` | plain members at the end of a route |
 //! | here | the way of a frame from its link to where it goes, acknowledgements, the ends of parties |
 
 pub mod counting;
 mod fan;
+mod fan_options;
 pub mod frame;
 mod owner;
 mod plain;
@@ -27,7 +28,7 @@ pub(crate) mod recognise;
 pub mod routes;
 pub mod streams;
 
-pub use fan::{FanFacts, FanOptions};
+pub use fan_options::{FanFacts, FanOptions};
 pub use owner::{SwitchError, Whom};
 pub use recent::Message as FanMessage;
 pub use recognise::Recognition;

@@ -7,6 +7,8 @@
 //!
 //! rustls remembers where in the bytes that it was shown the parts of a handshake message lie, so it is never shown
 //! others before it has them whole: not when something is to be encrypted, either.
+//!
+//! The file is long because rustls is driven by one loop over its states, and all that the loop moves is one struct's.
 
 use super::certificate::CertificateFacts;
 use super::failure::Failure;

@@ -3,6 +3,8 @@
 //! The state is touched with the GIL held; system calls are made without it. Each half of a channel, receiving and
 //! sending, is taken out of the state by the thread that uses it and put back afterwards; other threads wait for their
 //! turn at it in the order in which they came. The descriptor is closed when the last thread has left its call.
+//!
+//! The file is long because PyO3 wants all methods of a class in one block; what they do stands in the files below.
 
 mod listener;
 mod reached;
