@@ -13,11 +13,12 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -185,3 +186,25 @@ class HubProcess(Process):
 
 Spawn = Callable[..., Process]
 StartHub = Callable[..., HubProcess]
+
+
+@contextlib.contextmanager
+def accepting(handle: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A server that handles one connection after the other with a function; its port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def work() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection, contextlib.suppress(OSError):
+                    connection.settimeout(20)
+                    handle(connection)
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        yield int(listener.getsockname()[1])
+    finally:
+        with contextlib.suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        listener.close()

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from programs import JACKFIELD, Process, Spawn, wait_for
+from programs import JACKFIELD, Process, Spawn, accepting, wait_for
 
 LISTENING = """
 import os, signal, socket, sys, time
@@ -75,28 +75,8 @@ def step(value: dict[str, Any], name: str) -> dict[str, Any]:
 @pytest.fixture
 def serve() -> Iterator[Callable[[Callable[[socket.socket], None]], int]]:
     """Start a server that handles each connection with a function; its port."""
-    listeners: list[socket.socket] = []
-
-    def start(handle: Callable[[socket.socket], None]) -> int:
-        listener = socket.create_server(("127.0.0.1", 0))
-        listeners.append(listener)
-
-        def loop() -> None:
-            with contextlib.suppress(OSError):
-                while True:
-                    connection, _ = listener.accept()
-                    with connection, contextlib.suppress(OSError):
-                        connection.settimeout(20)
-                        handle(connection)
-
-        threading.Thread(target=loop, daemon=True).start()
-        return int(listener.getsockname()[1])
-
-    yield start
-    for listener in listeners:
-        with contextlib.suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
+    with contextlib.ExitStack() as servers:
+        yield lambda handle: servers.enter_context(accepting(handle))
 
 
 Serve = Callable[[Callable[[socket.socket], None]], int]

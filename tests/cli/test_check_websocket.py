@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from programs import JACKFIELD, HubProcess, StartHub
+from programs import JACKFIELD, HubProcess, StartHub, accepting
 
 from jackfield import portable
 
@@ -105,33 +105,21 @@ Answer = Callable[[bytes], bytes]
 @pytest.fixture
 def serve() -> Iterator[Callable[[Answer], int]]:
     """Start a server that gives one answer to a request, and waits for the end; its port."""
-    listeners = []
 
     def start(answer: Answer) -> int:
-        listener = socket.create_server(("127.0.0.1", 0))
-        listeners.append(listener)
+        def handle(connection: socket.socket) -> None:
+            request = b""
+            while b"\r\n\r\n" not in request and (data := connection.recv(4096)):
+                request += data
+            connection.sendall(answer(request))
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(4096):
+                pass
 
-        def work() -> None:
-            with contextlib.suppress(OSError):
-                while True:
-                    connection, _ = listener.accept()
-                    with connection, contextlib.suppress(OSError):
-                        request = b""
-                        while b"\r\n\r\n" not in request and (data := connection.recv(4096)):
-                            request += data
-                        connection.sendall(answer(request))
-                        connection.shutdown(socket.SHUT_WR)
-                        while connection.recv(4096):
-                            pass
+        return servers.enter_context(accepting(handle))
 
-        threading.Thread(target=work, daemon=True).start()
-        return int(listener.getsockname()[1])
-
-    yield start
-    for listener in listeners:
-        with contextlib.suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
+    with contextlib.ExitStack() as servers:
+        yield start
 
 
 @pytest.mark.parametrize(

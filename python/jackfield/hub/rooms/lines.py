@@ -24,6 +24,7 @@ SHOWN_BYTES: Final = 8192  # of one message
 NAMED_AT_ONCE: Final = 5  # who came or went at once are named up to so many
 WELCOME_HISTORY: Final = 10  # messages that a newcomer is shown
 MOST_HISTORY: Final = 200
+DATAGRAM: Final = 1200  # bytes that one datagram has at most, a longer line aside
 
 _TELNET: Final = re.compile(rb"\xff(?:[\xfb-\xfe].|\xfa.*?\xff\xf0|[\xf0-\xf9])", re.DOTALL)
 _COMMAND: Final = re.compile(r"/([A-Za-z]+)(?:\s+(.*))?", re.DOTALL)
@@ -226,3 +227,18 @@ def news(came_and_went: News) -> list[str]:
 def help_lines() -> list[str]:
     """The commands, as `/help` lists them."""
     return ["* A line is said to the room. Commands:", *(f"*   {line}" for line in COMMANDS.values())]
+
+
+def messages_of(text: Sequence[str], ending: bytes, *, in_packets: bool) -> list[bytes]:
+    """Lines as they go out: in one piece, or in packets that are not much longer than `DATAGRAM`."""
+    encoded = [line.encode() + ending for several in text for line in several.split("\n")]
+    if not in_packets:
+        return [b"".join(encoded)]
+    if not ending:  # a framing ends each line
+        return encoded
+    packets = [b""]
+    for line in encoded:
+        if packets[-1] and len(packets[-1]) + len(line) > DATAGRAM:
+            packets.append(b"")
+        packets[-1] += line
+    return packets

@@ -21,7 +21,7 @@ from ..origins import origin_of
 from ..plan import DATAGRAMS, ListenerPlan, comes_in_pieces
 from ..roster import NameRefused
 from . import lines
-from .lines import Command, Line, LineReader, Pace, Say
+from .lines import Command, Line, LineReader, Pace, Say, messages_of
 from .room import FORBIDDEN, NO_SUCH_ROOM, OVERLOADED, News, Room, RoomError, Seat, plain_may_enter
 from .said import Said, each_of
 from .store import StoreError
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from .rooms import Rooms
 
 SILENCE: Final = 0.25  # seconds after which one that could be a native client is a plain one
-DATAGRAM: Final = 1200  # bytes that one datagram to a talker has at most, a longer line aside
 FOUND: Final = 10  # messages that a search shows
 WHO: Final = "rooms"  # as logs and recordings name who sent something
 
@@ -424,7 +423,7 @@ class Plain:
             in_packets = not comes_in_pieces(talker.plan.framing, talker.member.protocol)
             alike.setdefault((talker.ending, in_packets), []).append(talker)
         for (ending, in_packets), some in alike.items():
-            for data in _messages(text, ending, in_packets=in_packets):
+            for data in messages_of(text, ending, in_packets=in_packets):
                 self._queue(some, data)
 
     def _queue(self, talkers: Sequence[Talker], data: bytes) -> None:
@@ -485,18 +484,3 @@ class Plain:
             room = self._rooms.rooms.get(str(known[0]))
             if room is not None:
                 self._sit(talker, room, now, telling=False)
-
-
-def _messages(text: Sequence[str], ending: bytes, *, in_packets: bool) -> list[bytes]:
-    """Lines as they go out: in one piece, or in packets that are not much longer than `DATAGRAM`."""
-    encoded = [line.encode() + ending for several in text for line in several.split("\n")]
-    if not in_packets:
-        return [b"".join(encoded)]
-    if not ending:  # a framing ends each line
-        return encoded
-    packets = [b""]
-    for line in encoded:
-        if packets[-1] and len(packets[-1]) + len(line) > DATAGRAM:
-            packets.append(b"")
-        packets[-1] += line
-    return packets
