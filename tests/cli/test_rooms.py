@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import platform
+import signal
+import termios
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -11,6 +14,7 @@ from terminals import Terminal
 from test_rooms_plain import chatter, talker
 
 Open = Callable[..., Terminal]
+WRITE = {"x86_64": 1, "aarch64": 64}.get(platform.machine())  # the number of write(2)
 
 
 @pytest.fixture
@@ -171,6 +175,42 @@ def test_chatting_at_a_terminal(lobby: HubProcess, terminal: Open, spawn: Spawn)
     desk.type(b"/search hello\r")
     desk.seen(b"alice: hello")
     desk.type(b"\x03")
+    assert desk.wait() == 130
+
+
+def test_a_key_typed_while_messages_are_shown_counts(
+    lobby: HubProcess, terminal: Open, spawn: Spawn
+) -> None:
+    alice = chatter(spawn, lobby, "alice")
+    desk = terminal("chat", "lobby", "--name", "desk")
+    desk.seen(b"lobby>")
+    alice.write(b"".join(b"%d %s\n" % (turn, b"noise" * 500) for turn in range(60)))
+    wait_for(lambda: in_write(desk.pid), "a terminal that takes no more")
+    desk.type(b"\x04")
+    assert desk.wait() == 0
+
+
+def in_write(pid: int) -> bool:
+    with open(f"/proc/{pid}/syscall") as call:
+        return call.read().startswith(f"{WRITE} ")
+
+
+def test_a_key_typed_before_the_hub_has_answered_counts(lobby: HubProcess, terminal: Open) -> None:
+    desk = terminal("chat", "lobby", "--name", "desk")
+    desk.seen(b"lobby>")
+    lobby.popen.send_signal(signal.SIGSTOP)
+    desk.type(b"/who\r")
+    wait_for(lambda: termios.tcgetattr(desk.fd)[3] & termios.ISIG, "the line that was taken")
+    desk.type(b"\x04")
+    lobby.popen.send_signal(signal.SIGCONT)
+    assert desk.wait() == 0
+    desk = terminal("chat", "lobby", "--name", "desk")
+    desk.seen(b"lobby>")
+    lobby.popen.send_signal(signal.SIGSTOP)
+    desk.type(b"/who\r")
+    wait_for(lambda: termios.tcgetattr(desk.fd)[3] & termios.ISIG, "the line that was taken")
+    desk.type(b"\x03")
+    lobby.popen.send_signal(signal.SIGCONT)
     assert desk.wait() == 130
 
 

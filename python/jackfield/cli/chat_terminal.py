@@ -6,12 +6,15 @@ prompt_toolkit has the line, its history and the terminal; what is printed goes 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
+from prompt_toolkit.input.vt100 import Vt100Input
 from prompt_toolkit.output import create_output
 from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.patch_stdout import patch_stdout
@@ -19,6 +22,7 @@ from prompt_toolkit.patch_stdout import patch_stdout
 from ..hub.display import safe_text
 from ..hub.protocol import RequestError
 from ..hub.racing import until_one_ends
+from . import keys
 from .chat import COMMANDS, Chatting, Quit
 from .loop import Interrupted
 
@@ -26,6 +30,13 @@ DIM, RED, BOLD = "2", "31", "1"
 SEEN_EVERY = 5.0  # seconds between two times that the hub is told what was shown
 
 Show = Callable[..., None]
+
+
+class Keys(Vt100Input):
+    """What is typed; showing something above the typed line leaves the terminal's mode as it is."""
+
+    def cooked_mode(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
 
 
 class Names(Completer):
@@ -63,9 +74,13 @@ async def on_terminal(chatting: Chatting) -> None:
     if isinstance(output, Vt100_Output):
         output.enable_cpr = False  # where the cursor is does not matter here, and some terminals never say
     session: PromptSession[str] = PromptSession(
-        output=output, completer=Names(chatting), complete_while_typing=False, enable_history_search=True
+        input=Keys(sys.stdin),
+        output=output,
+        completer=Names(chatting),
+        complete_while_typing=False,
+        enable_history_search=True,
     )
-    with patch_stdout(raw=True):
+    with keys.one_by_one(sys.stdin.fileno()), patch_stdout(raw=True):
         names = ", ".join(map(safe_text, sorted({*chatting.members.values()}, key=str.casefold)[:20]))
         show(
             [

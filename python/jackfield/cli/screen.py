@@ -9,11 +9,11 @@ import contextlib
 import os
 import signal
 import sys
-import termios
 from types import FrameType
 from typing import Any
 
 from ..hub.display import width_of
+from . import keys
 from .editor import LineEditor
 
 
@@ -25,12 +25,11 @@ class Screen:
         self._editor = editor
         self._colour = colour
         self._fd = sys.stdin.fileno()
-        self._before: list[Any] | None = None
+        self._mode = contextlib.ExitStack()
         self._continued: Any = None
 
     def __enter__(self) -> Screen:
-        self._before = termios.tcgetattr(self._fd)
-        self._raw()
+        self._mode.enter_context(keys.one_by_one(self._fd))
         # Stopped and continued (Ctrl-Z, fg), the shell has put its own mode back.
         self._continued = signal.signal(signal.SIGCONT, self._resume)
         return self
@@ -38,19 +37,10 @@ class Screen:
     def __exit__(self, *_: object) -> None:
         self._write("\r\x1b[K")
         signal.signal(signal.SIGCONT, self._continued)
-        if self._before is not None:
-            with contextlib.suppress(termios.error):
-                termios.tcsetattr(self._fd, termios.TCSADRAIN, self._before)
-
-    def _raw(self) -> None:
-        mode = termios.tcgetattr(self._fd)
-        mode[0] &= ~(termios.ICRNL | termios.INLCR | termios.IXON)
-        mode[3] &= ~(termios.ICANON | termios.ECHO | termios.IEXTEN)
-        mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
-        termios.tcsetattr(self._fd, termios.TCSADRAIN, mode)
+        self._mode.close()
 
     def _resume(self, _number: int, _frame: FrameType | None) -> None:
-        self._raw()
+        keys.set_mode(self._fd)
         self.redraw()
 
     @property
