@@ -178,9 +178,7 @@ def test_chatting_at_a_terminal(lobby: HubProcess, terminal: Open, spawn: Spawn)
     assert desk.wait() == 130
 
 
-def test_a_key_typed_while_messages_are_shown_counts(
-    lobby: HubProcess, terminal: Open, spawn: Spawn
-) -> None:
+def test_a_key_typed_while_messages_are_shown_counts(lobby: HubProcess, terminal: Open, spawn: Spawn) -> None:
     alice = chatter(spawn, lobby, "alice")
     desk = terminal("chat", "lobby", "--name", "desk")
     desk.seen(b"lobby>")

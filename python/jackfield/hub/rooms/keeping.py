@@ -107,6 +107,7 @@ async def keep(rooms: Rooms) -> None:
     unused: set[Room] = set()
     while True:
         await asyncio.sleep(LOOK_EVERY)
+        await rooms.removals.retry()
         for room in list(rooms):
             if room.durable:
                 with contextlib.suppress(StoreError):

@@ -8,7 +8,6 @@ the engine alone if all members are native. What lasts beside messages is in the
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import difflib
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +22,7 @@ from .lines import Pace
 from .native_members import NativeMembers
 from .outlet import Outlet
 from .plain import Plain
+from .removing import Removals
 from .room import (
     FORBIDDEN,
     GAP,
@@ -83,6 +83,7 @@ class Rooms(Part):
         self.writer = Writer(
             hub.store, stored=self._stored, delayed=self._delayed, open_again=self._open_again
         )
+        self.removals = Removals(hub, self.writer)
         for name, document in hub.state.load(KIND).items():
             try:
                 self.rooms[name] = Room.of_document(name, document)
@@ -102,6 +103,7 @@ class Rooms(Part):
         self._telling.clear()
         self._keeping.cancel()
         await asyncio.gather(self._keeping, *self._opening.values(), return_exceptions=True)
+        await self.removals.close()
         await self.writer.close()
         self.plain.close()
         if "native" in self.outlets:
@@ -205,8 +207,9 @@ class Rooms(Part):
         if room.lasting:
             self.hub.state.delete(KIND, room.name)
         if room.durable:
-            with contextlib.suppress(LookupError):
-                await self.hub.store.remove_room(room.name)
+            opening = self._opening.pop(room.name, None)
+            self.removals.begin(room.name, *(() if opening is None else (opening,)))
+            await self.removals.ended(room.name)
         self.hub.log("room_deleted", room=room.name, members=len(members), by=by)
         return len(members)
 
@@ -221,6 +224,7 @@ class Rooms(Part):
 
     async def _open(self, room: Room) -> None:
         """Have the room in the store, and remember the last that was said."""
+        await self.removals.ended(room.name)
         store = self.hub.store
         facts = await store.open_room(room.name, at=room.created, topic=room.topic or None)
         if facts.last:
@@ -362,7 +366,7 @@ class Rooms(Part):
                 self._safely(self.outlets[seat.kind].stored, room, seat, number, sequence, size)
         for room_name, heard in fresh.items():
             room = self.rooms.get(room_name)
-            if room is not None and heard:
+            if room is not None and heard and room_name not in self.removals:
                 self._pass_on(room, heard)
 
     def _apart(

@@ -53,7 +53,9 @@ class Writer:
         self._closing = False
         self.problem = ""  # why the store took nothing when it was last tried
         self.groups = 0
+        self.added = 0
         self.written = 0
+        self._progress = asyncio.Event()  # one for each group that is told or cannot be written
         self._task = asyncio.create_task(self._work(), name="rooms writer")
 
     def add(self, said: Said) -> None:
@@ -63,7 +65,18 @@ class Writer:
             raise RoomError(OVERLOADED, self.problem or "more is said than can be stored", "say it later")
         self._waiting.append(said)
         self._bytes += size
+        self.added += len(said)
         self._news.set()
+
+    async def settled(self) -> None:
+        """Wait until all that was added so far is stored and told, or nothing can be stored."""
+        added = self.added
+        while self.written < added and not self.problem:
+            await self._progress.wait()
+
+    def _progressed(self) -> None:
+        self._progress.set()
+        self._progress = asyncio.Event()
 
     async def close(self) -> None:
         """Write what waits, once, and end."""
@@ -112,6 +125,7 @@ class Writer:
         self.written += count
         self._bytes -= sum(said.size for said in group) + OVERHEAD * count
         self._stored(group, became)
+        self._progressed()
 
     async def _write(self, group: list[Said]) -> list[RunAppended] | None:
         """Write a group, again and again until it is stored; None when it was given up."""
@@ -127,6 +141,7 @@ class Writer:
                 break
             except Exception as problem:
                 self.problem = str(problem) or type(problem).__name__
+                self._progressed()
                 if not told:
                     told = True
                     self._delayed(group, self.problem)
