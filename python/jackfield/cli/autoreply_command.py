@@ -6,20 +6,19 @@ from typing import Annotated
 
 import typer
 
+from .groups import listing
 from .parameters import Control, Eol, Json, chosen_control
 
-autoreply = typer.Typer(
-    name="autoreply",
-    help="""Let the hub answer by itself what clients say.
+autoreply = listing(
+    "autoreply",
+    """Let the hub answer by itself what clients say. Without a command: list.
 
 \b
 Examples:
   jackfield autoreply add '^PING' PONG
-  jackfield autoreply ls
+  jackfield autoreply
   jackfield autoreply rm reply1
 """,
-    no_args_is_help=True,
-    rich_markup_mode=None,
 )
 
 

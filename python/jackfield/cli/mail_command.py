@@ -6,21 +6,20 @@ from typing import Annotated
 
 import typer
 
+from .groups import listing
 from .parameters import Control, Json, chosen_control
 
-mail = typer.Typer(
-    name="mail",
-    help="""Messages that wait for clients who are absent.
+mail = listing(
+    "mail",
+    """Messages that wait for clients who are absent. Without a command: list.
 
 \b
 Examples:
   jackfield send dev7 'restart at night' --queue
-  jackfield mail ls
+  jackfield mail
   jackfield mail ls dev7
   jackfield mail drop dev7
 """,
-    no_args_is_help=True,
-    rich_markup_mode=None,
 )
 
 

@@ -6,31 +6,23 @@ from typing import Annotated
 
 import typer
 
+from .groups import listing
 from .parameters import Control, Json, chosen_control
 
-rooms = typer.Typer(
-    name="rooms",
-    rich_markup_mode=None,
+rooms = listing(
+    "rooms",
+    """Rooms in which clients chat: list, make, look after. Without a command: list.
+
+\b
+Examples:
+  jackfield rooms
+  jackfield rooms create ops --topic "night shift"
+  jackfield rooms history ops -n 20
+  jackfield chat ops
+""",
 )
 
 Room = Annotated[str, typer.Argument(metavar="ROOM", help="The room's name.", show_default=False)]
-
-
-@rooms.callback(invoke_without_command=True)
-def main(context: typer.Context, as_json: Json = False, control: Control = None) -> None:
-    """Rooms in which clients chat: list, make, look after. Without a command: list.
-
-    \b
-    Examples:
-      jackfield rooms
-      jackfield rooms create ops --topic "night shift"
-      jackfield rooms history ops -n 20
-      jackfield chat ops
-    """
-    if context.invoked_subcommand is None:
-        list_(context, as_json=as_json, control=control)
-    elif control is not None:
-        context.obj = control
 
 
 @rooms.command("ls")

@@ -6,20 +6,19 @@ from typing import Annotated
 
 import typer
 
+from .groups import listing
 from .parameters import Control, Json, chosen_control
 
-script = typer.Typer(
-    name="script",
-    help="""Let Python functions of yours see and answer what clients say.
+script = listing(
+    "script",
+    """Let Python functions of yours see and answer what clients say. Without a command: list.
 
 \b
 Examples:
   jackfield script add hooks.py
-  jackfield script ls
+  jackfield script
   jackfield script rm hooks.py
 """,
-    no_args_is_help=True,
-    rich_markup_mode=None,
 )
 
 

@@ -6,20 +6,19 @@ from typing import Annotated
 
 import typer
 
+from .groups import listing
 from .parameters import Control, Eol, Escapes, Hex, Json, chosen_control
 
-snippet = typer.Typer(
-    name="snippet",
-    help="""Keep messages under names, and send them again.
+snippet = listing(
+    "snippet",
+    """Keep messages under names, and send them again. Without a command: list.
 
 \b
 Examples:
   jackfield snippet add status 'STATUS?'
-  jackfield snippet ls
+  jackfield snippet
   jackfield send dev7 --snippet status
 """,
-    no_args_is_help=True,
-    rich_markup_mode=None,
 )
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the snippet.", show_default=False)]

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from .groups import listing
 from .parameters import Control, Follow, Json, Last, chosen_control
 
 Name = Annotated[
@@ -21,18 +22,16 @@ At = Annotated[
     ),
 ]
 
-token = typer.Typer(
-    name="token",
-    help="""Give and take the right to come to the hub.
+token = listing(
+    "token",
+    """Give and take the right to come to the hub. Without a command: list.
 
 \b
 Examples:
   jackfield token create --name ann --role operator --expires 90d
-  jackfield token ls
+  jackfield token
   jackfield token revoke ann
 """,
-    no_args_is_help=True,
-    rich_markup_mode=None,
 )
 
 
