@@ -58,7 +58,7 @@ def list_autoreplies(*, as_json: bool, control: str | None) -> None:
         "rules"
     ]
     if as_json:
-        print_json(rules)
+        print_json([each | {"reply": decode_data(each["reply"]).hex()} for each in rules])
     elif rules:
         print("\n".join(autoreply_table(rules, width=terminal_width())))
     else:

@@ -14,7 +14,7 @@ from ..hub.text import parse_duration, parse_size
 from . import failures
 from .failures import Failure
 from .operate import print_json, terminal_width, with_hub
-from .views import counted
+from .views import counted, with_times
 
 _NO_CUT = 1_000_000
 PAGE = 500  # messages that are read at a time
@@ -23,7 +23,7 @@ PAGE = 500  # messages that are read at a time
 def list_rooms(*, as_json: bool, control: str | None) -> None:
     found: list[dict[str, Any]] = with_hub(control, lambda operator: operator.request("room_list"))["rooms"]
     if as_json:
-        print_json(found)
+        print_json([with_times(each, "created") for each in found])
     elif found:
         print("\n".join(_table(found)))
     else:
@@ -67,7 +67,7 @@ def create_room(
             "room_create", room=room, topic=topic, ephemeral=ephemeral, open=open_
         ),
     )
-    _told(done, f"made {room}; chat with 'jackfield chat {room}'", as_json=as_json)
+    _told(with_times(done, "created"), f"made {room}; chat with 'jackfield chat {room}'", as_json=as_json)
 
 
 def topic_of(room: str, text: str | None, *, as_json: bool, control: str | None) -> None:
@@ -145,7 +145,7 @@ def _print_rows(rows: list[list[Any]], *, as_json: bool, rooms: list[str] | None
     for place, row in enumerate(rows):
         if as_json:
             names = ("sequence", "at", "sender", "name", "number", "text")
-            said = dict(zip(names, row, strict=True))
+            said = with_times(dict(zip(names, row, strict=True)), "at")
             if isinstance(said["text"], dict):
                 said["data"] = said.pop("text")["base64"]
             print(json.dumps(said if rooms is None else {"room": rooms[place], **said}))

@@ -14,6 +14,9 @@ from ..hub.roster import timestamp
 from ..hub.text import TextError, parse_duration
 from .failures import Failure, one_line, say
 from .operate import print_json, with_hub
+from .views import with_times
+
+TIMES = ("made", "expires", "used", "revoked")  # of a token
 
 
 def long_time(option: str, text: str) -> float:
@@ -44,7 +47,7 @@ def create(
         ),
     )
     if as_json:
-        print_json(made)
+        print_json(with_times(made, *TIMES))
         return
     print(made["token"])
     if sys.stdout.isatty():
@@ -71,7 +74,7 @@ def invite(
         ),
     )
     if as_json:
-        print_json(made)
+        print_json(with_times(made, *TIMES))
         return
     if not made["invitations"]:
         raise Failure(
@@ -101,7 +104,7 @@ def _until(made: dict[str, Any]) -> str:
 def list_tokens(*, as_json: bool, control: str | None) -> None:
     found = with_hub(control, lambda operator: operator.request("token_list"))["tokens"]
     if as_json:
-        print_json(found)
+        print_json([with_times(each, *TIMES) for each in found])
     elif found:
         print("\n".join(token_table(found)))
     else:

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from ..hub.checksums import Checksum
 from ..hub.display import Column, bytes_text, human_age, human_size, safe_text, table, width_of
-from ..hub.roster import short_protocol
+from ..hub.roster import short_protocol, timestamp
 
 _NO_CUT: Final = 1_000_000
 
@@ -23,6 +23,12 @@ def age_of(since: str, now: float) -> float:
         return now - datetime.fromisoformat(since).timestamp()
     except ValueError:
         return 0.0
+
+
+def with_times(document: dict[str, Any], *names: str) -> dict[str, Any]:
+    """A document for programs: the times of these names, Unix times or none, in ISO 8601 as everywhere."""
+    times = {name: None if document[name] is None else timestamp(document[name]) for name in names}
+    return document | times
 
 
 class _Cell(NamedTuple):
