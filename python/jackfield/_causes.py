@@ -106,6 +106,8 @@ class Cause(StrEnum):
     """The other end has ended TLS with an alert."""
     HANDSHAKE_TIMEOUT = "handshake_timeout"
     """The connection came about, and the TLS handshake did not in time."""
+    HANDSHAKE_RATE = "handshake_rate"
+    """A listener did not begin a TLS handshake: its client's address had too many of them."""
     CLOSED_IN_HANDSHAKE = "closed_in_handshake"
     """The other end has closed in the middle of the TLS handshake."""
     TLS_PROTOCOL = "tls_protocol"

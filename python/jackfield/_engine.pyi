@@ -198,6 +198,7 @@ class TlsTerms:
         alpn: Sequence[str],
         only_tls13: bool,
         handshake_timeout: float | None,
+        handshake_rate: float | None,
     ) -> Self: ...
 
 @final

@@ -192,6 +192,10 @@ def _source(value: Any) -> str:
         raise UnitError(f"{text!r} is no IP address", "write the sender's, such as 192.0.2.1") from None
 
 
+def _read_rate(text: str) -> int:
+    return read_integer(text.removesuffix("/s"))
+
+
 def _read_dscp(text: str) -> int:
     upper = text.upper()
     if upper == "EF":
@@ -317,6 +321,7 @@ KINDS: dict[str, Kind] = {
     "alpn": Kind(lambda text: tuple(filter(None, text.split(","))), _alpn, "h2"),
     "tls_min": Kind(_plain, _words("1.2", "1.3"), "1.3", can_be_off=False),
     "handshake_timeout": Kind(read_seconds, _seconds(0.01, 86400), "10s"),
+    "handshake_rate": Kind(_read_rate, _whole(1, 1_000_000), "20/s"),
     "access": Kind(_plain, _plain, "plain"),
     "allow": Kind(lambda text: tuple(filter(None, text.split(","))), _allow, "192.168.1.0/24"),
 }

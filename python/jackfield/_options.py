@@ -43,6 +43,7 @@ TLS_OPTIONS = (
     "alpn",
     "tls_min",
     "handshake_timeout",
+    "handshake_rate",
 )
 """The options that belong to TLS, in the order of their fields."""
 
@@ -116,6 +117,7 @@ class OptionFields(TypedDict, total=False):
     alpn: Iterable[str] | str | None
     tls_min: str | None
     handshake_timeout: float | str | None
+    handshake_rate: int | str | None
     access: str | None
     allow: Iterable[str] | str | None
 
@@ -254,6 +256,10 @@ class Options:
     handshake_timeout: float | None = 10.0
     """Seconds that a listener gives its clients for the TLS handshake; ``None`` is as long as they like. When
     connecting, ``connect_timeout`` counts."""
+    handshake_rate: int | None = None
+    """TLS handshakes a second that a listener begins for one address (of IPv6: one /64), five seconds of them
+    at once; whoever comes beyond that is reset, and counted as a handshake that failed. ``None``: any
+    number."""
     access: str | None = None
     """Who may connect to a hub: ``plain`` consents to clients without TLS and token."""
     allow: tuple[str, ...] | None = None

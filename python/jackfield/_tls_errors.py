@@ -99,6 +99,8 @@ def _words(cause: Cause, facts: Mapping[str, object]) -> tuple[str, str | None]:
     said = _quoted(facts.get("said", ""))
     if cause is Cause.HANDSHAKE_TIMEOUT:
         return said, "check that the other end speaks TLS at that port, and that its program runs"
+    if cause is Cause.HANDSHAKE_RATE:
+        return said, "if all of them are wanted, raise handshake_rate= (of a hub's listener: connect_rate=)"
     if cause is Cause.NOT_TLS:
         return _not_tls(facts)
     if cause in _OF_CERTIFICATES:

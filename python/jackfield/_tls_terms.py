@@ -56,6 +56,7 @@ def tls_terms(address: Address, options: Options, *, listening: bool) -> _engine
             alpn=list(options.alpn or ()),
             only_tls13=options.tls_min == "1.3",
             handshake_timeout=options.handshake_timeout,
+            handshake_rate=options.handshake_rate,
         )
     except ValueError as error:
         if len(error.args) != 2:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shlex
 import socket
+import ssl
 import subprocess
 from pathlib import Path
 
@@ -104,4 +106,23 @@ def test_connects_of_an_address_are_limited(start_hub: StartHub) -> None:
         name = f"127.0.0.4:{other.getsockname()[1]}"
         wait_for(lambda: name in [client["peer"] for client in hub.clients()], "the other one")
     for each in opened:
+        each.close()
+
+
+def test_handshakes_of_an_address_are_limited_before_they_begin(start_hub: StartHub) -> None:
+    hub = start_hub("tls://127.0.0.1:0,connect_rate=2/s")
+    crowd = []
+    for _ in range(100):
+        with contextlib.suppress(ConnectionResetError):
+            crowd.append(from_host("127.0.0.3", hub))
+    hub.seen(
+        rb"handshake_failed .*peer=127\.0\.0\.3:.* cause=handshake_rate .*more than 2 a second of its address"
+    )
+    assert json.loads(hub.do("status", "--json"))["handshake_causes"]["handshake_rate"] >= 50
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with context.wrap_socket(from_host("127.0.0.4", hub)) as other:
+        name = f"127.0.0.4:{other.getsockname()[1]}"
+        wait_for(lambda: name in [client["peer"] for client in hub.clients()], "the other one")
+    for each in crowd:
         each.close()

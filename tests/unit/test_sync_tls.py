@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from support_sync import Waiting, beside, until
 from support_tls import certificates
 
 import jackfield
-from jackfield import Processes, Threads, sync
+from jackfield import Cause, Processes, Threads, sync
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -383,6 +383,19 @@ def test_clients_beyond_the_limit_are_refused() -> None:
         here.close()
         until(lambda: listener.statistics().clients == 0, "the first has left")
         assert client_once(listener.address) == b"once"
+
+
+def test_one_address_has_a_rate_of_handshakes() -> None:
+    with server(handshake_rate=1) as listener, listener.serving(echo):
+        where, crowd = ("127.0.0.1", listener.address.port), []
+        for _ in range(100):
+            with suppress(ConnectionResetError):
+                crowd.append(socket.create_connection(where, source_address=("127.0.0.2", 0)))
+        until(lambda: listener.statistics().handshakes_failed >= 50, "those beyond the rate are reset")
+        assert client_once(listener.address) == b"once"
+        assert Cause.HANDSHAKE_RATE in {error.cause for error in listener.failed_handshakes()}
+        for each in crowd:
+            each.close()
 
 
 def test_closing_a_listener_with_a_pool_refuses_newcomers_at_once() -> None:

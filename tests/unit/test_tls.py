@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import socket
@@ -16,6 +17,7 @@ from support import Runner, eventually, two_ends
 from support_tls import certificates
 
 import jackfield
+from jackfield import Cause
 
 (TLS,) = (transport for transport in ALL_TRANSPORTS if transport.name == "tls")
 
@@ -121,6 +123,35 @@ def test_a_crowd_of_one_address_ends_its_own_handshakes(run_here: Runner) -> Non
                 slow.recv(1)
             coming.cancel()
             for each in (slow, *silent):
+                each.close()
+
+    run_here(main)
+
+
+def test_one_address_has_a_rate_of_handshakes(run_here: Runner) -> None:
+    """Five seconds of it at once; those beyond are reset before they cost anything, and others are not."""
+
+    async def main() -> None:
+        async with server(handshake_rate="1/s") as listener, jackfield.Group() as group:
+            listener.into(group)
+            where = ("127.0.0.1", listener.address.port)
+            crowd = []
+            for _ in range(200):
+                with contextlib.suppress(ConnectionResetError):
+                    crowd.append(socket.create_connection(where, source_address=("127.0.0.2", 0)))
+                await asyncio.sleep(0)
+            await eventually(lambda: listener.statistics().handshakes_failed >= 150)
+            assert listener.statistics().clients >= 5
+            errors = listener.failed_handshakes()
+            assert {(error.peer.host, error.cause) for error in errors} == {
+                ("127.0.0.2", Cause.HANDSHAKE_RATE)
+            }
+            assert "more than 1 a second of its address" in str(errors[0])
+            channel = await client(listener.address)
+            joined = await group.receive(5.0)
+            assert isinstance(joined, jackfield.Joined)
+            channel.abort()
+            for each in crowd:
                 each.close()
 
     run_here(main)

@@ -151,12 +151,17 @@ impl<H: Host> Reactor<H> {
     }
 
     fn accepted(&mut self, listener: LinkId, fd: OwnedFd, peer: SocketAddress) -> Result<Option<LinkId>> {
+        let now = self.now;
         let Some(link) = self.get_mut(listener) else { return Ok(None) };
         let config = link.config.clone();
         let Some(part) = link.rare.listener_mut() else { return Ok(None) };
         if part.clients >= config.max_clients {
             part.refused += 1;
             // With a zero linger time the drop below is a reset: the client learns at once.
+            let _ = socket::set_linger(fd.as_fd(), 0);
+            return Ok(None);
+        }
+        if config.tls.as_deref().is_some_and(|terms| !part.may_shake_hands(terms, &peer, now)) {
             let _ = socket::set_linger(fd.as_fd(), 0);
             return Ok(None);
         }

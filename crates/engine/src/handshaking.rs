@@ -8,15 +8,18 @@
 
 use crate::host::Host;
 use crate::link::{Fault, Link, LinkId, flag};
+use crate::rare::ListenerPart;
+use crate::rate::origin;
 use crate::reactor::{Reactor, Side};
 use crate::sealing::TLS_FAILED;
 use crate::supervise;
 use crate::sys::address::SocketAddress;
 use crate::sys::{Errno, Result, io};
 use crate::tls::Failure;
+use crate::tls::Terms;
 use crate::tls::session::{Session, Sink};
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 
 /// How many failed handshakes are kept until the owner asks.
@@ -33,6 +36,30 @@ pub struct FailedHandshake {
     pub peer: SocketAddress,
     /// What happened.
     pub failure: Failure,
+}
+
+impl ListenerPart {
+    /// Whether the handshake of one more newcomer may begin: how often one address has them is bounded.
+    pub fn may_shake_hands(&mut self, terms: &Terms, peer: &SocketAddress, now: u64) -> bool {
+        let Some(address) = origin(peer).filter(|_| terms.handshake_interval_ns > 0) else { return true };
+        if self.shaken.admits(address, terms.handshake_interval_ns, now) {
+            return true;
+        }
+        let rate = (1e9 / terms.handshake_interval_ns as f64).round();
+        let said = format!("more than {rate} a second of its address");
+        let mut failure = Failure::new("handshake_rate", &said);
+        failure.in_handshake = true;
+        self.handshake_failed(FailedHandshake { peer: peer.clone(), failure });
+        false
+    }
+
+    fn handshake_failed(&mut self, failed: FailedHandshake) {
+        self.handshakes_failed += 1;
+        if self.failed.len() == KEPT {
+            self.failed.pop_front();
+        }
+        self.failed.push_back(failed);
+    }
 }
 
 impl<H: Host> Reactor<H> {
@@ -85,13 +112,8 @@ impl<H: Host> Reactor<H> {
     /// The oldest handshake of the address (of IPv6: the /64) that has most of them, or of all that have as
     /// many: no crowd ends those of others.
     fn take_oldest(&self, begun: &mut VecDeque<LinkId>) -> Option<LinkId> {
-        let host = |id: &LinkId| match self.get(*id).filter(|link| link.has(flag::HANDSHAKING))?.peer {
-            SocketAddress::Ip { ip: IpAddr::V6(ip), .. } => {
-                Some(IpAddr::from(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)))
-            }
-            SocketAddress::Ip { ip, .. } => Some(ip),
-            SocketAddress::Unix(_) | SocketAddress::Unnamed => None,
-        };
+        let host =
+            |id: &LinkId| self.get(*id).filter(|link| link.has(flag::HANDSHAKING)).and_then(|link| origin(&link.peer));
         let mut counts: HashMap<IpAddr, usize> = HashMap::new();
         for found in begun.iter().filter_map(host) {
             *counts.entry(found).or_default() += 1;
@@ -183,11 +205,7 @@ impl<H: Host> Reactor<H> {
             _ => None,
         };
         if let (Some(part), Some(failure)) = (self.get_mut(parent).and_then(|link| link.rare.listener_mut()), failure) {
-            part.handshakes_failed += 1;
-            if part.failed.len() == KEPT {
-                part.failed.pop_front();
-            }
-            part.failed.push_back(FailedHandshake { peer, failure });
+            part.handshake_failed(FailedHandshake { peer, failure });
         }
         self.close(id, 0);
     }

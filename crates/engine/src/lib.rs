@@ -57,6 +57,7 @@ mod opening;
 mod pacing;
 pub mod queue;
 mod rare;
+mod rate;
 mod reached;
 pub mod reactor;
 mod receive;

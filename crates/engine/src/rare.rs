@@ -5,6 +5,7 @@ use crate::handshaking::FailedHandshake;
 use crate::link::LinkId;
 use crate::low_water::LowWater;
 use crate::pacing::Pacing;
+use crate::rate::Rate;
 use crate::relayed::Relayed;
 use crate::revive::Lasting;
 use crate::sys::address::SocketAddress;
@@ -108,6 +109,8 @@ pub(crate) struct ListenerPart {
     pub handshaking: VecDeque<LinkId>,
     /// How many of these handshakes are not over.
     pub unfinished: usize,
+    /// Who began handshakes how often.
+    pub shaken: Rate,
     /// Newcomers are taken one by one, when the owner says so.
     pub on_request: bool,
     /// Handshakes that failed: how many, and those that the owner has not asked for.

@@ -33,7 +33,7 @@ impl TlsTerms {
 impl TlsTerms {
     /// Raises ValueError with the option and what is wrong with it.
     #[new]
-    #[pyo3(signature = (*, listening, cert, key, ca, pins, verify, server_name, alpn, only_tls13, handshake_timeout))]
+    #[pyo3(signature = (*, listening, cert, key, ca, pins, verify, server_name, alpn, only_tls13, handshake_timeout, handshake_rate))]
     #[expect(clippy::too_many_arguments, reason = "keyword-only, called by one place in the library")]
     fn new(
         listening: bool,
@@ -46,6 +46,7 @@ impl TlsTerms {
         alpn: Vec<String>,
         only_tls13: bool,
         handshake_timeout: Option<f64>,
+        handshake_rate: Option<f64>,
     ) -> PyResult<TlsTerms> {
         let options = TlsOptions {
             certificate: cert.as_deref(),
@@ -63,6 +64,7 @@ impl TlsTerms {
             alpn: alpn.into_iter().map(String::into_bytes).collect(),
             only_tls13,
             handshake_ns: handshake_timeout.map_or(0, |seconds| (seconds.clamp(0.0, 1e9) * 1e9) as u64),
+            handshake_interval_ns: handshake_rate.map_or(0, |rate| (1e9 / rate.clamp(1e-6, 1e9)) as u64),
         };
         let terms = if listening { Terms::server(&options) } else { Terms::client(&options) };
         let terms = terms.map_err(|error| PyValueError::new_err((error.option, error.said)))?;

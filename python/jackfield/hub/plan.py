@@ -105,7 +105,13 @@ class ListenerPlan:
 
     def options(self, limits: Limits) -> dict[str, Any]:
         """Keyword options for `jackfield.listen`; what the address itself says stays as it is."""
-        defaults = {"framing": self.framing, "max_message": limits.max_message, "high_water": limits.queue}
+        defaults: dict[str, Any] = {
+            "framing": self.framing,
+            "max_message": limits.max_message,
+            "high_water": limits.queue,
+        }
+        if self.address.scheme == "tls":  # who comes too often costs no handshake
+            defaults["handshake_rate"] = self.rates.connects
         return {name: value for name, value in defaults.items() if self.address.option(name) is None}
 
 

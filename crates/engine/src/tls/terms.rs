@@ -46,6 +46,8 @@ pub struct TlsOptions<'a> {
     pub only_tls13: bool,
     /// How long a client may take for its handshake (0: for ever).
     pub handshake_ns: u64,
+    /// One address may begin one handshake in so long, and five seconds of them at once (0: as it likes).
+    pub handshake_interval_ns: u64,
 }
 
 /// What cannot be used: the option, and why.
@@ -73,6 +75,8 @@ pub struct Terms {
     role: Role,
     /// How long a client may take for its handshake (0: for ever).
     pub handshake_ns: u64,
+    /// One address may begin one handshake in so long, and five seconds of them at once (0: as it likes).
+    pub handshake_interval_ns: u64,
 }
 
 impl Terms {
@@ -97,7 +101,11 @@ impl Terms {
         let name = ServerName::try_from(options.server_name.to_owned()).map_err(|_| {
             wrong("server_name", format!("{:?} is no host name and no IP address", options.server_name))
         })?;
-        Ok(Terms { role: Role::Client(Arc::new(config), name), handshake_ns: options.handshake_ns })
+        Ok(Terms {
+            role: Role::Client(Arc::new(config), name),
+            handshake_ns: options.handshake_ns,
+            handshake_interval_ns: options.handshake_interval_ns,
+        })
     }
 
     /// Those of a listener.
@@ -123,7 +131,11 @@ impl Terms {
         config.alpn_protocols = options.alpn.clone();
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Ok(Terms { role: Role::Server(RefCell::new(Arc::new(config))), handshake_ns: options.handshake_ns })
+        Ok(Terms {
+            role: Role::Server(RefCell::new(Arc::new(config))),
+            handshake_ns: options.handshake_ns,
+            handshake_interval_ns: options.handshake_interval_ns,
+        })
     }
 
     /// From now on connections are accepted with the other terms. False if these or those are a client's.
