@@ -60,6 +60,11 @@ class ListenerStatistics(NamedTuple):
     """Newcomers whose TLS handshake failed; ``failed_handshakes`` says why."""
 
 
+def together(*parts: ListenerStatistics) -> ListenerStatistics:
+    """What those count in sum that accept from one socket."""
+    return ListenerStatistics(*map(sum, zip(*parts, strict=True)))
+
+
 def listen(address: Address | str, **options: Unpack[OptionFields]) -> Opening[Listener]:
     """Listen on an address: ``listener = await listen(...)`` or ``async with listen(...) as listener``.
 
@@ -114,9 +119,12 @@ class Listener(TlsListening, ListenerFacts):
         return fd
 
     def statistics(self) -> ListenerStatistics:
-        """How many clients it has and has refused, and what the kernel dropped."""
+        """How many clients it has and has refused, and what the kernel dropped; without those that worker
+        processes have accepted."""
         failed = _engine.tls_handshakes_failed(self._reactor, self._link)
-        return ListenerStatistics(*self._reactor.clients(self._link), failed)
+        clients, refused, dropped = self._reactor.clients(self._link)
+        own = ListenerStatistics(clients, refused + self._refused_by_pools, dropped, failed)
+        return own if self._pool is None else together(own, self._pool.statistics())
 
     def _replace_terms(self, terms: _engine.TlsTerms, /) -> bool:
         return _engine.tls_replace(self._reactor, self._link, terms)

@@ -25,7 +25,14 @@ from jackfield._errors import (
 )
 from jackfield._facts import ListenerFacts
 from jackfield._handlers import tell_end
-from jackfield._listen import ACCEPT_PAUSE, FileIdentity, ListenerStatistics, open_listener, remove_file
+from jackfield._listen import (
+    ACCEPT_PAUSE,
+    FileIdentity,
+    ListenerStatistics,
+    open_listener,
+    remove_file,
+    together,
+)
 from jackfield._options import OptionFields, Options
 from jackfield._private_loop import run_apart
 from jackfield._sync import Channel
@@ -90,11 +97,10 @@ class Listener(TlsListening, ListenerFacts):
         return fd
 
     def statistics(self) -> ListenerStatistics:
-        """How many clients it has and has refused."""
+        """How many clients it has and has refused; without those that worker processes have accepted."""
         clients, refused, failed = self._native.clients()
-        if self._pool is not None:
-            failed += self._pool.statistics().handshakes_failed
-        return ListenerStatistics(clients, refused, handshakes_failed=failed)
+        own = ListenerStatistics(clients, refused + self._refused_by_pools, handshakes_failed=failed)
+        return own if self._pool is None else together(own, self._pool.statistics())
 
     def _replace_terms(self, terms: _engine.TlsTerms, /) -> bool:
         return self._native.replace_terms(terms)
@@ -178,6 +184,7 @@ class Listener(TlsListening, ListenerFacts):
                 closed.wait()
             finally:
                 self._native.swap_newcomers(pool._native)
+                self._refused_by_pools += pool.statistics().refused
                 self._pool = None
                 self._at_close.remove(end)
 

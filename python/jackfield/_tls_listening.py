@@ -1,8 +1,11 @@
-"""What TLS adds to a listener of either twin: certificates are read anew, failed handshakes told."""
+"""What TLS adds to a listener of either twin: certificates are read anew, failed handshakes told.
+
+It knows who accepts in the listener's place, a pool of threads, since that has handshakes of its own.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jackfield import _engine
 from jackfield._address import Address
@@ -10,6 +13,9 @@ from jackfield._errors import JackfieldError, NotSupported
 from jackfield._tls_errors import newcomer_failed
 from jackfield._tls_terms import tls_terms
 from jackfield._transports import Setup
+
+if TYPE_CHECKING:
+    from jackfield._listen import ListenerStatistics
 
 
 class TlsListening:
@@ -19,6 +25,8 @@ class TlsListening:
     _address: Address
     _pool: TlsListening | None = None
     """Who accepts in its place while a pool of threads serves it."""
+    _refused_by_pools = 0
+    """Newcomers that pools refused which serve it no more."""
     _in_processes = False
     """Whether processes serve it."""
 
@@ -53,6 +61,10 @@ class TlsListening:
             error.peer, error.local = peer, self._address
             errors.append(error)
         return errors
+
+    def statistics(self) -> ListenerStatistics:
+        """See the listeners."""
+        raise NotImplementedError
 
     def _replace_terms(self, terms: _engine.TlsTerms, /) -> bool:
         raise NotImplementedError

@@ -113,11 +113,12 @@ async def serve_with(listener: _listen.Listener, handler: Callable[..., Any], wo
         await _serve_in_threads(listener, handler, workers.count)
         return
     run: Callable[[], None]
+    pool = None
     if isinstance(workers, Threads):
         from jackfield._sync_listen import Listener
 
         check_threads(handler)
-        pool = Listener(listener._setup, os.dup(listener.fileno()), listener.address)
+        pool = listener._pool = Listener(listener._setup, os.dup(listener.fileno()), listener.address)
         run, end = functools.partial(pool.serve, handler, workers=workers), pool.close
     else:
         supervisor = supervise(listener, handler, workers)
@@ -134,6 +135,9 @@ async def serve_with(listener: _listen.Listener, handler: Callable[..., Any], wo
     finally:
         end()
         listener._at_close.remove(end)
+        if pool is not None:
+            listener._refused_by_pools += pool.statistics().refused
+            listener._pool = None
         # Who is cancelled twice does not wait for handlers, and neither does the event loop.
         executor.shutdown(wait=False)
 

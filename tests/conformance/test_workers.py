@@ -14,6 +14,7 @@ import textwrap
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,47 @@ def end(channels: Any) -> None:
 
 
 # Threads ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:0", "unix"])
+def test_a_listener_counts_the_clients_of_its_threads(address: str, directory: Path) -> None:
+    where = f"unix://{directory}/s" if address == "unix" else address
+    with sync.listen(where, framing="line", max_clients=2) as listener:
+        with listener.serving(blocking, workers=Threads(3)):
+            check_counts(listener.address, lambda: listener.statistics()[:2])
+        assert (listener.closed, listener.statistics().refused) == (True, 1)
+
+    async def main() -> None:
+        async with jackfield.listen(where, framing="line", max_clients=2) as listener:
+            serving = asyncio.create_task(listener.serve(blocking, workers=Threads(3)))
+            loop = asyncio.get_running_loop()
+
+            async def counts() -> tuple[int, int]:
+                return listener.statistics()[:2]
+
+            def ask() -> tuple[int, int]:
+                return asyncio.run_coroutine_threadsafe(counts(), loop).result(10.0)
+
+            await asyncio.to_thread(check_counts, listener.address, ask)
+            serving.cancel()
+            await asyncio.wait((serving,))
+            assert listener.statistics()[:2] == (0, 1)
+
+    jackfield.run(main)
+
+
+def check_counts(address: jackfield.Address, counts: Callable[[], tuple[int, int]]) -> None:
+    """That clients and refusals are counted, of a listener for two clients."""
+    clients = [sync.connect(address, framing="line") for _ in range(2)]
+    for each in clients:
+        each.request(b"x", timeout=10.0)
+    assert counts() == (2, 0)
+    with pytest.raises(jackfield.JackfieldError), sync.connect(address, framing="line") as third:
+        third.receive(timeout=10.0)
+    assert counts() == (2, 1)
+    for each in clients:
+        each.close()
+    until(lambda: counts() == (0, 1), "they have left")
 
 
 @pytest.mark.parametrize("twin", ["asynchronous", "blocking"])
