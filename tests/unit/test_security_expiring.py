@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,10 +15,15 @@ from support import Runner, eventually
 import jackfield
 from jackfield import make_certificate
 from jackfield.hub import connect, serve
+from jackfield.hub.operator import NoHub, Operator, Remote, operate
+from jackfield.hub.protocol import RequestError
 from jackfield.hub.security import expiring as module
+from jackfield.hub.security import remote
 from jackfield.hub.security.certificate import fingerprint
 from jackfield.hub.security.expiring import LOOK_AT_LEAST_EVERY, Expiring
+from jackfield.hub.security.remote import RemoteOperators
 from jackfield.hub.server import Hub
+from jackfield.hub.session import Session
 
 HOUR = 3600.0
 SLACK = 0.1  # seconds: the loop's clock may be a coarse one
@@ -69,6 +75,77 @@ def test_connections_end_with_their_certificates(
                 await asyncio.wait_for(client.close(), 20.0)
 
     run_here(main)
+
+
+def test_operators_sessions_end_with_what_let_them_in(
+    run_here: Runner, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A certificate for an hour and one for 90 days, a token for 80, and one for ever: each in its time."""
+    monkeypatch.setattr(remote, "LOOK_AT_LEAST_EVERY", 0.02)
+    authority = make_certificate([], subject="fleet", authority=True)
+    authority.save(directory / "fleet.pem", directory / "fleet.key")
+
+    def shown(name: str, seconds: float) -> str:
+        made = make_certificate([name], signer=authority, start=time.time() - HOUR, seconds=seconds)
+        made.save(directory / f"{name}.pem", directory / f"{name}.key")
+        return f"&cert={directory / f'{name}.pem'}&key={directory / f'{name}.key'}"
+
+    async def main() -> None:
+        both = "tls://127.0.0.1:0?protocol=control&access="
+        listen = (f"{both}certificate&ca={directory / 'fleet.pem'}", f"{both}token")
+        async with serve(*listen, state=directory / "hub.db") as hub, contextlib.AsyncExitStack() as stack:
+            pin = fingerprint(directory / "hub.cert.pem")
+            first, second = (
+                f"tls://127.0.0.1:{each.address.port}?pin={pin}" for each, _ in hub.security.listeners
+            )
+
+            async def come(name: str, where: str, days: float | None = None) -> Operator:
+                expires = None if days is None else days * 24 * HOUR
+                token = hub.security.tokens.create(
+                    hub.security.now(), role="operator", name=name, expires=expires
+                )[1]
+                there = Remote(jackfield.Address.parse(where), token)
+                return await stack.enter_async_context(operate(there))
+
+            short = await come("short", first + shown("short", 2 * HOUR))
+            months = await come("months", first + shown("months", 24 * HOUR * 90), days=300)
+            token = await come("ann", second, days=80)
+            lasting = await come("bob", second)
+            all_of_them = [short, months, token, lasting]
+            begin = hub.security.now()
+
+            async def those_left(after: float) -> list[Operator]:
+                monkeypatch.setattr(hub.security, "now", lambda: begin + after)
+                before = set(hub_ends(hub).values())
+                await eventually(lambda: before.isdisjoint(hub_ends(hub).values()), "each was looked at")
+                return [each for each in all_of_them if await is_heard(each)]
+
+            assert await those_left(0.5 * HOUR) == all_of_them
+            assert await those_left(1.5 * HOUR) == [months, token, lasting]
+            with pytest.raises(RequestError, match="its certificate has expired"):
+                await short.request("status")
+            assert await those_left(24 * HOUR * 25) == [months, token, lasting]
+            assert await those_left(24 * HOUR * 85) == [months, lasting]
+            with pytest.raises(RequestError, match="the token has expired"):
+                await token.request("status")
+            assert await those_left(24 * HOUR * 95) == [lasting]
+            await eventually(lambda: not hub_ends(hub), "nothing is left of them")
+
+    run_here(main)
+
+
+def hub_ends(hub: Hub) -> dict[Session, asyncio.TimerHandle]:
+    operators = hub.part(RemoteOperators)
+    assert operators is not None
+    return operators._ends
+
+
+async def is_heard(operator: Operator) -> bool:
+    try:
+        await operator.request("status")
+    except (RequestError, NoHub):
+        return False
+    return True
 
 
 def test_who_comes_again_and_again_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:

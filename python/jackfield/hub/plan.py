@@ -105,14 +105,15 @@ class ListenerPlan:
 
     def options(self, limits: Limits) -> dict[str, Any]:
         """Keyword options for `jackfield.listen`; what the address itself says stays as it is."""
-        defaults: dict[str, Any] = {
-            "framing": self.framing,
-            "max_message": limits.max_message,
-            "high_water": limits.queue,
-        }
-        if self.address.scheme == "tls":  # who comes too often costs no handshake
-            defaults["handshake_rate"] = self.rates.connects
-        return {name: value for name, value in defaults.items() if self.address.option(name) is None}
+        defaults = {"framing": self.framing, "max_message": limits.max_message, "high_water": limits.queue}
+        given = {name: value for name, value in defaults.items() if self.address.option(name) is None}
+        return given | self.handshakes()
+
+    def handshakes(self) -> dict[str, Any]:
+        """The options of its TLS: who comes too often costs no handshake."""
+        if self.address.scheme != "tls" or self.address.option("handshake_rate") is not None:
+            return {}
+        return {"handshake_rate": self.rates.connects}
 
 
 def comes_in_pieces(framing: str, protocol: str) -> bool:

@@ -3,13 +3,15 @@
 Owns these listeners and who is heard on them. It is the control socket's protocol (`hub/protocol.py`) and one
 thing more: first comes a `hello` with a token (or an invitation, whose answer has the token that it became),
 there within `HELLO_WITHIN`; one `hello` before it may ask what kind of listener this is. Whoever has shown no
-token yet is one of `MOST_UNKNOWN`. A session ends with its token: revoked, or expired.
+token yet is one of `MOST_UNKNOWN`. A session ends with what let it in: a token that is revoked or expires, a
+certificate that expires.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -25,6 +27,8 @@ from ..plan import MAX_OPERATORS, ListenerPlan
 from ..protocol import FORBIDDEN, RELOADED, Request, RequestError
 from ..roster import endpoint_text
 from ..session import Session
+from .access import CERTIFICATE
+from .expiring import EXPIRED, LOOK_AT_LEAST_EVERY
 from .gate import HELLO_WITHIN, Admitted, Certificate, Refused
 from .limits import Meter
 from .roles import OPERATOR
@@ -55,6 +59,7 @@ class RemoteOperators(Part):
         self._plans = plans
         self.listeners: list[tuple[jackfield.Listener, ListenerPlan]] = []
         self._tasks: dict[asyncio.Task[None], Session | None] = {}
+        self._ends: dict[Session, asyncio.TimerHandle] = {}  # of sessions that do not last for ever
         self._accepting: list[asyncio.Task[None]] = []
         self._told = Throttle()
 
@@ -64,7 +69,7 @@ class RemoteOperators(Part):
         hub.security.when_revoked.append(self._revoked)
         try:
             for plan in self._plans:
-                listener = await jackfield.listen(plan.address, **_OPTIONS)
+                listener = await jackfield.listen(plan.address, **_OPTIONS, **plan.handshakes())
                 self.listeners.append((listener, plan))
                 hub.log("operators", address=str(listener.address.without_options()), access=plan.access.mode)
         except BaseException:
@@ -153,11 +158,11 @@ class RemoteOperators(Part):
         assert task is not None
         self._tasks[task] = session
         self._hub.audit(who, "connect", "", "done", role=admitted.role)
-        timer = self._end_in_time(session)
+        self._end_in_time(session, *self._good_until(channel, plan, admitted))
         try:
             await session.run()
         finally:
-            if timer is not None:
+            if (timer := self._ends.pop(session, None)) is not None:
                 timer.cancel()
             session.end()
             channel.abort()
@@ -193,14 +198,28 @@ class RemoteOperators(Part):
         channel.send_nowait(protocol.ok(request.id, body))
         return admitted
 
-    def _end_in_time(self, session: Session) -> asyncio.TimerHandle | None:
-        """A token that expires ends the session that it began."""
-        security = self._hub.security
-        token = security.tokens.find(session.token)
-        if token is None or token.expires is None:
-            return None
-        left = min(max(0.0, token.expires - security.now()), 86_400.0 * 20)
-        return asyncio.get_running_loop().call_later(left, self._end, session, "the token has expired")
+    def _good_until(self, channel: Channel, plan: ListenerPlan, admitted: Admitted) -> tuple[float, str]:
+        """When what an operator has shown ends, in Unix seconds, and why that ends its session."""
+        ends = [(math.inf, "")]
+        token = self._hub.security.tokens.find(admitted.token)
+        if token is not None and token.expires is not None:
+            ends.append((token.expires, "the token has expired"))
+        shown = None if channel.tls is None else channel.tls.peer
+        if plan.access.mode == CERTIFICATE and shown is not None:
+            ends.append((shown.not_after, EXPIRED))
+        return min(ends)
+
+    def _end_in_time(self, session: Session, due: float, why: str) -> None:
+        """End a session at that time. The clock of the machine may be set: it is looked at now and then."""
+        if due == math.inf:
+            return
+        left = due - self._hub.security.now()
+        if left <= 0.0:
+            self._end(session, why)
+            return
+        self._ends[session] = asyncio.get_running_loop().call_later(
+            min(left, LOOK_AT_LEAST_EVERY), self._end_in_time, session, due, why
+        )
 
     def _revoked(self, token: str) -> None:
         for session in [each for each in self._tasks.values() if each is not None and each.token == token]:
