@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import queue
@@ -12,9 +13,13 @@ import subprocess
 import threading
 import time
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from programs import JACKFIELD, HubProcess
+
+from jackfield.cli.serve import _tell_manager
+from jackfield.hub.notify import PERIOD, Notifier
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -65,7 +70,7 @@ def test_a_manager_hears_of_the_whole_life(
             done = manager.next("MAINPID")
             successor = int(done["MAINPID"])
             assert done["READY"] == "1"
-            assert done["STATUS"] == "1 clients"
+            assert done["STATUS"] == "1 client"
             # The manager follows the successor: nobody stays for it.
             assert hub.popen.wait(30) == 0
             assert successor != hub.pid
@@ -77,9 +82,32 @@ def test_a_manager_hears_of_the_whole_life(
         manager.end()
 
 
-def test_a_watchdog_of_another_process_is_none_of_ours() -> None:
-    from jackfield.hub.notify import PERIOD, Notifier
+def test_who_hands_over_says_nothing_of_its_clients_any_more(directory: Path) -> None:
+    class Hub(list[int]):
+        gate = asyncio.Event()
+        successor = 0
 
+    async def main() -> None:
+        hub = Hub([1])
+        hub.gate.set()
+        telling = asyncio.create_task(_tell_manager(cast(Any, hub), notifier))
+        assert (await asyncio.to_thread(manager.next, "WATCHDOG"))["STATUS"] == "1 client"
+        hub.gate.clear()
+        hub.clear()
+        while "STATUS" in (await asyncio.to_thread(manager.next, "WATCHDOG")):
+            pass
+        hub.successor = 7
+        hub.gate.set()
+        await asyncio.wait_for(telling, 15)
+        assert manager.messages.empty() or "STATUS" not in manager.next("WATCHDOG")
+
+    manager = Manager(f"{directory}/notify")
+    notifier = Notifier({"NOTIFY_SOCKET": f"{directory}/notify", "WATCHDOG_USEC": "20000"})
+    asyncio.run(main())
+    manager.end()
+
+
+def test_a_watchdog_of_another_process_is_none_of_ours() -> None:
     assert Notifier({"WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "1"}).period == PERIOD
     assert Notifier({"WATCHDOG_USEC": "1000000", "WATCHDOG_PID": str(os.getpid())}).period == 0.5
     assert Notifier({"WATCHDOG_USEC": "1000000"}).period == 0.5

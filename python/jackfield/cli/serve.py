@@ -363,9 +363,10 @@ async def _serve(
 
 
 async def _tell_manager(hub: Hub, notifier: Notifier) -> None:
-    """Give signs of life to a service manager that listens."""
-    while notifier.is_heard:
-        notifier.alive(counted(len(hub)))
+    """Give signs of life to a service manager that listens, until another process is the service."""
+    while notifier.is_heard and not hub.successor:
+        # While clients are on their way to a successor, nobody can say how many there are.
+        notifier.alive(counted(len(hub)) if hub.gate.is_set() else "")
         await asyncio.sleep(notifier.period)
 
 

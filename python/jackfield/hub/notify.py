@@ -40,8 +40,11 @@ class Notifier:
         self.tell(READY="1", STATUS=status)
 
     def alive(self, status: str) -> None:
-        """A sign of life, with how the hub is."""
-        self._tell({"STATUS": status, **({"WATCHDOG": "1"} if self._watched else {})}, patience=0.0)
+        """A sign of life, with how the hub is; empty leaves what was said before."""
+        said = {"STATUS": status} if status else {}
+        if self._watched:
+            said["WATCHDOG"] = "1"
+        self._tell(said, patience=0.0)
 
     def reloading(self) -> None:
         """A reload begins."""
@@ -60,7 +63,7 @@ class Notifier:
         self._tell(fields, patience=PATIENCE)
 
     def _tell(self, fields: Mapping[str, str], *, patience: float) -> None:
-        if self._address is None:
+        if self._address is None or not fields:
             return
         text = "\n".join(f"{name}={' '.join(value.split())}" for name, value in fields.items())
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as plain:

@@ -103,8 +103,8 @@ class Reloader:
                 raise
             raise self._failed(_why(problem, code, timeout), getattr(problem, "hint", "")) from problem
         self.successor, self._channel = process, adopted
-        self._notifier.handed_over(process.pid, f"{answer['kept']} clients")
         kept, not_kept = answer["kept"], answer["not_kept"]
+        self._notifier.handed_over(process.pid, f"{kept} client{'' if kept == 1 else 's'}")
         hub.log("reloaded", successor=process.pid, clients=kept, not_kept=len(not_kept), by=by)
         for number, name, reason in not_kept[:100]:
             hub.log("not_kept", id=number, name=name, reason=reason)
