@@ -14,22 +14,22 @@ from test_hub_rooms_native import member, rooms_of
 from jackfield.hub.operator import operate
 from jackfield.hub.protocol import RequestError
 from jackfield.hub.rooms.store import StoreError
-from jackfield.hub.server import Hub
+from jackfield.hub.state_file import read_kind
 
 
 class Held:
-    """A call of the store that waits for `gate`, and then happens."""
+    """A call of the store or the state that waits for `gate`, and then happens."""
 
-    def __init__(self, hub: Hub, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, owner: object, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         self.gate, self.begun = asyncio.Event(), asyncio.Event()
-        call = getattr(hub.store, name)
+        call = getattr(owner, name)
 
         async def held(*arguments: Any, **more: Any) -> Any:
             self.begun.set()
             await self.gate.wait()
             return await call(*arguments, **more)
 
-        monkeypatch.setattr(hub.store, name, held)
+        monkeypatch.setattr(owner, name, held)
 
 
 @pytest.mark.parametrize("lasting", [False, True])
@@ -43,7 +43,7 @@ def test_a_new_room_of_the_name_keeps_what_is_said_in_it(
             old = await member(hub, "alice")
             old.publish(1, b"before")
             await old.stored()
-            held = Held(hub, "remove_room", monkeypatch)
+            held = Held(hub.store, "remove_room", monkeypatch)
             deleting = asyncio.create_task(rooms.delete(rooms.rooms["ops"], by="test"))
             await held.begun.wait()
             bob = await Peer.join(hub, name="bob")
@@ -76,7 +76,7 @@ def test_what_was_said_last_goes_with_the_room(
         async with running_hub(directory) as hub:
             rooms = rooms_of(hub)
             alice = await member(hub, "alice")
-            held = Held(hub, "append_runs", monkeypatch)
+            held = Held(hub.store, "append_runs", monkeypatch)
             alice.publish(1, b"on its way")
             await held.begun.wait()
             deleting = asyncio.create_task(rooms.delete(rooms.rooms["ops"], by="test"))
@@ -88,6 +88,37 @@ def test_what_was_said_last_goes_with_the_room(
             assert (await entering).joined["last"] == 0
             assert (await hub.store.read("ops")).messages == []
             await alice.peer.close()
+
+    run_here(main)
+
+
+def test_a_name_is_on_disk_before_anything_goes_and_crossed_out_before_a_new_room_is_there(
+    run_here: Runner, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed at any moment: the next hub neither keeps the old room nor takes away a new one."""
+    state = directory / "hub.db"
+
+    def written() -> bool:
+        return "ops" in dict(read_kind(state, "deleted_room"))
+
+    async def main() -> None:
+        async with running_hub(directory, state=state) as hub:
+            rooms = rooms_of(hub)
+            alice = await member(hub, "alice")
+            await hub.state.flush()
+            removing = Held(hub.store, "remove_room", monkeypatch)
+            deleting = asyncio.create_task(rooms.delete(rooms.rooms["ops"], by="test"))
+            await removing.begun.wait()
+            assert written()
+            opening = Held(hub.store, "open_room", monkeypatch)
+            entering = asyncio.create_task(member(hub, "bob"))
+            removing.gate.set()
+            await opening.begun.wait()
+            assert not written()
+            opening.gate.set()
+            await deleting
+            for each in (alice, await entering):
+                await each.peer.close()
 
     run_here(main)
 

@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Final
 
+from ..state_file import StateError
 from .store import NoSuchRoom, StoreError
 
 if TYPE_CHECKING:
@@ -45,14 +46,20 @@ class Removals:
     async def _remove(self, name: str, behind: tuple[Awaitable[object], ...]) -> StoreError | None:
         await asyncio.gather(*behind, return_exceptions=True)
         await self._writer.settled()
+        state, this = self._hub.state, asyncio.current_task()
         try:
-            await self._hub.store.remove_room(name)
-        except NoSuchRoom:
-            pass
+            await state.flush()
+            with contextlib.suppress(NoSuchRoom):
+                await self._hub.store.remove_room(name)
+            if self._tasks.get(name) is this:  # and no newer room of the name is to go
+                # Crossed out on disk before a new room may be opened: the next hub would take that away.
+                state.delete(KIND, name)
+                await state.flush()
         except StoreError as problem:
             return problem
-        if self._tasks.get(name) is asyncio.current_task():  # and no newer room of the name is to go
-            self._hub.state.delete(KIND, name)
+        except StateError as problem:
+            return StoreError(str(problem), problem.hint)
+        if self._tasks.get(name) is this:
             del self._tasks[name]
         return None
 
