@@ -193,23 +193,18 @@ def in_write(pid: int) -> bool:
         return call.read().startswith(f"{WRITE} ")
 
 
-def test_a_key_typed_before_the_hub_has_answered_counts(lobby: HubProcess, terminal: Open) -> None:
+@pytest.mark.parametrize(("key", "code"), [(b"\x04", 0), (b"\x03", 130)], ids=["Ctrl-D", "Ctrl-C"])
+def test_a_key_typed_before_the_hub_has_answered_counts(
+    lobby: HubProcess, terminal: Open, key: bytes, code: int
+) -> None:
     desk = terminal("chat", "lobby", "--name", "desk")
     desk.seen(b"lobby>")
     lobby.popen.send_signal(signal.SIGSTOP)
     desk.type(b"/who\r")
     wait_for(lambda: termios.tcgetattr(desk.fd)[3] & termios.ISIG, "the line that was taken")
-    desk.type(b"\x04")
+    desk.type(key)
     lobby.popen.send_signal(signal.SIGCONT)
-    assert desk.wait() == 0
-    desk = terminal("chat", "lobby", "--name", "desk")
-    desk.seen(b"lobby>")
-    lobby.popen.send_signal(signal.SIGSTOP)
-    desk.type(b"/who\r")
-    wait_for(lambda: termios.tcgetattr(desk.fd)[3] & termios.ISIG, "the line that was taken")
-    desk.type(b"\x03")
-    lobby.popen.send_signal(signal.SIGCONT)
-    assert desk.wait() == 130
+    assert desk.wait() == code
 
 
 def test_chat_needs_a_hub(directory: object, spawn: Spawn) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -29,10 +30,9 @@ HOUR = 3600.0
 SLACK = 0.1  # seconds: the loop's clock may be a coarse one
 
 
-def test_connections_end_with_their_certificates(
-    run_here: Runner, directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A native client and a plain one whose certificates are good for an hour, and one for longer."""
+def fleet(directory: Path) -> Callable[[str, float], str]:
+    """An authority in `fleet.pem`, and who makes a certificate of it: by name and seconds, good for an hour
+    already; as the options of an address that show it."""
     authority = make_certificate([], subject="fleet", authority=True)
     authority.save(directory / "fleet.pem", directory / "fleet.key")
 
@@ -40,6 +40,15 @@ def test_connections_end_with_their_certificates(
         made = make_certificate([name], signer=authority, start=time.time() - HOUR, seconds=seconds)
         made.save(directory / f"{name}.pem", directory / f"{name}.key")
         return f"cert={directory / f'{name}.pem'}&key={directory / f'{name}.key'}"
+
+    return shown
+
+
+def test_connections_end_with_their_certificates(
+    run_here: Runner, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A native client and a plain one whose certificates are good for an hour, and one for longer."""
+    shown = fleet(directory)
 
     async def main() -> None:
         listen = f"tls://127.0.0.1:0?access=certificate&ca={directory / 'fleet.pem'}"
@@ -82,13 +91,7 @@ def test_operators_sessions_end_with_what_let_them_in(
 ) -> None:
     """A certificate for an hour and one for 90 days, a token for 80, and one for ever: each in its time."""
     monkeypatch.setattr(remote, "LOOK_AT_LEAST_EVERY", 0.02)
-    authority = make_certificate([], subject="fleet", authority=True)
-    authority.save(directory / "fleet.pem", directory / "fleet.key")
-
-    def shown(name: str, seconds: float) -> str:
-        made = make_certificate([name], signer=authority, start=time.time() - HOUR, seconds=seconds)
-        made.save(directory / f"{name}.pem", directory / f"{name}.key")
-        return f"&cert={directory / f'{name}.pem'}&key={directory / f'{name}.key'}"
+    shown = fleet(directory)
 
     async def main() -> None:
         both = "tls://127.0.0.1:0?protocol=control&access="
@@ -107,8 +110,8 @@ def test_operators_sessions_end_with_what_let_them_in(
                 there = Remote(jackfield.Address.parse(where), token)
                 return await stack.enter_async_context(operate(there))
 
-            short = await come("short", first + shown("short", 2 * HOUR))
-            months = await come("months", first + shown("months", 24 * HOUR * 90), days=300)
+            short = await come("short", f"{first}&{shown('short', 2 * HOUR)}")
+            months = await come("months", f"{first}&{shown('months', 24 * HOUR * 90)}", days=300)
             token = await come("ann", second, days=80)
             lasting = await come("bob", second)
             all_of_them = [short, months, token, lasting]
